@@ -1,0 +1,27 @@
+"""Turn car-sales rows into chat messages. Everything that is not about car sales lives in `trainer.data`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from car_sales.prompt import build_system_prompt
+from trainer.config import Config
+from trainer.data import DatasetBundle, assemble_datasets, tokenize_session
+from trainer.types import Message
+
+COLUMNS = ("inferred_date", "conversation")
+
+# The general function under the name that a domain's callers know.
+tokenize_with_role_spans = tokenize_session
+
+
+def session_to_messages(row: Mapping[str, Any], /, *, sysprompt: str, timezone: str) -> list[Message]:
+    """The messages of a dataset row: the session's own system prompt, then the conversation."""
+    system = build_system_prompt(
+        sysprompt, session_id=row["session_id"], inferred_date=row["inferred_date"], timezone=timezone
+    )
+    return [{"role": "system", "content": system}, *row["conversation"]]
+
+
+def build_datasets(cfg: Config | Mapping[str, Any]) -> DatasetBundle:
+    """The datasets, evaluation turns and tools of the car-sales domain. See `trainer.data.assemble_datasets`."""
+    return assemble_datasets(cfg, session_to_messages, columns=COLUMNS)

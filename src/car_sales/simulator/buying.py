@@ -1,0 +1,166 @@
+"""Scenes about choosing a car: searching, looking closer, comparing, asking about what was shown."""
+
+from typing import Any
+
+from car_sales.simulator.dialogue import Dialogue
+from car_sales.simulator.paying import FINANCE, TERMS
+from car_sales.simulator.replies import ASK_FILTER, fact
+from car_sales.stock import Vehicle
+
+SEARCH = "search_inventory"
+DETAILS = "get_vehicle_details"
+FILTERS = ("make", "body", "fuel", "max_price")
+FACTS = ("color", "seats", "gearbox", "fuel", "km")
+_PRICE_STEP = 1000
+
+
+def search(dialogue: Dialogue) -> None:
+    """Search by filters, perhaps after being asked for some; then perhaps widen or change it."""
+    target = dialogue.rng.choice(tuple(dialogue.dealership.stock.values()))
+    filters = _filters_for(dialogue, target)
+    hits_nothing = dialogue.chance(0.15)
+    if hits_nothing:
+        filters["max_price"] = _below_all(dialogue, filters)
+    if dialogue.chance(0.2):
+        dialogue.user("search_open")
+        dialogue.say(ASK_FILTER)
+        dialogue.user("criteria", what=_noun_phrase(dialogue, filters))
+    else:
+        dialogue.user("search", what=_noun_phrase(dialogue, filters))
+    dialogue.call((SEARCH, filters))
+    if hits_nothing:
+        _raise_limit(dialogue, filters, target)
+    elif dialogue.chance(0.25):
+        _change_mind(dialogue, filters)
+    elif dialogue.chance(0.2):
+        _ask_listed_km(dialogue)
+
+
+def details(dialogue: Dialogue) -> None:
+    """Ask for the details of a car, or of two at once, then perhaps for something the result states."""
+    if dialogue.chance(0.15):
+        _details_of_wrong_id(dialogue)
+    elif dialogue.chance(0.3):
+        vehicle = dialogue.pick_car()
+        other = dialogue.other_car(vehicle)
+        words = {"car": dialogue.refer(vehicle, pronoun=False), "other": dialogue.refer(other, pronoun=False)}
+        dialogue.user("details_two", **words)
+        dialogue.call(*((DETAILS, {"vehicle_id": v.id}) for v in (vehicle, other)))
+    else:
+        vehicle = dialogue.pick_car()
+        if vehicle.id not in dialogue.listed and dialogue.chance(0.15):
+            topic = dialogue.rng.choice(FACTS)
+            dialogue.user(f"fact_{topic}", car=dialogue.refer(vehicle))
+            dialogue.call((DETAILS, {"vehicle_id": vehicle.id}), answer=topic)
+        else:
+            dialogue.user("details", car=dialogue.refer(vehicle))
+            dialogue.call((DETAILS, {"vehicle_id": vehicle.id}))
+    if dialogue.chance(0.7):
+        ask_fact(dialogue)
+
+
+def details_and_rate(dialogue: Dialogue) -> None:
+    """Wish for the details of a car and its monthly rate in one message."""
+    vehicle = dialogue.pick_car()
+    months = dialogue.rng.choice(TERMS)
+    dialogue.user("details_finance", car=dialogue.refer(vehicle), months=months)
+    rate = (FINANCE, {"vehicle_id": vehicle.id, "months": months})
+    dialogue.call((DETAILS, {"vehicle_id": vehicle.id}), rate)
+    if dialogue.chance(0.3):
+        ask_fact(dialogue)
+
+
+def ask_fact(dialogue: Dialogue) -> None:
+    """Ask for one or two facts that details on the table already state."""
+    vehicle_id = dialogue.focus or dialogue.rng.choice(tuple(dialogue.details))
+    known = dialogue.details[vehicle_id]
+    for topic in dialogue.rng.sample(FACTS, 2 if dialogue.chance(0.35) else 1):
+        dialogue.user(f"fact_{topic}", car=dialogue.refer(dialogue.dealership.stock[vehicle_id]))
+        dialogue.say(fact(topic, known))
+
+
+def compare(dialogue: Dialogue) -> None:
+    """Compare two cars or three."""
+    vehicles = [dialogue.pick_car()]
+    for _ in range(2 if dialogue.chance(0.3) else 1):
+        vehicles.append(dialogue.other_car(*vehicles))
+    words = [dialogue.refer(vehicle, pronoun=False) for vehicle in vehicles]
+    dialogue.user("compare", cars=f"{', '.join(words[:-1])} and {words[-1]}")
+    dialogue.call(("compare_vehicles", {"vehicle_ids": [vehicle.id for vehicle in vehicles]}))
+
+
+def _ask_listed_km(dialogue: Dialogue) -> None:
+    vehicle = dialogue.dealership.stock[dialogue.rng.choice(dialogue.listed)]
+    dialogue.user("fact_km", car=dialogue.refer(vehicle))
+    dialogue.say(fact("km", {"id": vehicle.id, "km": vehicle.km}))
+    dialogue.listed, dialogue.focus = (), vehicle.id
+
+
+def _details_of_wrong_id(dialogue: Dialogue) -> None:
+    vehicle = dialogue.rng.choice(tuple(dialogue.dealership.stock.values()))
+    wrong = dialogue.rng.choice([f"V{n}" for n in range(1, 100) if f"V{n}" not in dialogue.dealership.stock])
+    dialogue.user("details", car=wrong)
+    dialogue.call((DETAILS, {"vehicle_id": wrong}))
+    dialogue.user("wrong_id", id=vehicle.id)
+    dialogue.call((DETAILS, {"vehicle_id": vehicle.id}))
+
+
+def _filters_for(dialogue: Dialogue, target: Vehicle) -> dict[str, Any]:
+    kinds = dialogue.rng.choice(
+        (("make",), ("body",), ("fuel",), ("make", "body"), ("body", "fuel"), ("make", "fuel"), ())
+    )
+    filters: dict[str, Any] = {kind: getattr(target, kind) for kind in FILTERS if kind in kinds}
+    if not kinds or dialogue.chance(0.4):
+        steps = -(-target.price // _PRICE_STEP) + dialogue.rng.randrange(4)
+        filters["max_price"] = steps * _PRICE_STEP
+    return filters
+
+
+def _matching(dialogue: Dialogue, filters: dict[str, Any]) -> list[Vehicle]:
+    wanted = {kind: value for kind, value in filters.items() if kind != "max_price"}
+    stock = dialogue.dealership.stock.values()
+    return [v for v in stock if all(getattr(v, kind) == value for kind, value in wanted.items())]
+
+
+def _below_all(dialogue: Dialogue, filters: dict[str, Any]) -> int:
+    cheapest = min(vehicle.price for vehicle in _matching(dialogue, filters))
+    return (cheapest - 1) // _PRICE_STEP * _PRICE_STEP - dialogue.rng.randrange(3) * _PRICE_STEP
+
+
+def _raise_limit(dialogue: Dialogue, filters: dict[str, Any], target: Vehicle) -> None:
+    limit = (-(-target.price // _PRICE_STEP) + dialogue.rng.randrange(3)) * _PRICE_STEP
+    dialogue.user("refine_price", price=_price(dialogue, limit))
+    dialogue.call((SEARCH, {**filters, "max_price": limit}))
+
+
+def _change_mind(dialogue: Dialogue, filters: dict[str, Any]) -> None:
+    """Change or add one filter, so that something is still found; the others stay."""
+    kind = dialogue.rng.choice(("fuel", "make"))
+    rest = {key: value for key, value in filters.items() if key != kind}
+    options = sorted(
+        {str(getattr(vehicle, kind)) for vehicle in _matching(dialogue, rest)} - {filters.get(kind)}
+    )
+    if not options:
+        return
+    value = dialogue.rng.choice(options)
+    dialogue.user(f"refine_{kind}", **{kind: value})
+    changed = {**filters, kind: value}
+    dialogue.call((SEARCH, {key: changed[key] for key in FILTERS if key in changed}))
+
+
+def _noun_phrase(dialogue: Dialogue, filters: dict[str, Any]) -> str:
+    make, body, fuel = (filters.get(kind) for kind in ("make", "body", "fuel"))
+    if make and body and dialogue.chance(0.3):
+        words = [fuel, body, "from", make]
+    else:
+        words = [fuel, make, body or (None if make else "car")]
+    noun = " ".join(word for word in words if word)
+    phrase = f"{'an' if noun.startswith(('e', 'O', 'A', 'SUV')) else 'a'} {noun}"
+    if "max_price" not in filters:
+        return phrase
+    limit = dialogue.voice.pick("price_limit").format(price=_price(dialogue, filters["max_price"]))
+    return f"{phrase} {limit}"
+
+
+def _price(dialogue: Dialogue, price: int) -> str:
+    return dialogue.rng.choice(("{} francs", "CHF {}", "{}")).format(price)

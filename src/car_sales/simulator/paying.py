@@ -1,0 +1,120 @@
+"""Scenes about money: financing a car, and trading in the customer's own."""
+
+from dataclasses import replace
+from typing import Any
+
+from car_sales.simulator.dialogue import Dialogue
+from car_sales.simulator.replies import ask_for, fact
+from car_sales.stock import OwnedCar, Vehicle
+
+FINANCE = "calculate_financing"
+TERMS = (12, 24, 36, 48, 60, 72)
+INTERESTS = (1.9, 2.5, 2.9, 3.5, 4.5, 4.9, 5.5)
+_ERROR_RATE = 0.15
+
+
+def finance(dialogue: Dialogue) -> None:
+    """Ask for a monthly rate: at once, bit by bit, or for two terms; perhaps once more for another term."""
+    vehicle = dialogue.pick_car()
+    if dialogue.chance(0.25):
+        _two_terms(dialogue, vehicle)
+        return
+    months, wrong = dialogue.rng.sample(TERMS, 2)
+    optional, extras = _extras(dialogue, vehicle)
+    said = {"months": dialogue.voice.corrected(months, wrong), "extras": extras}
+    if dialogue.chance(0.35):
+        dialogue.user("finance_open", car=dialogue.refer(vehicle))
+        dialogue.say(ask_for("months"))
+        dialogue.user("finance_months", **said)
+    else:
+        dialogue.user("finance", car=dialogue.refer(vehicle), **said)
+    arguments = {"vehicle_id": vehicle.id, "months": months, **optional}
+    (result,) = dialogue.call((FINANCE, arguments))
+    if "error" in result:
+        arguments["down_payment"] = _down_payment(dialogue, vehicle)
+        dialogue.user("fix_down", down=arguments["down_payment"])
+        (result,) = dialogue.call((FINANCE, arguments))
+    if dialogue.chance(0.35):
+        dialogue.user("fact_total")
+        dialogue.say(fact("total", result))
+    elif dialogue.chance(0.2):
+        arguments["months"] = dialogue.rng.choice([term for term in TERMS if term != months])
+        dialogue.user("refinance", months=arguments["months"])
+        dialogue.call((FINANCE, arguments))
+
+
+def _two_terms(dialogue: Dialogue, vehicle: Vehicle) -> None:
+    months, more = sorted(dialogue.rng.sample(TERMS, 2))
+    dialogue.user("finance_terms", car=dialogue.refer(vehicle), months=months, more=more)
+    dialogue.call(*((FINANCE, {"vehicle_id": vehicle.id, "months": term}) for term in (months, more)))
+
+
+def _extras(dialogue: Dialogue, vehicle: Vehicle) -> tuple[dict[str, Any], str]:
+    """Choose optional arguments and the words for them."""
+    optional: dict[str, Any] = {}
+    words = ""
+    if dialogue.chance(0.4):
+        is_too_high = dialogue.chance(_ERROR_RATE)
+        down = vehicle.price + 1000 if is_too_high else _down_payment(dialogue, vehicle)
+        optional["down_payment"] = down
+        words += dialogue.voice.pick("extras_down").format(down=down)
+    if dialogue.chance(0.25):
+        optional["interest"] = dialogue.rng.choice(INTERESTS)
+        words += dialogue.voice.pick("extras_interest").format(interest=optional["interest"])
+    return optional, words
+
+
+def _down_payment(dialogue: Dialogue, vehicle: Vehicle) -> int:
+    return dialogue.rng.randrange(2, max(3, vehicle.price // 2000)) * 1000
+
+
+def trade_in(dialogue: Dialogue) -> None:
+    """Have the own car valued; what was not said is asked for, and the plate may be wrong at first."""
+    car = dialogue.owned_car
+    has_typo = dialogue.chance(_ERROR_RATE)
+    arguments: dict[str, Any] = {
+        "plate": _mistyped(dialogue, car).plate if has_typo else car.plate,
+        "mileage": dialogue.rng.randrange(30, 190) * 1000,
+        "had_accident": dialogue.chance(0.45),
+    }
+    _state(dialogue, arguments)
+    (result,) = dialogue.call(("value_trade_in", arguments))
+    if has_typo:
+        arguments["plate"] = car.plate
+        dialogue.user("fix_plate", plate=car.plate)
+        (result,) = dialogue.call(("value_trade_in", arguments))
+    if dialogue.chance(0.4):
+        dialogue.user("fact_valid")
+        dialogue.say(fact("valid", result))
+
+
+def _state(dialogue: Dialogue, arguments: dict[str, Any]) -> None:
+    accident = "accident_yes" if arguments["had_accident"] else "accident_no"
+    words = {
+        "plate": arguments["plate"],
+        "km": arguments["mileage"],
+        "accident": dialogue.voice.pick(accident),
+    }
+    situation, missing, answer = dialogue.rng.choice(
+        (
+            ("tradein_all", (), ""),
+            ("tradein_all", (), ""),
+            ("tradein", ("plate", "mileage", "had_accident"), "give_all"),
+            ("tradein_plate", ("mileage", "had_accident"), "give_mileage_accident"),
+            ("tradein_plate_mileage", ("had_accident",), "give_accident"),
+        )
+    )
+    dialogue.user(situation, **words)
+    if missing:
+        dialogue.say(ask_for(*missing))
+        dialogue.user(answer, **words)
+
+
+def _mistyped(dialogue: Dialogue, car: OwnedCar) -> OwnedCar:
+    canton, digits = car.plate.split()
+    at = dialogue.rng.randrange(3)
+    swapped = digits[:at] + digits[at + 1] + digits[at] + digits[at + 2 :]
+    # Swapping equal digits, or a zero to the front, would not make another plate.
+    if swapped == digits or swapped.startswith("0"):
+        swapped = str((int(digits) + 1000) % 9000 + 1000)
+    return replace(car, plate=f"{canton} {swapped}")

@@ -1,0 +1,125 @@
+"""The assistant's house style: what it says is a function of the situation and of what the tools returned.
+
+One wording per situation and facts in the order of the result, so that a small model can learn it from few
+sessions. Knows no customer and no phrasing of theirs.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+GREETING = "Hello! How can I help you?"
+TALK = {
+    "greet": GREETING,
+    "thanks": "You're welcome!",
+    "wellbeing": "I'm fine, thank you. How can I help you?",
+    "bot": "I'm the digital sales assistant of Seeblick Garage.",
+    "wait": "Take your time.",
+    "hours": "We are open Monday to Saturday, 09:00 to 18:00.",
+    "address": "The showroom is at Seestrasse 12 in Zurich.",
+    "offtopic": "Sorry, I can only help with our cars.",
+}
+"""The answer to each kind of talk; hours and address are stated in the system prompt."""
+
+ASK_FILTER = "Please tell me a make, a body, a fuel or a price."
+
+_ASKED_FOR = {
+    "vehicle_id": "the car",
+    "date": "the day",
+    "months": "the number of months",
+    "plate": "the plate",
+    "mileage": "the mileage",
+    "had_accident": "whether it had an accident",
+    "name": "your name",
+    "phone": "your phone number",
+    "email": "your e-mail address",
+}
+
+
+class Outcome(NamedTuple):
+    """A call and what came back."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    result: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the assistant states, and what it asks next, if anything."""
+
+    statement: str
+    question: str = ""
+
+
+def ask_for(*missing: str) -> str:
+    """Return the question for missing arguments, which are named in the schema's order.
+
+    >>> ask_for("plate", "mileage", "had_accident")
+    'Please tell me the plate, the mileage and whether it had an accident.'
+    """
+    words = [_ASKED_FOR[name] for name in missing]
+    head = ", ".join(words[:-1])
+    return f"Please tell me {head} and {words[-1]}." if head else f"Please tell me {words[-1]}."
+
+
+def report(outcomes: Sequence[Outcome]) -> str:
+    """Return what the assistant says about the results of one turn's calls, in the order of the calls."""
+    replies = [_failure(o) if "error" in o.result else _SUCCESS[o.name](o.result) for o in outcomes]
+    questions = [reply.question for reply in replies if reply.question]
+    return " ".join([*(reply.statement for reply in replies), *questions[-1:]])
+
+
+def fact(topic: str, known: Mapping[str, Any]) -> str:
+    """Return the answer to a question about something that an earlier result states."""
+    return {
+        "color": "{id} is {color}.",
+        "seats": "{id} has {seats} seats.",
+        "gearbox": "{id} is {gearbox}.",
+        "fuel": "{id} is {fuel}.",
+        "km": "{id} has {km} km.",
+        "total": "In total it is CHF {total}.",
+        "valid": "It is valid for {valid_days} days.",
+    }[topic].format(**known)
+
+
+def _search(result: Mapping[str, Any]) -> Reply:
+    if not result["cars"]:
+        return Reply("I found no such car.", "What would you like to change?")
+    cars = (f"{car['id']} {car['car']} for CHF {car['price']}" for car in result["cars"])
+    return Reply(f"I found {', '.join(cars)}.")
+
+
+def _slots(result: Mapping[str, Any]) -> Reply:
+    if not result["free"]:
+        return Reply(f"{result['id']} is not free on {result['date']}.", "Which other day suits you?")
+    free = ", ".join(result["free"])
+    return Reply(f"{result['id']} is free on {result['date']} at {free}.", "Which time suits you?")
+
+
+def _failure(outcome: Outcome) -> Reply:
+    error = outcome.result["error"]
+    statement = f"Sorry, {error}."
+    if outcome.result.get("free"):
+        return Reply(f"{statement} Free times: {', '.join(outcome.result['free'])}.", "Which time suits you?")
+    if outcome.name == "calculate_financing" and "down payment" in error:
+        return Reply(statement, "How much would you like to pay?")
+    if "date" in outcome.arguments and "unknown" not in error:
+        return Reply(statement, "Which other day suits you?")
+    return Reply(statement, "Please check it.")
+
+
+def _template(text: str) -> Callable[[Mapping[str, Any]], Reply]:
+    return lambda result: Reply(text.format(**result))
+
+
+_SUCCESS: Mapping[str, Callable[[Mapping[str, Any]], Reply]] = {
+    "search_inventory": _search,
+    "get_vehicle_details": _template("{id} is the {car} from {year} for CHF {price} with {km} km."),
+    "compare_vehicles": _template("Cheapest: {cheapest} for CHF {price}. Fewest km: {fewest_km} with {km}."),
+    "calculate_financing": _template("{id} costs CHF {monthly} a month over {months} months."),
+    "value_trade_in": _template("Your {car} from {year} is worth CHF {value}."),
+    "list_test_drive_slots": _slots,
+    "book_test_drive": _template("Test drive {booking} is booked: {car} on {date} at {time}."),
+    "save_lead": _template("Done, {lead}: the {topic} is on its way."),
+}

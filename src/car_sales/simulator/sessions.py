@@ -1,0 +1,128 @@
+"""Plan whole sessions and number them: which scenes, in which order, on which day.
+
+A session depends on (split, number, seed) alone; nothing is shared between two of them.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from random import Random
+from typing import Any
+
+from car_sales.dealership import Dealership
+from car_sales.prompt import UNKNOWN_DATE, session_datetime
+from car_sales.simulator.buying import compare, details, details_and_rate, search
+from car_sales.simulator.cast import CASTS
+from car_sales.simulator.dialogue import Dialogue
+from car_sales.simulator.paying import finance, trade_in
+from car_sales.simulator.talking import digress, greet, say_thanks
+from car_sales.simulator.visiting import book_directly, details_and_drive, leave_address, test_drive
+from car_sales.simulator.voice import BANKS, Voice
+
+TIMEZONE = "Europe/Zurich"
+Scene = Callable[[Dialogue], None]
+
+# A scene that stands twice is chosen twice as often.
+_LOOKING: tuple[Scene, ...] = (
+    *(details, details, details_and_rate),
+    *(compare, compare, finance, finance),
+)
+_CLOSING: tuple[Scene, ...] = (
+    *(test_drive, test_drive, test_drive, test_drive),
+    *(details_and_drive, book_directly, book_directly, leave_address),
+)
+_FIRST_DAY = date(2024, 1, 2)
+_N_DAYS = 3 * 365
+_UNKNOWN_DATE_EVERY = 20
+_TO_SHOW = (
+    "anything",
+    "error",
+    "anything",
+    "parallel calls",
+    "anything",
+    "anything",
+    "parallel calls",
+    *3 * ("anything",),
+)
+"""What sessions have to show in turn, so that rare situations are frequent enough in any part of the data."""
+
+ASSISTANT_TURNS = range(5, 10)
+PIECES = range(300, 620)
+"""Bounds of a session's length in pieces of text (a digit, a word, a mark): a tokenizer's, roughly."""
+_PIECE = re.compile(r"\d|[^\W\d_]+|[^\w\s]")
+
+
+def make_sessions(split: str, *, n_sessions: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a split: `session_id`, `inferred_date` and `conversation`."""
+    for number in range(n_sessions):
+        yield make_session(split, number=number, seed=seed)
+
+
+def make_session(split: str, *, number: int, seed: int) -> dict[str, Any]:
+    """Return one row; tries until the conversation is neither too short nor too long."""
+    session_id = f"{split}-{number:04d}"
+    for attempt in range(1000):
+        rng = Random(f"{seed}/{session_id}/{attempt}")
+        is_unknown = number % _UNKNOWN_DATE_EVERY == 12
+        day = _FIRST_DAY + timedelta(days=rng.randrange(_N_DAYS))
+        inferred_date = UNKNOWN_DATE if is_unknown else day.isoformat()
+        dialogue = _open(rng, split, session_id=session_id, inferred_date=inferred_date)
+        for scene in _plan(rng):
+            scene(dialogue)
+        if _is_well_sized(dialogue.messages) and _shows(dialogue.messages, _TO_SHOW[number % len(_TO_SHOW)]):
+            return {
+                "session_id": session_id,
+                "inferred_date": inferred_date,
+                "conversation": dialogue.messages,
+            }
+    raise AssertionError(f"{session_id}: no plan has the right size")
+
+
+def _shows(messages: list[dict[str, Any]], feature: str) -> bool:
+    if feature == "error":
+        return any(m["role"] == "tool" and '"error"' in m["content"] for m in messages)
+    if feature == "parallel calls":
+        return any(len(m["tool_calls"] or ()) > 1 for m in messages)
+    return True
+
+
+def _is_well_sized(messages: list[dict[str, Any]]) -> bool:
+    n_turns = sum(message["role"] == "assistant" for message in messages)
+    text = " ".join(f"{m['content'] or ''}{m['tool_calls'] or ''}" for m in messages)
+    n_pieces = len(_PIECE.findall(text))
+    return n_turns in ASSISTANT_TURNS and n_pieces in PIECES
+
+
+def _open(rng: Random, split: str, *, session_id: str, inferred_date: str) -> Dialogue:
+    cast = CASTS[split]
+    # The date that the prompt will state is the date that the customer has in mind.
+    now = session_datetime(session_id, inferred_date=inferred_date, timezone=TIMEZONE)
+    owned_car = cast.draw_owned_car(rng)
+    dealership = Dealership(
+        cast.draw_stock(rng), [owned_car], today=now.date(), first_number=rng.randrange(1, 90)
+    )
+    return Dialogue(
+        rng=rng,
+        voice=Voice(rng, BANKS[split]),
+        dealership=dealership,
+        person=cast.draw_person(rng),
+        owned_car=owned_car,
+        now=now,
+    )
+
+
+def _plan(rng: Random) -> list[Scene]:
+    """Choose two to three wishes in a natural order, and talk around them."""
+    scenes: list[Scene] = [search] if rng.random() < 0.5 else []
+    scenes += dict.fromkeys(rng.sample(_LOOKING, rng.choice((1, 1, 2) if not scenes else (0, 0, 1, 1))))
+    if rng.random() < 0.45:
+        scenes.insert(rng.choice((0, len(scenes))), trade_in)
+    if rng.random() < 0.85:
+        scenes.append(rng.choice(_CLOSING))
+    for _ in range(rng.choice((0, 1, 1, 2))):
+        scenes.insert(rng.randrange(len(scenes) + 1), digress)
+    if rng.random() < 0.25:
+        scenes.insert(0, greet)
+    if rng.random() < 0.5:
+        scenes.append(say_thanks)
+    return scenes

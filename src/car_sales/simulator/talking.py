@@ -1,0 +1,34 @@
+"""Scenes without a tool: small talk, opening hours, matters out of scope."""
+
+from car_sales.simulator.dialogue import Dialogue
+from car_sales.simulator.replies import TALK
+
+
+def talk(dialogue: Dialogue, situation: str) -> None:
+    """Play one exchange of small talk."""
+    dialogue.talked_about.add(situation)
+    dialogue.user(situation)
+    dialogue.say(TALK[situation])
+
+
+def greet(dialogue: Dialogue) -> None:
+    """Say hello before anything else."""
+    talk(dialogue, "greet")
+
+
+def say_thanks(dialogue: Dialogue) -> None:
+    """Close the conversation."""
+    talk(dialogue, "thanks")
+
+
+def digress(dialogue: Dialogue) -> None:
+    """Ask for something that needs no tool: often out of scope, else about the house or the assistant."""
+    weights = {"offtopic": 9, "hours": 4, "address": 4, "bot": 2}
+    if len(dialogue.messages) <= 2:
+        weights["wellbeing"] = 5
+    if dialogue.was_served:
+        weights["wait"] = 3
+    for situation in dialogue.talked_about:
+        weights.pop(situation, None)
+    (situation,) = dialogue.rng.choices(tuple(weights), weights=tuple(weights.values()))
+    talk(dialogue, situation)

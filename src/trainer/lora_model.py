@@ -1,0 +1,137 @@
+"""Load the base model that a configuration names, and put a LoRA adapter on it.
+
+Knows no data and no training loop.
+"""
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from peft import LoraConfig as PeftLoraConfig
+from peft import PeftModel, get_peft_model
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+
+from trainer.base_models import load_failure, resolve_model
+from trainer.config import Config, LoraConfig, ModelConfig
+from trainer.errors import ModelError
+
+
+def load_model_config(cfg: Config) -> PretrainedConfig:
+    """The base model's configuration, checked against `data.max_context_length`. Raises `ModelError`."""
+    name = cfg.model.base_model_name
+    try:
+        model_config = AutoConfig.from_pretrained(
+            resolve_model(name), trust_remote_code=cfg.model.trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(load_failure("base model", name, error)) from error
+    positions = getattr(model_config.get_text_config(), "max_position_embeddings", None)
+    if positions is not None and cfg.data.max_context_length > positions:
+        raise ModelError(
+            f"data.max_context_length: got {cfg.data.max_context_length}; {name} can position at most "
+            f"{positions} tokens"
+        )
+    return model_config
+
+
+def load_base_model(cfg: Config, *, pad_token_id: int | None = None) -> PreTrainedModel:
+    """The base model in the configured precision, on the CPU unless quantized. Raises `ModelError`."""
+    name = cfg.model.base_model_name
+    options: dict[str, Any] = {
+        "dtype": pick_dtype(cfg.model.torch_dtype),
+        "trust_remote_code": cfg.model.trust_remote_code,
+        "quantization_config": _quantization(cfg.model),
+    }
+    if cfg.model.attn_implementation is not None:
+        options["attn_implementation"] = cfg.model.attn_implementation
+    try:
+        model = AutoModelForCausalLM.from_pretrained(resolve_model(name), **options)
+    except (OSError, ValueError, ImportError) as error:
+        raise ModelError(load_failure("base model", name, error)) from error
+    if pad_token_id is not None:
+        model.config.pad_token_id = pad_token_id
+    return model
+
+
+def pick_dtype(name: str) -> torch.dtype:
+    """The torch dtype of a configured name; `auto` is bfloat16 only where it is multiplied natively.
+
+    Emulated bfloat16 is slower than float32 and less exact.
+    """
+    if name != "auto":
+        dtype = getattr(torch, name)
+        assert isinstance(dtype, torch.dtype)
+        return dtype
+    return torch.bfloat16 if _multiplies_bfloat16() else torch.float32
+
+
+def _multiplies_bfloat16() -> bool:
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def add_lora(model: PreTrainedModel, lora: LoraConfig) -> PeftModel:
+    """Wrap a base model with a fresh LoRA adapter; only the adapter can be trained.
+
+    Raises `ModelError` when a target matches no module.
+    """
+    check_target_modules(model, lora.target_modules)
+    adapter = PeftLoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+        bias=lora.bias,
+        task_type=lora.task_type,
+    )
+    wrapped = get_peft_model(model, adapter)
+    assert isinstance(wrapped, PeftModel)
+    return wrapped
+
+
+def check_target_modules(model: torch.nn.Module, targets: Sequence[str] | str) -> None:
+    """Every name in a list of targets must end some module's name; peft ignores those that do not.
+
+    A string is `all-linear` or a regular expression, which peft checks itself.
+    """
+    if isinstance(targets, str):
+        return
+    names = [name for name, _ in model.named_modules() if name]
+    missing = [t for t in targets if not any(name == t or name.endswith(f".{t}") for name in names)]
+    if missing:
+        linear = {n.rpartition(".")[2] for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+        raise ModelError(
+            f"lora.target_modules: no module is named {', '.join(missing)}; "
+            f"linear modules of this model: {', '.join(sorted(linear))}"
+        )
+
+
+def _quantization(model: ModelConfig) -> BitsAndBytesConfig | None:
+    if model.quantization is None:
+        return None
+    if not torch.cuda.is_available():
+        raise ModelError(
+            f"model.quantization: {model.quantization} needs a CUDA GPU; none is here. Remove the key"
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError(
+            "model.quantization: bitsandbytes is not installed; run `uv sync --extra quantization`"
+        )
+    if model.quantization == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    # NF4 with double quantization: Dettmers et al. 2023, QLoRA.
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=pick_dtype("auto"),
+    )

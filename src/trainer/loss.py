@@ -1,0 +1,53 @@
+"""Cross entropy over supervised tokens, with logits computed only where a label is. Knows no Trainer."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from trainer.types import IGNORE_INDEX
+
+
+class SupervisedLogits(NamedTuple):
+    """`logits` [batch, positions, vocabulary] and the `targets` [batch, positions] that they predict."""
+
+    logits: torch.Tensor
+    targets: torch.Tensor
+
+
+def takes_logits_to_keep(model: nn.Module) -> bool:
+    """Whether the (possibly adapted) model computes logits at chosen positions only."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return "logits_to_keep" in inspect.signature(base.forward).parameters
+
+
+def supervised_logits(
+    model: nn.Module, batch: Mapping[str, torch.Tensor], *, select: bool, **options: Any
+) -> SupervisedLogits:
+    """Run the model on `input_ids` and `attention_mask`, with logits where some row of the batch has a label.
+
+    Token t+1 is predicted at position t. Tool-call rows are mostly schema, context and results, so that most
+    positions need no logits; their vocabulary-wide rows are the largest tensor of a step. `select` says that
+    the model takes an index tensor as `logits_to_keep` (see `takes_logits_to_keep`).
+    """
+    shifted = batch["labels"][:, 1:]
+    positions = (shifted != IGNORE_INDEX).any(dim=0).nonzero().squeeze(1)  # int64 [positions]
+    targets = shifted[:, positions]
+    inputs = {key: batch[key] for key in ("input_ids", "attention_mask")}
+    if select:
+        return SupervisedLogits(model(**inputs, logits_to_keep=positions, **options).logits, targets)
+    return SupervisedLogits(model(**inputs, **options).logits[:, positions], targets)
+
+
+def token_loss(scored: SupervisedLogits, *, label_smoothing: float = 0.0) -> torch.Tensor:
+    """The sum of the negative log likelihoods (nats) of all supervised tokens of a batch, in float32."""
+    return functional.cross_entropy(
+        scored.logits.flatten(0, 1).float(),
+        scored.targets.flatten(),
+        ignore_index=IGNORE_INDEX,
+        reduction="sum",
+        label_smoothing=label_smoothing,
+    )

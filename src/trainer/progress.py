@@ -1,0 +1,97 @@
+"""Show how far long work is: a bar with rate and end estimate in a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Task as RichTask
+from rich.text import Text
+
+console = Console(stderr=True)
+
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+class _RateColumn(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: RichTask) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(
+            f"{speed:.2f} {self._unit}/s" if speed else f"? {self._unit}/s", style="progress.data.speed"
+        )
+
+
+def make_bar(unit: str) -> Progress:
+    """A bar that shows counts, rate, elapsed and remaining time."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("<"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+@contextmanager
+def progress_bar(
+    description: str, *, total: int, unit: str, show: bool = True
+) -> Iterator[Callable[[int], None]]:
+    """A function that is told how many more units are done, and shows it.
+
+    In a log that is no terminal, a line now and then and one at the end.
+    """
+    if not show:
+        yield lambda n_done: None
+    elif console.is_terminal:
+        with make_bar(unit) as bar:
+            task = bar.add_task(description, total=total, note="")
+            yield lambda n_done: bar.advance(task, n_done)
+    else:
+        lines = _Lines(description, total, unit)
+        yield lines.advance
+        lines.write()
+
+
+class _Lines:
+    """The same in plain lines."""
+
+    def __init__(self, description: str, total: int, unit: str) -> None:
+        self._description, self._total, self._unit = description, total, unit
+        self._n_done = 0
+        self._started = self._written = time.monotonic()
+
+    def advance(self, n_done: int) -> None:
+        self._n_done += n_done
+        if time.monotonic() - self._written > _SECONDS_BETWEEN_LINES:
+            self.write()
+
+    def write(self) -> None:
+        self._written = time.monotonic()
+        seconds = self._written - self._started
+        rate = self._n_done / seconds if seconds else 0.0
+        left = (
+            f", {(self._total - self._n_done) / rate:.0f} s left"
+            if rate and self._n_done < self._total
+            else ""
+        )
+        done = f"{self._description}: {self._n_done}/{self._total} {self._unit}"
+        print(f"{done} | {rate:.2f} {self._unit}/s | {seconds:.0f} s{left}", file=console.file, flush=True)

@@ -1,0 +1,123 @@
+"""The definitions of the metrics: what is divided by what, which way is better, and how others differ.
+
+Every rate is a quotient of sums over turns, so that sums over resampled sessions give its interval. A rate whose
+denominator is zero is None, "there was nothing to judge": never 0 and never 1.
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.turns import Counts
+
+
+class Rate(NamedTuple):
+    """One metric: the sum of the counters `over`, divided by the sum of the counters `by`."""
+
+    name: str
+    over: tuple[str, ...]
+    by: tuple[str, ...]
+    better: Literal["higher", "lower"]
+    meaning: str
+
+
+RATES: tuple[Rate, ...] = (
+    Rate(
+        "turn_exact", ("exact_turns",), ("turns",), "higher",
+        "Turns with the right decision, and on call turns exactly the gold calls with equal arguments, in any order; "
+        "on talk turns no attempt at a call. A failed, truncated or malformed answer is never exact. The headline.",
+    ),
+    Rate(
+        "session_exact", ("exact_sessions",), ("sessions",), "higher",
+        "Sessions all of whose turns are exact. Sessions with a turn skipped for length are left out.",
+    ),
+    Rate(
+        "hallucination_rate", ("hallucinated_turns",), ("talk_turns",), "lower",
+        "Talk turns (gold calls nothing) with any attempt at a call, well formed or not. BFCL counts a garbled call "
+        "there as a correct abstention.",
+    ),
+    Rate(
+        "missed_call_rate", ("missed_turns",), ("call_turns",), "lower",
+        "Call turns without any attempt at a call; a failed request is one.",
+    ),
+    Rate(
+        "tool_name_precision", ("matched_names",), ("attempts",), "higher",
+        "Names called rightly, matched as multisets within each turn, of all attempts; an attempt without a readable "
+        "name matches nothing.",
+    ),
+    Rate(
+        "tool_name_recall", ("matched_names",), ("gold_calls",), "higher",
+        "Names called rightly, of all gold calls.",
+    ),
+    Rate(
+        "tool_name_f1", ("matched_names", "matched_names"), ("attempts", "gold_calls"), "higher",
+        "Harmonic mean of tool name precision and recall (micro average).",
+    ),
+    Rate(
+        "call_exact_precision", ("exact_calls",), ("attempts",), "higher",
+        "Calls equal to a gold call of their turn, name and arguments, matched one to one, of all attempts.",
+    ),
+    Rate(
+        "call_exact_recall", ("exact_calls",), ("gold_calls",), "higher",
+        "Gold calls that were made exactly, of all gold calls.",
+    ),
+    Rate(
+        "arguments_parse_rate", ("well_formed",), ("attempts",), "higher",
+        "Attempts with a name and an arguments object that can be read, of all attempts.",
+    ),
+    Rate(
+        "arguments_exact_match", ("exact_calls",), ("gold_calls",), "higher",
+        "Calls matched by name whose arguments are equal, of all gold calls, so that a call not made counts against "
+        "it. The same number as call_exact_recall, under the name that training logs use.",
+    ),
+    Rate(
+        "argument_precision", ("shared_paths",), ("predicted_paths",), "higher",
+        "JSON paths of the predicted arguments that gold has too, of all predicted paths.",
+    ),
+    Rate(
+        "argument_recall", ("shared_paths",), ("gold_paths",), "higher",
+        "JSON paths of the gold arguments that the prediction has too, of all gold paths.",
+    ),
+    Rate(
+        "argument_f1", ("shared_paths", "shared_paths"), ("predicted_paths", "gold_paths"), "higher",
+        "Harmonic mean of argument precision and recall.",
+    ),
+    Rate(
+        "value_accuracy", ("equal_paths",), ("shared_paths",), "higher",
+        "Shared paths with equal values, of all shared paths.",
+    ),
+    Rate(
+        "schema_valid_rate", ("valid_calls",), ("checked_calls",), "higher",
+        "Well-formed calls that their tool's JSON Schema accepts, of the well-formed calls of specified tools; an "
+        "undeclared argument is a violation unless the schema allows it.",
+    ),
+    Rate(
+        "unknown_tool_rate", ("unknown_tool",), ("named",), "lower",
+        "Attempts that name a tool the turn did not offer, of all attempts with a readable name.",
+    ),
+)  # fmt: skip
+
+_WEIGHTS = {field: index for index, field in enumerate(Counts._fields)}
+
+
+def _weights(side: Literal["over", "by"]) -> npt.NDArray[np.float64]:
+    matrix = np.zeros((len(Counts._fields), len(RATES)))
+    for column, rate in enumerate(RATES):
+        for counter in getattr(rate, side):
+            matrix[_WEIGHTS[counter], column] += 1
+    return matrix
+
+
+_OVER, _BY = _weights("over"), _weights("by")
+
+
+def rates(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The rates of sums of counts; NaN where the denominator is zero.
+
+    sums  # float64 [..., counters]
+    gives # float64 [..., rates]
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result: npt.NDArray[np.float64] = np.divide(sums @ _OVER, sums @ _BY)
+    return result

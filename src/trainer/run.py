@@ -1,0 +1,176 @@
+"""One whole training run: data, base evaluation, training, final evaluation, run folder. Decides nothing else."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.utils import logging as transformers_logging
+
+from trainer.chat import ChatEncoder
+from trainer.collate import PaddingCollator
+from trainer.config import Config, config_to_yaml
+from trainer.data import DatasetBundle, pick_format
+from trainer.decode import DecodeSettings
+from trainer.errors import ConfigError
+from trainer.evaluation import Evaluation, ToolCallEvaluator
+from trainer.lora_model import add_lora, load_base_model, load_model_config
+from trainer.memory import peak_memory_gb
+from trainer.progress import console
+from trainer.run_folder import RunFolder, claim, environment, prepare
+from trainer.summary import report_markdown
+from trainer.tokenizer import load_tokenizer
+from trainer.tool_trainer import ToolTrainer
+from trainer.training_arguments import check_trackers, resolved_config, training_arguments
+from trainer.training_log import TrainingLog
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """Where the run lies, and the metrics of its `base` (unless left out) and `final` state."""
+
+    output_dir: Path
+    states: Mapping[str, Mapping[str, Any]]
+
+
+def train_run(cfg: Config) -> RunResult:
+    """Train and evaluate as configured.
+
+    Nothing is written before configuration, data and model have been found good. Raises a `ToolSftError`
+    for everything that a user can mend.
+    """
+    transformers_logging.disable_progress_bar()
+    check_trackers(cfg)
+    overwrite = bool(cfg.train.get("overwrite_output_dir", False))
+    resume = bool(cfg.train.get("resume_from_checkpoint"))
+    claim(cfg.output_dir, overwrite=overwrite, resume=resume)
+    domain = load_domain(cfg.data.load_module)
+    arguments = training_arguments(cfg)
+    set_seed(cfg.seed)
+    load_model_config(cfg)
+    with arguments.main_process_first(desc="data preparation"):
+        bundle: DatasetBundle = domain.build_datasets(cfg)
+    for name, split in (("train", bundle.report.train), ("eval", bundle.report.eval)):
+        _say(*split.lines(name))
+    trainer = make_trainer(cfg, bundle, arguments)
+    folder = RunFolder(cfg.output_dir, bundle.global_tools)
+    if trainer.is_world_process_zero():
+        prepare(cfg.output_dir, overwrite=overwrite, resume=resume)
+        folder.write_text("config.resolved.yaml", config_to_yaml(resolved_config(cfg, arguments)))
+        folder.write_json(
+            "environment.json", environment(seed=cfg.seed, data_fingerprint=bundle.report.fingerprint)
+        )
+    trainer.accelerator.wait_for_everyone()
+    return _train(cfg, bundle, trainer, folder)
+
+
+def load_domain(name: str) -> Any:
+    """The domain package, which has to expose `build_datasets(cfg)`. Raises `ConfigError`."""
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:  # the domain itself misses something: that traceback is wanted
+            raise
+        raise ConfigError(
+            f"data.load_module: no package {name} can be imported; put it under src/ or on PYTHONPATH"
+        ) from None
+    if not callable(getattr(module, "build_datasets", None)):
+        raise ConfigError(f"data.load_module: {name} exposes no build_datasets(cfg)")
+    return module
+
+
+def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrainer:
+    """Base model, adapter, evaluator and Trainer for a built dataset."""
+    tokenizer = load_tokenizer(cfg)
+    model = load_base_model(cfg, pad_token_id=tokenizer.pad_token_id)
+    encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)
+    evaluator = ToolCallEvaluator(
+        bundle.tool_eval_examples,
+        bundle.global_tools,
+        tokenizer=tokenizer,
+        fmt=pick_format(cfg, encoder),
+        settings=DecodeSettings(
+            stop_token_ids=frozenset(encoder.stop_token_ids) | _stop_tokens(model.generation_config),
+            max_new_tokens=cfg.eval.max_new_tokens_eval,
+            max_context_tokens=bundle.max_ctx,
+            temperature=cfg.eval.temperature,
+            seed=cfg.seed,
+        ),
+    )
+    adapted = add_lora(model, cfg.lora)
+    if arguments.gradient_checkpointing:
+        adapted.enable_input_require_grads()
+    try:
+        trainer = ToolTrainer(
+            model=adapted,
+            args=arguments,
+            train_dataset=bundle.train_dataset,
+            eval_dataset=bundle.eval_dataset,
+            data_collator=PaddingCollator(tokenizer.pad_token_id),
+            processing_class=tokenizer,
+            evaluator=evaluator,
+        )
+    except OSError as error:
+        if not arguments.push_to_hub:
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"train.push_to_hub: the hub refused {arguments.hub_model_id}: {reason}") from error
+    for callback in (ProgressCallback, PrinterCallback):
+        trainer.remove_callback(callback)
+    return trainer
+
+
+def _train(cfg: Config, bundle: DatasetBundle, trainer: ToolTrainer, folder: RunFolder) -> RunResult:
+    trainer.on_evaluation = folder.write_evaluation
+    log = TrainingLog(trainer, folder.append_history)
+    trainer.add_callback(log)
+    states: dict[str, dict[str, Any]] = {}
+    if cfg.eval.evaluate_base:
+        states["base"] = state_metrics(trainer.evaluate_base())
+    resume = cfg.train.get("resume_from_checkpoint")
+    outcome = trainer.train(resume_from_checkpoint=resume)
+    trainer.save_model(_internal_call=True)
+    states["final"] = state_metrics(_final_evaluation(trainer))
+    if trainer.is_world_process_zero():
+        train = {"loss": outcome.training_loss, "n_steps": outcome.global_step, **log.rates()}
+        train |= {"runtime_s": round(log.seconds, 2), "peak_memory_gb": round(peak_memory_gb(), 2)}
+        final = trainer.last_evaluation
+        assert final is not None
+        folder.write_evaluation("final", final[1])
+        folder.write_json("metrics.json", {**states, "train": train, "data": bundle.report.to_json()})
+        notes = [*bundle.report.train.lines("train"), *bundle.report.eval.lines("eval")]
+        notes.append(f"training: {train['n_steps']} steps, {train['tokens_per_s']} tokens/s")
+        folder.write_text("report.md", report_markdown(folder.path.name, states, notes))
+    if trainer.args.push_to_hub:
+        trainer.push_to_hub(commit_message="Adapter and metrics")
+    return RunResult(folder.path, states)
+
+
+def _final_evaluation(trainer: ToolTrainer) -> Evaluation:
+    """The evaluation of the saved weights; the last one in training is it, unless a better one was restored."""
+    last = trainer.last_evaluation
+    if last is None or last[0] != trainer.state.global_step or trainer.args.load_best_model_at_end:
+        trainer.evaluate()
+        last = trainer.last_evaluation
+    assert last is not None
+    return last[1]
+
+
+def state_metrics(evaluation: Evaluation) -> dict[str, Any]:
+    """The metrics of a state, flat, with the tables of the scorer beside them."""
+    tables = evaluation.scores.to_json()
+    tables.pop("metrics")
+    return {**evaluation.metrics, **tables}
+
+
+def _stop_tokens(generation_config: Any) -> frozenset[int]:
+    ids = getattr(generation_config, "eos_token_id", None)
+    return frozenset([ids] if isinstance(ids, int) else ids or ())
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        console.print(line, highlight=False)

@@ -1,0 +1,102 @@
+"""Read what a domain is made of: dataset splits, tool schemas, prompt templates. Interprets no conversation."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import datasets
+import jsonschema
+
+from trainer.config import DataConfig
+from trainer.errors import DataError
+from trainer.types import Tool
+
+_BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
+
+
+def load_split(data: DataConfig, split: str, *, columns: Iterable[str]) -> datasets.Dataset:
+    """One split of the configured dataset: a hub id, a local folder, or a local file.
+
+    A single file has the one split `train`; `train[:90%]` and `train[90%:]` cut it in two.
+    Raises `DataError` when the dataset, the split or a column is missing.
+    """
+    name = data.dataset_name
+    path = Path(name).expanduser()
+    try:
+        if path.is_file():
+            loaded = datasets.load_dataset(_builder(path), data_files=str(path), split=split)
+        else:
+            loaded = datasets.load_dataset(str(path) if path.is_dir() else name, split=split)
+    except (FileNotFoundError, ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise DataError(
+            f"data.dataset_name: {name} is neither a local path nor a reachable hub dataset: {error}"
+        ) from error
+    except (ValueError, datasets.exceptions.DatasetGenerationError) as error:
+        raise DataError(f"data.dataset_name: {name}, split {split!r}: {error.__cause__ or error}") from error
+    missing = [column for column in columns if column not in loaded.column_names]
+    if missing:
+        raise DataError(
+            f"{name}, split {split}: column {', '.join(missing)} missing; it has {', '.join(loaded.column_names)}"
+        )
+    return loaded
+
+
+def row_name(data: DataConfig, split: str, index: int) -> str:
+    """Where row `index` (from 0) of a split stands, as errors name it: `file:line`, or dataset, split and row."""
+    path = Path(data.dataset_name)
+    for candidate in (path, path / f"{split}.jsonl"):
+        if candidate.is_file() and candidate.suffix == ".jsonl" and "[" not in split:
+            return f"{candidate}:{index + 1}"
+    return f"{data.dataset_name}[{split}] row {index + 1}"
+
+
+def read_tools(path: Path) -> tuple[Tool, ...]:
+    """The tool schemas of a JSON file: a list of functions in OpenAI form. Raises `DataError`."""
+    try:
+        tools = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(
+            f"{path}: tool schemas cannot be read: {error.strerror}; see data.tools_path"
+        ) from error
+    except ValueError as error:
+        raise DataError(f"{path}: tool schemas are not valid JSON: {error}") from error
+    if not isinstance(tools, list) or not tools:
+        raise DataError(f"{path}: must hold a non-empty list of tools in OpenAI form")
+    return tuple(_checked_tool(path, position, tool) for position, tool in enumerate(tools))
+
+
+def read_text(path: Path, *, key: str) -> str:
+    """The text of a file that configuration key `key` names. Raises `DataError`."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}; see {key}") from error
+
+
+def _builder(path: Path) -> str:
+    if path.suffix not in _BUILDERS:
+        raise DataError(
+            f"data.dataset_name: {path} has no known file type; use {', '.join(sorted(_BUILDERS))}"
+        )
+    return _BUILDERS[path.suffix]
+
+
+def _checked_tool(path: Path, position: int, tool: object) -> Tool:
+    where = f"{path}: tool {position + 1}"
+    function = tool.get("function") if isinstance(tool, dict) else None
+    if (
+        not isinstance(tool, dict)
+        or not isinstance(function, dict)
+        or not isinstance(function.get("name"), str)
+    ):
+        raise DataError(
+            f'{where}: must look like {{"type": "function", "function": {{"name": ..., "parameters": ...}}}}'
+        )
+    parameters = function.get("parameters", {"type": "object", "properties": {}})
+    try:
+        jsonschema.Draft202012Validator.check_schema(parameters)
+    except jsonschema.SchemaError as error:
+        raise DataError(
+            f"{where} ({function['name']}): parameters are no valid JSON Schema: {error.message}"
+        ) from error
+    return tool

@@ -1,0 +1,49 @@
+"""Load the tokenizer that a configuration names, with its chat template and a pad token. Knows no model."""
+
+from pathlib import Path
+
+from transformers import AutoTokenizer
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from trainer.base_models import load_failure, resolve_model
+from trainer.config import Config
+from trainer.errors import ModelError
+
+
+def load_tokenizer(cfg: Config) -> PreTrainedTokenizerBase:
+    """The tokenizer with its chat template and a pad token. Raises `ModelError`."""
+    source = resolve_model(cfg.tokenizer_name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=cfg.model.trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise ModelError(load_failure("tokenizer", cfg.tokenizer_name, error)) from error
+    if cfg.model.chat_template_path is not None:
+        tokenizer.chat_template = _read_template(cfg.model.chat_template_path)
+    if tokenizer.chat_template is None:
+        raise ModelError(f"{cfg.tokenizer_name}: has no chat template; set model.chat_template_path")
+    set_pad_token(tokenizer, fallback=cfg.model.pad_token_fallback)
+    return tokenizer
+
+
+def set_pad_token(tokenizer: PreTrainedTokenizerBase, *, fallback: str) -> None:
+    """Give a tokenizer without pad token an existing one: `eos`, `unk`, or a token of its vocabulary.
+
+    The vocabulary never grows, so that the base model's embedding stays as it is. Raises `ModelError`.
+    """
+    if tokenizer.pad_token is not None:
+        return
+    named = {"eos": tokenizer.eos_token, "unk": tokenizer.unk_token}
+    token = named.get(fallback, fallback)
+    if token is None or token not in tokenizer.get_vocab():
+        raise ModelError(
+            f"model.pad_token_fallback: {fallback!r} is no token of this tokenizer; "
+            "use eos, unk or a token of its vocabulary"
+        )
+    tokenizer.pad_token = token
+
+
+def _read_template(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ModelError(f"model.chat_template_path: {path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,15 @@
+"""Tool-call formats: read the calls in what a model wrote, write them, and tell which format a template uses."""
+
+from trainer.tool_calls.base import ToolCallFormat
+from trainer.tool_calls.detect import detect_format
+from trainer.tool_calls.gate import RenderedTurn, check_round_trip
+from trainer.tool_calls.registry import formats, get_format
+
+__all__ = [
+    "RenderedTurn",
+    "ToolCallFormat",
+    "check_round_trip",
+    "detect_format",
+    "formats",
+    "get_format",
+]

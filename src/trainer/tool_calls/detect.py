@@ -1,0 +1,156 @@
+"""Find out which format a chat template writes, by rendering known calls. Knows templates only as a function."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+from trainer.errors import FormatError
+from trainer.tool_calls.base import ToolCallFormat
+from trainer.tool_calls.registry import formats, get_format
+from trainer.types import Call, Message, Tool, ToolCallJson
+
+Render = Callable[[Sequence[Message], Sequence[Tool]], str]
+
+_REMEDY = (
+    "name the format explicitly, or set model.chat_template_path to a template that renders tool calls "
+    f"in one of the known formats ({', '.join(formats())})"
+)
+
+_PROPERTIES: dict[str, Any] = {
+    "city": {"type": "string"},
+    "note": {"type": "string"},
+    "n_seats": {"type": "integer"},
+    "max_price": {"type": "number"},
+    "is_new": {"type": "boolean"},
+    "colours": {"type": "array", "items": {"type": "string"}},
+    "range": {"type": "object", "properties": {"low": {"type": "integer"}, "note": {"type": "string"}}},
+}
+PROBE_TOOLS: tuple[Tool, ...] = tuple(
+    {
+        "type": "function",
+        "function": {
+            "name": name,
+            "description": "A probe.",
+            "parameters": {"type": "object", "properties": _PROPERTIES, "required": ["city"]},
+        },
+    }
+    for name in ("probe_search", "probe_book")
+)
+PROBE_CALLS = (
+    Call(
+        "probe_search",
+        {
+            "city": 'La "Chaux"',
+            "n_seats": 5,
+            "max_price": 30000.5,
+            "is_new": True,
+            "colours": ["red", "dark blue"],
+            "range": {"low": 3, "note": "5"},
+        },
+    ),
+    Call("probe_book", {"city": "Bern", "n_seats": 2}),
+)
+# Some templates write every value as a quoted string. Their format is told all the same, and the check of the
+# data's own calls then says which of them such a template cannot carry.
+PLAIN_CALLS = (Call("probe_book", {"city": "Bern", "note": "by the lake"}),)
+
+
+class _Probe(NamedTuple):
+    """A conversation ending in known calls, and the same one ending in plain words instead."""
+
+    calls: tuple[Call, ...]
+    calling: list[Message]
+    talking: list[Message]
+
+
+class _Reading(NamedTuple):
+    fmt: ToolCallFormat
+    n_left_over: int
+
+
+def detect_format(render: Render) -> ToolCallFormat:
+    """The format whose parse gives back known calls that `render` wrote with the chat template.
+
+    `render` turns a conversation and its tools into text, without a generation prompt. Templates differ in
+    what they take, so these are tried until one is understood: two parallel calls, a single call, a call with
+    strings only; content empty, null; arguments as an object, as a JSON string; without and with the tools'
+    results. Where several formats read the calls, the one that leaves the least of the turn's text
+    unexplained wins.
+
+    Raises FormatError when no format or more than one format fits; it names the candidates and the remedy.
+    """
+    failures = []
+    for probe in _probes():
+        try:
+            turn = _assistant_text(render, probe)
+        except Exception as error:  # a template is foreign code: whatever it raises means "not this way"
+            failures.append(f"{type(error).__name__}: {error}")
+            continue
+        readings = sorted(_readings(turn, probe.calls), key=lambda reading: reading.n_left_over)
+        best = [reading.fmt for reading in readings if reading.n_left_over == readings[0].n_left_over]
+        if len(best) > 1:
+            names = ", ".join(fmt.name for fmt in best)
+            raise FormatError(f"the chat template's tool calls fit several formats: {names}; {_REMEDY}")
+        if best:
+            return best[0]
+        failures.append(f"no format reads {_shorten(turn)!r}" if turn else "it writes nothing for a call")
+    raise FormatError(f"cannot tell the chat template's tool-call format: {failures[0]}; {_REMEDY}")
+
+
+def _probes() -> Iterator[_Probe]:
+    # The words begin and end with letters that no format begins or ends with, so that the text that both
+    # conversations share stops exactly where the turns differ.
+    question: Message = {"role": "user", "content": "Probe?"}
+    words: Message = {"role": "assistant", "content": "Qz words zQ"}
+    variants = product((False, True), (PROBE_CALLS, PROBE_CALLS[:1], PLAIN_CALLS), ("", None), (False, True))
+    for has_results, calls, content, as_string in variants:
+        tool_calls = _to_json(calls, as_string)
+        turn: Message = {"role": "assistant", "content": content, "tool_calls": tool_calls}
+        results: list[Message] = [
+            {"role": "tool", "tool_call_id": call["id"], "name": call["function"]["name"], "content": "found"}
+            for call in tool_calls
+        ]
+        rest = [*results, words] if has_results else []
+        yield _Probe(calls, [question, turn, *rest], [question, words])
+
+
+def _to_json(calls: Sequence[Call], as_string: bool) -> list[ToolCallJson]:
+    return [
+        {
+            "id": f"probe000{index}",  # nine characters: Mistral's templates insist
+            "type": "function",
+            "function": {
+                "name": call.name,
+                "arguments": json.dumps(call.arguments) if as_string else call.arguments,
+            },
+        }
+        for index, call in enumerate(calls)
+    ]
+
+
+def _assistant_text(render: Render, probe: _Probe) -> str:
+    """What the template wrote for the calling turn: the part that the talking conversation does not share."""
+    calling = render(probe.calling, PROBE_TOOLS)
+    talking = render(probe.talking, PROBE_TOOLS)
+    n_before = _n_shared(calling, talking)
+    n_after = _n_shared(calling[n_before:][::-1], talking[n_before:][::-1])
+    return calling[n_before : len(calling) - n_after]
+
+
+def _n_shared(a: str, b: str) -> int:
+    """The number of characters at the beginning that both texts share."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _readings(turn: str, calls: tuple[Call, ...]) -> Iterator[_Reading]:
+    for name in formats():
+        fmt = get_format(name)
+        parsed = fmt.parse(turn, tools=PROBE_TOOLS)
+        found = [(call.status, call.name, call.arguments) for call in parsed.calls]
+        if found == [("ok", call.name, call.arguments) for call in calls]:
+            yield _Reading(fmt, len(parsed.content))
+
+
+def _shorten(text: str, *, n_characters: int = 120) -> str:
+    return text if len(text) <= n_characters else f"{text[:n_characters]}…"

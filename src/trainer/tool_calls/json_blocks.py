@@ -1,0 +1,133 @@
+"""Formats with one marked block of JSON per call: Hermes, DeepSeek V3 and V3.1, Mistral from v11 on."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, scan_marked
+from trainer.tool_calls.reading import (
+    CallParts,
+    Finder,
+    call_parts,
+    named_parts,
+    read_json,
+    skip_space,
+    to_json,
+)
+from trainer.types import Call, CallStatus
+
+_HERMES_OPEN, _HERMES_CLOSE = "<tool_call>", "</tool_call>"
+_MISTRAL_OPEN = "[TOOL_CALLS]"
+# Possessive quantifiers (`*+`) throughout: backtracking over hostile white space would be quadratic.
+_MISTRAL_HEAD = re.compile(r"\[TOOL_CALLS\]\s*+([^\s\[\]{}]*+)\s*+(?:\[CALL_ID\]\s*+\w*+\s*+)?\[ARGS\]")
+_DEEPSEEK_OPEN, _DEEPSEEK_CLOSE = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>"
+_DEEPSEEK_BEGIN, _DEEPSEEK_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
+_DEEPSEEK_WRAPPERS = (_DEEPSEEK_BEGIN, _DEEPSEEK_END)
+_V3_HEAD = re.compile(r"<｜tool▁call▁begin｜>\s*+function\s*+<｜tool▁sep｜>\s*+([^\s`<]*+)\s*+```(?:json)?")
+_V3_TAIL = re.compile(r"\s*+```\s*+<｜tool▁call▁end｜>")
+_V31_HEAD = re.compile(r"<｜tool▁call▁begin｜>\s*+([^\s<]*+)\s*+<｜tool▁sep｜>")
+_V31_TAIL = re.compile(r"\s*+<｜tool▁call▁end｜>")
+
+
+def _scan_hermes(source: Source) -> Iterator[Region]:
+    return scan_marked(source, (_HERMES_OPEN,), _read_hermes)
+
+
+def _read_hermes(source: Source, start: int, finder: Finder) -> Region:
+    text, body = source.text, start + len(_HERMES_OPEN)
+    # The JSON is read before the closing marker is looked for: a string in it may hold the marker itself.
+    read = read_json(text, body)
+    close = skip_space(text, read.end)
+    if read.failure is None and text.startswith(_HERMES_CLOSE, close):
+        return _region(text, (start, close + len(_HERMES_CLOSE)), call_parts(read.value))
+    return _broken(text, start, (body, _HERMES_OPEN, _HERMES_CLOSE), finder, CallParts("invalid_json"))
+
+
+def _write_hermes(calls: Sequence[Call]) -> str:
+    bodies = [to_json({"name": call.name, "arguments": call.arguments}) for call in calls]
+    return "\n".join(f"{_HERMES_OPEN}\n{body}\n{_HERMES_CLOSE}" for body in bodies)
+
+
+def _scan_deepseek(source: Source, head: re.Pattern[str], tail: re.Pattern[str]) -> Iterator[Region]:
+    def read_block(source: Source, start: int, finder: Finder) -> Region:
+        text = source.text
+        opening = head.match(text, start)
+        if opening is None:
+            markers = (start + len(_DEEPSEEK_OPEN), _DEEPSEEK_OPEN, _DEEPSEEK_CLOSE)
+            return _broken(text, start, markers, finder, CallParts("missing_name"))
+        read = read_json(text, opening.end())
+        ending = tail.match(text, read.end)
+        if read.failure is None and ending is not None:
+            return _region(text, (start, ending.end()), named_parts(opening[1], read.value))
+        markers = (opening.end(), _DEEPSEEK_OPEN, _DEEPSEEK_CLOSE)
+        return _broken(text, start, markers, finder, named_parts(opening[1], None))
+
+    return scan_marked(source, (_DEEPSEEK_OPEN,), read_block)
+
+
+def _scan_v3(source: Source) -> Iterator[Region]:
+    return _scan_deepseek(source, _V3_HEAD, _V3_TAIL)
+
+
+def _scan_v31(source: Source) -> Iterator[Region]:
+    return _scan_deepseek(source, _V31_HEAD, _V31_TAIL)
+
+
+def _write_v3(calls: Sequence[Call]) -> str:
+    blocks = [
+        f"{_DEEPSEEK_OPEN}function<｜tool▁sep｜>{call.name}\n```json\n{to_json(call.arguments)}\n```{_DEEPSEEK_CLOSE}"
+        for call in calls
+    ]
+    return _DEEPSEEK_BEGIN + "\n".join(blocks) + _DEEPSEEK_END
+
+
+def _write_v31(calls: Sequence[Call]) -> str:
+    blocks = [
+        f"{_DEEPSEEK_OPEN}{call.name}<｜tool▁sep｜>{to_json(call.arguments)}{_DEEPSEEK_CLOSE}"
+        for call in calls
+    ]
+    return _DEEPSEEK_BEGIN + "".join(blocks) + _DEEPSEEK_END
+
+
+def _scan_mistral(source: Source) -> Iterator[Region]:
+    return scan_marked(source, (_MISTRAL_OPEN,), _read_mistral)
+
+
+def _read_mistral(source: Source, start: int, finder: Finder) -> Region:
+    text = source.text
+    end = finder.find(_MISTRAL_OPEN, start + len(_MISTRAL_OPEN))
+    head = _MISTRAL_HEAD.match(text, start)
+    if head is None:
+        status: CallStatus = "unclosed" if end == len(text) else "missing_name"
+        return _region(text, (start, end), CallParts(status))
+    read = read_json(text, head.end())
+    if read.failure is None:
+        return _region(text, (start, read.end), named_parts(head[1], read.value))
+    is_cut = read.failure == "unclosed" or end < len(text)
+    return _region(text, (start, end), CallParts("unclosed") if is_cut else named_parts(head[1], None))
+
+
+def _write_mistral(calls: Sequence[Call]) -> str:
+    return "".join(f"{_MISTRAL_OPEN}{call.name}[ARGS]{to_json(call.arguments)}" for call in calls)
+
+
+def _region(text: str, span: tuple[int, int], parts: CallParts) -> Region:
+    return Region(*span, (attempt(text, span, **parts._asdict()),))
+
+
+def _broken(
+    text: str, start: int, markers: tuple[int, str, str], finder: Finder, if_closed: CallParts
+) -> Region:
+    """An attempt that cannot be read, up to its closing marker, the next opening one, or the end."""
+    body, opening, closing = markers
+    close, next_open = finder.find(closing, body), finder.find(opening, body)
+    if close < next_open:
+        return _region(text, (start, close + len(closing)), if_closed)
+    return _region(text, (start, next_open), CallParts("unclosed"))
+
+
+HERMES = ToolCallFormat("hermes", "hermes", _scan_hermes, _write_hermes)
+DEEPSEEK_V3 = ToolCallFormat("deepseek_v3", "deepseek_v3", _scan_v3, _write_v3, wrappers=_DEEPSEEK_WRAPPERS)
+DEEPSEEK_V31 = ToolCallFormat(
+    "deepseek_v31", "deepseek_v31", _scan_v31, _write_v31, wrappers=_DEEPSEEK_WRAPPERS
+)
+MISTRAL_V11 = ToolCallFormat("mistral_v11", "mistral", _scan_mistral, _write_mistral)

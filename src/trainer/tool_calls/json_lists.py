@@ -1,0 +1,158 @@
+"""Formats that write all the calls of a turn as JSON: lists (xLAM, Mistral before v11, Granite 3, Phi-4-mini),
+and the bare objects of Llama 3.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, scan_marked
+from trainer.tool_calls.reading import CallParts, Finder, call_parts, read_json, skip_space, to_json
+from trainer.types import Call, CallStatus, ParsedCall
+
+
+class _Marker(NamedTuple):
+    """What opens a list, and what must follow it. A `word` is ordinary text unless objects follow."""
+
+    opening: str
+    closing: str = ""
+    word: bool = False
+
+
+_MISTRAL = (_Marker("[TOOL_CALLS]"),)
+_GRANITE = (_Marker("<|tool_call|>"), _Marker("<tool_call>"))
+_PHI = (_Marker("<|tool_call|>", closing="<|/tool_call|>"), _Marker("functools", word=True))
+_LIST = re.compile(r"\s*+\[")
+_LIST_OF_OBJECTS = re.compile(r"\s*+\[\s*+\{")
+
+# Each of these ends right before the bracket, or the marker, that opens the JSON. Their quantifiers are
+# possessive (`*+`): backtracking over hostile white space would be quadratic.
+_XLAM_AT_START = re.compile(r"\s*+(?:```(?:json)?\s*+)?(?=\[\s*+\{)")
+_XLAM_IN_PROSE = re.compile(r'(?=\[\s*+\{\s*+"name"\s*+:\s*+"[^"]*+"\s*+,\s*+"arguments"\s*+:)')
+_LLAMA_AT_START = re.compile(r'\s*+(?=\{\s*+"(?:name|type|function|parameters|arguments)"\s*+:)')
+_LLAMA_IN_PROSE = re.compile(
+    r'(?=\{\s*+(?:"type"\s*+:\s*+"function"\s*+,\s*+)?'
+    r'"name"\s*+:\s*+"[^"]*+"\s*+,\s*+"(?:parameters|arguments)"\s*+:)|<\|python_tag\|>'
+)
+_LLAMA_NEXT = re.compile(r"\s*+;\s*+(?=\{)")
+_FENCE = re.compile(r"\s*+```")
+
+
+class _ListRead(NamedTuple):
+    calls: tuple[ParsedCall, ...]
+    end: int
+
+
+def _read_list(text: str, start: int, limit: int) -> _ListRead:
+    """Read call objects from the `[` at `start`. What cannot be read is one attempt, up to `limit`."""
+    calls: list[ParsedCall] = []
+    position = skip_space(text, start + 1)
+    while not text.startswith("]", position):
+        read = read_json(text, position)
+        after = skip_space(text, read.end)
+        if read.failure is None and text[after : after + 1] in (",", "]"):
+            calls.append(attempt(text, (position, read.end), **call_parts(read.value)._asdict()))
+            position = skip_space(text, after + 1) if text[after] == "," else after
+            continue
+        # The item is broken, or it is whole and the list goes wrong after it: nobody would read it either way.
+        ends_early = read.failure == "unclosed" or after >= len(text)
+        parts = CallParts("unclosed" if ends_early else "invalid_json")
+        end = max(limit, read.end)
+        calls.append(attempt(text, (position, end), **parts._asdict()))
+        return _ListRead(tuple(calls), end)
+    return _ListRead(tuple(calls), position + 1)
+
+
+def _scan_marked_lists(source: Source, markers: Sequence[_Marker]) -> Iterator[Region]:
+    read = partial(_read_marked_list, markers=markers)
+    return scan_marked(source, [marker.opening for marker in markers], read)
+
+
+def _read_marked_list(
+    source: Source, start: int, finder: Finder, *, markers: Sequence[_Marker]
+) -> Region | None:
+    text = source.text
+    marker = next(marker for marker in markers if text.startswith(marker.opening, start))
+    body = start + len(marker.opening)
+    if marker.word and not _LIST_OF_OBJECTS.match(text, body):
+        return None
+    limit = finder.first([other.opening for other in markers], body)
+    if not _LIST.match(text, body):
+        status: CallStatus = "unclosed" if limit == len(text) else "invalid_json"
+        return Region(start, limit, (attempt(text, (start, limit), status=status),))
+    calls, end = _read_list(text, skip_space(text, body), limit)
+    if not calls:
+        return Region(start, end, (attempt(text, (start, end), status="missing_name"),))
+    close = skip_space(text, end) if marker.closing else end
+    if text.startswith(marker.closing, close):
+        return Region(start, close + len(marker.closing), calls)
+    lost = replace(calls[-1], status="unclosed", name=None, arguments=None)
+    return Region(start, end, (*calls[:-1], lost))
+
+
+def _scan_xlam(source: Source) -> Iterator[Region]:
+    text = source.text
+    opening = _XLAM_AT_START.match(text, source.start) or _XLAM_IN_PROSE.search(text, source.start)
+    while opening is not None:
+        calls, end = _read_list(text, opening.end(), len(text))
+        fence = _FENCE.match(text, end) if "`" in opening[0] else None
+        end = fence.end() if fence else end
+        yield Region(opening.start(), end, calls)
+        opening = _XLAM_IN_PROSE.search(text, end)
+
+
+def _scan_llama(source: Source) -> Iterator[Region]:
+    text = source.text
+    opening = _LLAMA_AT_START.match(text, source.start) or _LLAMA_IN_PROSE.search(text, source.start)
+    while opening is not None:
+        region = _read_llama_object(text, opening.start(), skip_space(text, opening.end()))
+        yield region
+        opening = _LLAMA_NEXT.match(text, region.end) or _LLAMA_IN_PROSE.search(text, region.end)
+
+
+def _read_llama_object(text: str, region_start: int, start: int) -> Region:
+    read = read_json(text, start)
+    if read.failure is None and isinstance(read.value, dict):
+        parts = call_parts(read.value, ("parameters", "arguments"))
+        return Region(region_start, read.end, (attempt(text, (start, read.end), **parts._asdict()),))
+    following = _LLAMA_IN_PROSE.search(text, max(read.end, start + 1))
+    end = following.start() if following else len(text)
+    ends_early = end == len(text) and (read.failure == "unclosed" or start >= end)
+    status: CallStatus = "unclosed" if ends_early else "invalid_json"
+    return Region(region_start, end, (attempt(text, (start, end), status=status),))
+
+
+def _write_list(calls: Sequence[Call], *, before: str = "", after: str = "") -> str:
+    items = ", ".join(to_json({"name": call.name, "arguments": call.arguments}) for call in calls)
+    return f"{before}[{items}]{after}"
+
+
+def _write_mistral(calls: Sequence[Call]) -> str:
+    items = [
+        to_json({"name": call.name, "arguments": call.arguments, "id": f"call{index:05}"})
+        for index, call in enumerate(calls)
+    ]
+    return f"[TOOL_CALLS][{', '.join(items)}]"
+
+
+def _write_llama(calls: Sequence[Call]) -> str:
+    return "; ".join(to_json({"name": call.name, "parameters": call.arguments}) for call in calls)
+
+
+XLAM = ToolCallFormat("xlam", "xlam", _scan_xlam, _write_list)
+MISTRAL = ToolCallFormat("mistral", "mistral", partial(_scan_marked_lists, markers=_MISTRAL), _write_mistral)
+GRANITE = ToolCallFormat(
+    "granite",
+    "granite",
+    partial(_scan_marked_lists, markers=_GRANITE),
+    partial(_write_list, before="<|tool_call|>"),
+)
+PHI4_MINI = ToolCallFormat(
+    "phi4_mini_json",
+    "phi4_mini_json",
+    partial(_scan_marked_lists, markers=_PHI),
+    partial(_write_list, before="functools"),
+)
+LLAMA3 = ToolCallFormat("llama3_json", "llama3_json", _scan_llama, _write_llama)

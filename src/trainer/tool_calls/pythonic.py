@@ -1,0 +1,139 @@
+"""Calls written as a Python list of function calls: Llama 4, Llama 3.2, Gemma 3, and LFM2 between its own markers."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, scan_marked
+from trainer.tool_calls.literals import read_literal, skip_blank
+from trainer.tool_calls.reading import CallParts, Finder, to_json
+from trainer.types import Call, CallStatus, ParsedCall
+
+_LFM2_OPEN, _LFM2_CLOSE = "<|tool_call_start|>", "<|tool_call_end|>"
+_LLAMA4_WRAPPERS = ("<|python_start|>", "<|python_end|>")
+_NAME = re.compile(r"([^\W\d][\w.\-]*+)\s*+\(")
+_KEYWORD = re.compile(r"([\w.\-]++)\s*+=")
+# A list of calls begins a line. Prose has such brackets too, `[see(this)](…)`, but not with keyword arguments
+# on a line of their own.
+_AT_START = re.compile(r"\s*+(?:<\|python_start\|>\s*+)?(?=\[\s*+[^\W\d][\w.\-]*+\s*+\()")
+_AT_LINE = re.compile(r"^[ \t]*+(?:<\|python_start\|>\s*+)?(?=\[\s*+[^\W\d][\w.\-]*+\s*+\()", re.MULTILINE)
+_LINE_END = re.compile(r"[ \t]*+(?:<\|python_end\|>[ \t]*+)?(?:\n|\Z)")
+
+
+class _ListRead(NamedTuple):
+    calls: tuple[ParsedCall, ...]
+    end: int
+    whole: bool
+
+
+def _read_calls(text: str, start: int, limit: int) -> _ListRead:
+    """Read calls from the `[` at `start`. What cannot be read is one attempt, up to `limit`."""
+    calls: list[ParsedCall] = []
+    position = skip_blank(text, start + 1)
+    while not text.startswith("]", position):
+        parts, end = _read_call(text, position)
+        after = skip_blank(text, end)
+        if parts.status == "ok" and text[after : after + 1] in (",", "]"):
+            calls.append(attempt(text, (position, end), **parts._asdict()))
+            position = skip_blank(text, after + 1) if text[after] == "," else after
+            continue
+        end = max(limit, end)
+        if parts.status == "ok":
+            parts = CallParts("unclosed" if after >= len(text) else "invalid_json")
+        calls.append(attempt(text, (position, end), **parts._asdict()))
+        return _ListRead(tuple(calls), end, whole=False)
+    return _ListRead(tuple(calls), position + 1, whole=True)
+
+
+def _read_call(text: str, start: int) -> tuple[CallParts, int]:
+    head = _NAME.match(text, start)
+    if head is None:
+        return CallParts("unclosed" if start >= len(text) else "missing_name"), start
+    arguments: dict[str, Any] = {}
+    position = skip_blank(text, head.end())
+    while not text.startswith(")", position):
+        keyword = _KEYWORD.match(text, position)
+        if keyword is None:
+            return _broken(head[1], text, position)
+        value = read_literal(text, keyword.end())
+        position = skip_blank(text, value.end)
+        if value.failure is not None:
+            return _broken(head[1], text, position, cut=value.failure == "unclosed")
+        arguments[keyword[1]] = value.value
+        if text.startswith(",", position):
+            position = skip_blank(text, position + 1)
+        elif not text.startswith(")", position):
+            return _broken(head[1], text, position)
+    return CallParts("ok", head[1], arguments), position + 1
+
+
+def _broken(name: str, text: str, position: int, *, cut: bool = False) -> tuple[CallParts, int]:
+    if cut or position >= len(text):
+        return CallParts("unclosed"), position
+    return CallParts("bad_arguments", name), position
+
+
+def _scan_bare(source: Source) -> Iterator[Region]:
+    text = source.text
+    opening = _AT_START.match(text, source.start)
+    if opening is not None:
+        calls, end, _ = _read_calls(text, opening.end(), len(text))
+        yield Region(opening.start(), end, calls)
+    else:
+        end = source.start
+    while opening := _AT_LINE.search(text, end):
+        calls, end, whole = _read_calls(text, opening.end(), opening.end() + 1)
+        line_end = _LINE_END.match(text, end)
+        if whole and line_end and any(call.arguments for call in calls):
+            end = line_end.end()
+            yield Region(opening.start(), end, calls)
+
+
+def _scan_marked(source: Source) -> Iterator[Region]:
+    return scan_marked(source, (_LFM2_OPEN,), _read_block)
+
+
+def _read_block(source: Source, start: int, finder: Finder) -> Region:
+    text, body = source.text, start + len(_LFM2_OPEN)
+    close, next_open = finder.find(_LFM2_CLOSE, body), finder.find(_LFM2_OPEN, body)
+    is_closed = close < next_open
+    end = close + len(_LFM2_CLOSE) if is_closed else next_open
+    begin = skip_blank(text, body)
+    if not text.startswith("[", begin):
+        status: CallStatus = "missing_name" if is_closed else "unclosed"
+        return Region(start, end, (attempt(text, (start, end), status=status),))
+    read = _read_calls(text, begin, min(close, next_open))
+    after = skip_blank(text, read.end)
+    if read.whole and read.calls and text.startswith(_LFM2_CLOSE, after):
+        return Region(start, after + len(_LFM2_CLOSE), read.calls)
+    # The list is broken, or the block goes on after it: its last call is the one that cannot be trusted.
+    last = read.calls[-1] if read.calls else attempt(text, (start, end), status="missing_name")
+    if not is_closed:
+        last = replace(last, status="unclosed", name=None, arguments=None)
+    elif last.status in ("ok", "unclosed"):
+        last = replace(last, status="invalid_json", name=None, arguments=None)
+    return Region(start, max(end, last.end), (*read.calls[:-1], last))
+
+
+def _write(calls: Sequence[Call], *, before: str = "", after: str = "") -> str:
+    return f"{before}[{', '.join(map(_write_call, calls))}]{after}"
+
+
+def _write_call(call: Call) -> str:
+    return f"{call.name}({', '.join(f'{key}={_to_literal(value)}' for key, value in call.arguments.items())})"
+
+
+def _to_literal(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_to_literal, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{to_json(key)}: {_to_literal(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, bool) or value is None:
+        return repr(value)
+    return to_json(value)
+
+
+PYTHONIC = ToolCallFormat("pythonic", "pythonic", _scan_bare, _write, wrappers=_LLAMA4_WRAPPERS)
+LFM2 = ToolCallFormat("lfm2", "lfm2", _scan_marked, partial(_write, before=_LFM2_OPEN, after=_LFM2_CLOSE))

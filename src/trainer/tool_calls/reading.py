@@ -1,0 +1,132 @@
+"""Small readers that the formats share: JSON at a position, markers found in linear time. Knows no format."""
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from trainer.types import CallStatus
+
+MAX_DEPTH = 64
+"""Nesting beyond this is refused: no tool takes it, and it would exhaust the stack of whoever reads it."""
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+# What may be left of a JSON token that the token limit cut in two: `tru`, `-`, `1e`, `\u00`.
+_CUT_TOKEN = re.compile(r"[\w.+\\-]{0,12}\s*")
+
+
+class Finder:
+    """`str.find` with a memory, so that many searches with rising starts are linear together."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._known: dict[str, tuple[int, int]] = {}
+
+    def find(self, marker: str, start: int) -> int:
+        """The first position of `marker` at or after `start`; the text's length where there is none."""
+        searched_from, found = self._known.get(marker, (0, -1))
+        if searched_from <= start <= found:
+            return found
+        found = self._text.find(marker, start)
+        found = len(self._text) if found < 0 else found
+        self._known[marker] = (start, found)
+        return found
+
+    def first(self, markers: Sequence[str], start: int) -> int:
+        """The first position of any of `markers` at or after `start`; the text's length where none is."""
+        return min(self.find(marker, start) for marker in markers)
+
+
+def skip_space(text: str, position: int) -> int:
+    """The first position at or after `position` that is not JSON white space."""
+    match = _SPACE.match(text, position)
+    return position if match is None else match.end()
+
+
+class ValueRead(NamedTuple):
+    """A value read at a position. `failure` tells broken text from text that ends too early."""
+
+    value: Any
+    end: int
+    failure: CallStatus | None
+
+
+def read_json(text: str, position: int) -> ValueRead:
+    """Read one strict JSON value (RFC 8259: no NaN, no raw line breaks in strings) after optional space."""
+    begin = skip_space(text, position)
+    try:
+        value, end = _DECODER.raw_decode(text, begin)
+    except json.JSONDecodeError as error:
+        cut = error.msg.startswith("Unterminated string") or _CUT_TOKEN.fullmatch(text, error.pos)
+        return ValueRead(None, error.pos, "unclosed" if cut else "invalid_json")
+    except (ValueError, RecursionError):  # NaN, 1e999, an integer of 5,000 digits; brackets without end
+        return ValueRead(None, begin, "invalid_json")
+    if _is_too_deep(value, text, (begin, end)):
+        return ValueRead(None, begin, "invalid_json")
+    return ValueRead(value, end, None)
+
+
+def _is_too_deep(value: Any, text: str, span: tuple[int, int]) -> bool:
+    if text.count("{", *span) + text.count("[", *span) <= MAX_DEPTH:
+        return False
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+        if not inner:
+            return False
+        level = inner
+    return True
+
+
+class CallParts(NamedTuple):
+    """A decoded call object, judged: `status` is "ok" exactly when both other fields are set."""
+
+    status: CallStatus
+    name: str | None = None
+    arguments: dict[str, Any] | None = None
+
+
+def call_parts(value: Any, keys: Sequence[str] = ("arguments",)) -> CallParts:
+    """Judge a decoded `{"name": …, "arguments": {…}}`; the first of `keys` present holds the arguments.
+
+    Arguments that are missing, null or a JSON *string* are `bad_arguments`: no server passes them on as an
+    object.
+    """
+    name = value.get("name") if isinstance(value, dict) else None
+    if not isinstance(name, str) or not name:
+        return CallParts("missing_name")
+    return named_parts(name, next((value[key] for key in keys if key in value), None))
+
+
+def named_parts(name: str, arguments: Any) -> CallParts:
+    """Judge a name and decoded arguments that a format writes apart."""
+    if not name:
+        return CallParts("missing_name")
+    return (
+        CallParts("ok", name, arguments) if isinstance(arguments, dict) else CallParts("bad_arguments", name)
+    )
+
+
+def _refuse_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits} is out of range")
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def to_json(value: Any) -> str:
+    """JSON text with every character that needs no escape as itself, as chat templates write it."""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,45 @@
+"""The formats that are known, by name. A format is named after the vLLM parser that reads it, where there is one."""
+
+from trainer.errors import FormatError
+from trainer.tool_calls.base import ToolCallFormat
+from trainer.tool_calls.gemma import FUNCTION_GEMMA, GEMMA4
+from trainer.tool_calls.harmony import OPENAI
+from trainer.tool_calls.json_blocks import DEEPSEEK_V3, DEEPSEEK_V31, HERMES, MISTRAL_V11
+from trainer.tool_calls.json_lists import GRANITE, LLAMA3, MISTRAL, PHI4_MINI, XLAM
+from trainer.tool_calls.pythonic import LFM2, PYTHONIC
+from trainer.tool_calls.tagged import GLM45, MUSE_GLIMMER, QWEN3_XML
+
+_FORMATS = {
+    fmt.name: fmt
+    for fmt in (
+        HERMES,
+        QWEN3_XML,
+        LLAMA3,
+        PYTHONIC,
+        MISTRAL,
+        MISTRAL_V11,
+        XLAM,
+        FUNCTION_GEMMA,
+        GEMMA4,
+        PHI4_MINI,
+        GRANITE,
+        DEEPSEEK_V3,
+        DEEPSEEK_V31,
+        OPENAI,
+        GLM45,
+        LFM2,
+        MUSE_GLIMMER,
+    )
+}
+
+
+def formats() -> tuple[str, ...]:
+    """The names of all the formats."""
+    return tuple(_FORMATS)
+
+
+def get_format(name: str) -> ToolCallFormat:
+    """The format called `name`. Raises FormatError, which lists the known names, where there is none."""
+    if name not in _FORMATS:
+        raise FormatError(f'unknown tool-call format "{name}"; known: {", ".join(_FORMATS)}')
+    return _FORMATS[name]

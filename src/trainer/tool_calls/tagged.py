@@ -1,0 +1,198 @@
+"""Formats that write each argument between tags, without its type: Qwen3-Coder and Qwen3.5, GLM 4.5, Muse Glimmer.
+
+The tool's schema says what a value is; without it, what looks like JSON is read as JSON.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, scan_marked
+from trainer.tool_calls.literals import read_literal, skip_blank
+from trainer.tool_calls.reading import CallParts, Finder, read_json, to_json
+from trainer.tool_schemas import ANYTHING, SchemaNode
+from trainer.types import Call
+
+_CONSTANTS = {"True": True, "False": False, "None": None}
+
+
+class _Tags(NamedTuple):
+    """The grammar of one format. `head` and `parameter` are matched; `…_close` are literal.
+
+    `head` captures the tool's name, `parameter` an argument's; `tail` is what must follow the call's closing tag
+    when `opening[0]` began it. `padded` values stand on lines of their own.
+    """
+
+    opening: tuple[str, ...]
+    head: re.Pattern[str]
+    parameter: re.Pattern[str]
+    value_close: str
+    call_close: str
+    tail: str = ""
+    padded: bool = False
+
+
+# Possessive quantifiers (`*+`): backtracking over hostile white space would be quadratic.
+_QWEN = _Tags(
+    opening=("<tool_call>", "<function="),
+    head=re.compile(r"(?:<tool_call>\s*+)?<function=([^>\n]*+)>"),
+    parameter=re.compile(r"<parameter=([^>\n]*+)>"),
+    value_close="</parameter>",
+    call_close="</function>",
+    tail="</tool_call>",
+    padded=True,
+)
+_GLM = _Tags(
+    opening=("<tool_call>",),
+    head=re.compile(r"<tool_call>\s*+([^\s<{\[]++)"),
+    parameter=re.compile(r"<arg_key>([^<\n]*+)</arg_key>\s*+<arg_value>"),
+    value_close="</arg_value>",
+    call_close="</tool_call>",
+)
+_MUSE = _Tags(
+    opening=("<atem:invoke",),
+    head=re.compile(r'<atem:invoke\s++name="([^"\n]*+)"\s*+>'),
+    parameter=re.compile(r'<atem:parameter\s++name="([^"\n]*+)"\s*+>'),
+    value_close="</atem:parameter>",
+    call_close="</atem:invoke>",
+)
+
+
+def _scan(source: Source, tags: _Tags) -> Iterator[Region]:
+    return scan_marked(source, tags.opening, partial(_read_call, tags=tags))
+
+
+def _read_call(source: Source, start: int, finder: Finder, *, tags: _Tags) -> Region:
+    text = source.text
+    is_wrapped = bool(tags.tail) and text.startswith(tags.opening[0], start)
+    head = tags.head.match(text, start)
+    name = head[1].strip() if head else ""
+    body = head.end() if head else start + 1
+    values, position = _read_values(text, body, tags, finder) if head else (None, body)
+    if values is not None:
+        end = position + len(tags.call_close)
+        tail = skip_blank(text, end)
+        if is_wrapped and text.startswith(tags.tail, tail):
+            end = tail + len(tags.tail)
+        elif is_wrapped:
+            values = None
+        if values is not None:
+            node = source.nodes.get(name, ANYTHING)
+            arguments = {key: _to_value(value, node.property(key)) for key, value in values.items()}
+            parts = CallParts("ok", name, arguments) if name else CallParts("missing_name")
+            return Region(start, end, (attempt(text, (start, end), **parts._asdict()),))
+    closing = tags.tail if is_wrapped else tags.call_close
+    close, next_open = finder.find(closing, body), finder.find(tags.opening[0], body)
+    if close >= next_open:
+        return Region(start, next_open, (attempt(text, (start, next_open), status="unclosed"),))
+    parts = CallParts("bad_arguments", name) if name else CallParts("missing_name")
+    span = (start, close + len(closing))
+    return Region(*span, (attempt(text, span, **parts._asdict()),))
+
+
+def _read_values(text: str, position: int, tags: _Tags, finder: Finder) -> tuple[dict[str, str] | None, int]:
+    """The raw values by name and the position of the closing tag; None in place of them where it is broken."""
+    values: dict[str, str] = {}
+    position = skip_blank(text, position)
+    while not text.startswith(tags.call_close, position):
+        opening = tags.parameter.match(text, position)
+        if opening is None:
+            return None, position
+        end = _value_end(text, opening.end(), tags, finder)
+        if end is None:
+            return None, opening.end()
+        value = text[opening.end() : end]
+        values[opening[1].strip()] = _unpad(value) if tags.padded else value
+        position = skip_blank(text, end + len(tags.value_close))
+    return values, position
+
+
+def _value_end(text: str, start: int, tags: _Tags, finder: Finder) -> int | None:
+    """Where a value's closing tag stands: the first one after which the call goes on or ends.
+
+    A closing tag followed by anything else is part of the value.
+    """
+    call_end = finder.find(tags.call_close, start)
+    end = finder.find(tags.value_close, start)
+    while end < call_end:
+        after = skip_blank(text, end + len(tags.value_close))
+        if after == call_end or tags.parameter.match(text, after):
+            return end
+        end = finder.find(tags.value_close, end + 1)
+    return None
+
+
+def _unpad(value: str) -> str:
+    return value.removeprefix("\n").removesuffix("\n")
+
+
+def _to_value(text: str, node: SchemaNode) -> Any:
+    """The value that `text` stands for, given its place in the tool's schema."""
+    types = node.types
+    if "string" in types and types <= {"string", "null"}:
+        return None if "null" in types and text in ("null", "None") else text
+    stripped = text.strip()
+    if stripped in _CONSTANTS:
+        return _CONSTANTS[stripped]
+    for read in (read_json, read_literal):
+        value = read(stripped, 0)
+        if value.failure is None and value.end == len(stripped):
+            return value.value
+        if not types & {"object", "array"}:
+            break
+    return text
+
+
+def _write_qwen(calls: Sequence[Call]) -> str:
+    return "\n".join(
+        f"<tool_call>\n<function={call.name}>\n"
+        + "".join(
+            f"<parameter={key}>\n{_to_text(value)}\n</parameter>\n" for key, value in call.arguments.items()
+        )
+        + "</function>\n</tool_call>"
+        for call in calls
+    )
+
+
+def _write_glm(calls: Sequence[Call]) -> str:
+    return "\n".join(
+        f"<tool_call>{call.name}\n"
+        + "".join(
+            f"<arg_key>{key}</arg_key>\n<arg_value>{_to_text(value)}</arg_value>\n"
+            for key, value in call.arguments.items()
+        )
+        + "</tool_call>"
+        for call in calls
+    )
+
+
+def _write_muse(calls: Sequence[Call]) -> str:
+    invocations = "\n".join(
+        f'<atem:invoke name="{call.name}">\n'
+        + "".join(
+            f'<atem:parameter name="{key}">{_to_text(value)}</atem:parameter>\n'
+            for key, value in call.arguments.items()
+        )
+        + "</atem:invoke>"
+        for call in calls
+    )
+    return f"<atem:function_calls>\n{invocations}\n</atem:function_calls>"
+
+
+def _to_text(value: Any) -> str:
+    return value if isinstance(value, str) else to_json(value)
+
+
+QWEN3_XML = ToolCallFormat(
+    "qwen3_xml", "qwen3_xml", partial(_scan, tags=_QWEN), _write_qwen, needs_schema=True
+)
+GLM45 = ToolCallFormat("glm45", "glm45", partial(_scan, tags=_GLM), _write_glm, needs_schema=True)
+MUSE_GLIMMER = ToolCallFormat(
+    "muse_glimmer",
+    None,
+    partial(_scan, tags=_MUSE),
+    _write_muse,
+    wrappers=("<atem:function_calls>", "</atem:function_calls>"),
+    needs_schema=True,
+)

@@ -1,0 +1,150 @@
+"""Hugging Face Trainer whose loss falls on supervised tokens alone, and whose evaluation judges tool calls.
+
+Knows no domain and writes no report.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from accelerate.utils import DistributedType, gather_object
+from torch import nn
+from torch.utils.data import DataLoader, Subset
+from transformers import Trainer
+
+from trainer.decode import DecodedTurn
+from trainer.evaluation import Evaluation, ToolCallEvaluator, adapter_off, row_loss
+from trainer.loss import supervised_logits, takes_logits_to_keep, token_loss
+
+OnEvaluation = Callable[[str, Evaluation], None]
+
+
+class ToolTrainer(Trainer):
+    """Trains on supervised tokens and evaluates perplexity and tool calls in one go.
+
+    `evaluator` judges `tool_eval_examples`; `eval_dataset` rows of other sessions count for perplexity only.
+    The attribute `on_evaluation(name, evaluation)` receives every finished evaluation on the first process;
+    `name` is `base` or `step-000040`. The metrics that are logged carry Trainer's usual prefix, as in `eval_tool_name_f1`.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        evaluator: ToolCallEvaluator,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.evaluator = evaluator
+        self.last_evaluation: tuple[int, Evaluation] | None = None
+        self.n_tokens_seen = 0
+        self.n_supervised_seen = 0
+        self.on_evaluation: OnEvaluation = lambda name, evaluation: None
+        self._selects_logits = takes_logits_to_keep(self.model)
+        # The loss below is a sum divided by the tokens of the whole step, so Trainer must count those, and must
+        # not divide by the number of accumulated batches again.
+        self.model_accepts_loss_kwargs = True
+        self.loss_is_scaled_for_ga = True
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Mean negative log likelihood (nats) over the supervised tokens of the whole optimizer step.
+
+        1 row x 8 accumulated and 8 rows x 1 give the same loss and the same gradient.
+        """
+        scored = supervised_logits(model, inputs, select=self._selects_logits, use_cache=False)
+        total = token_loss(scored, label_smoothing=self.args.label_smoothing_factor)
+        n_tokens = (
+            num_items_in_batch if num_items_in_batch is not None else (inputs["labels"][:, 1:] != -100).sum()
+        )
+        loss = total / n_tokens
+        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            # Gradients are averaged over processes, while the divisor counts the tokens of all of them.
+            loss = loss * self.accelerator.num_processes
+        return (loss, scored) if return_outputs else loss
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """Trainer's step, with the tokens counted for the rates that are shown."""
+        self.n_tokens_seen += int(inputs["attention_mask"].sum())
+        self.n_supervised_seen += int((inputs["labels"][:, 1:] != -100).sum())
+        return super().training_step(model, inputs, *args, **kwargs)
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Perplexity and tool-call metrics of the model as it stands; logs them and tells the callbacks."""
+        evaluation = self._judge(self.eval_dataset if eval_dataset is None else eval_dataset, base=False)
+        self.last_evaluation = (self.state.global_step, evaluation)
+        metrics = {f"{metric_key_prefix}_{k}": v for k, v in evaluation.metrics.items() if v is not None}
+        self.log(metrics)
+        self._report(f"step-{self.state.global_step:06d}", evaluation)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def evaluate_base(self) -> Evaluation:
+        """The same for the base model: the loaded one with its adapter switched off."""
+        evaluation = self._judge(self.eval_dataset, base=True)
+        self._report("base", evaluation)
+        return evaluation
+
+    def _report(self, name: str, evaluation: Evaluation) -> None:
+        if self.is_world_process_zero():
+            self.on_evaluation(name, evaluation)
+
+    def _judge(self, eval_dataset: Any, *, base: bool) -> Evaluation:
+        started = time.monotonic()
+        model = self._evaluation_model()
+        training = model.training
+        with adapter_off(self.accelerator.unwrap_model(self.model), off=base), self.accelerator.autocast():
+            decoded = self._decode_shared(model)
+            other_rows = row_loss(model, iter(self._other_rows(eval_dataset)))
+        model.train(training)
+        evaluation = self.evaluator.evaluate(decoded, other_rows=other_rows)
+        evaluation.metrics["runtime_s"] = round(time.monotonic() - started, 2)
+        return evaluation
+
+    def _evaluation_model(self) -> nn.Module:
+        """The model on its device, without the wrapper that DDP adds; sharded models stay wrapped."""
+        assert self.model is not None
+        if self.model_wrapped is self.model:  # not prepared yet: evaluation before training
+            self._move_model_to_device(self.model, self.args.device)
+            return self.model
+        return self.model_wrapped if self._is_sharded() else self.model
+
+    def _is_sharded(self) -> bool:
+        return self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+
+    def _decode_shared(self, model: nn.Module) -> list[DecodedTurn]:
+        """All examples decoded; each process takes a share of the sessions, so that the whole is the same.
+
+        Every process of a sharded model has to take part in every pass, so there each does all of them.
+        """
+        sessions = list(dict.fromkeys(example.session_id for example in self.evaluator.examples))
+        n_shares = 1 if self._is_sharded() else self.accelerator.num_processes
+        mine = set(sessions[self.accelerator.process_index % n_shares :: n_shares])
+        indices = [i for i, example in enumerate(self.evaluator.examples) if example.session_id in mine]
+        decoded = self.evaluator.decode(model, indices=indices, show=self.is_local_process_zero())
+        pairs = list(zip(indices, decoded, strict=True))
+        if n_shares > 1:
+            pairs = gather_object(pairs)
+        return [turn for _, turn in sorted(pairs, key=lambda pair: pair[0])]
+
+    def _other_rows(self, eval_dataset: Any) -> Sequence[Mapping[str, torch.Tensor]] | DataLoader[Any]:
+        """Batches of the evaluation rows that no judged turn covers."""
+        judged = {example.session_id for example in self.evaluator.examples}
+        rows = [index for index, name in enumerate(eval_dataset["session_id"]) if name not in judged]
+        return DataLoader(
+            Subset(eval_dataset, rows),
+            batch_size=self.args.per_device_eval_batch_size,
+            collate_fn=self.data_collator,
+        )

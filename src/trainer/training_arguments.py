@@ -1,0 +1,55 @@
+"""`train` and `run` of the configuration as TrainingArguments. Knows no model and no data."""
+
+import importlib.util
+from typing import Any
+
+from trainer.config import OWN_TRAIN_KEYS, Config
+from trainer.errors import ConfigError
+from trainer.training_keys import training_argument_types
+
+_TRACKERS = {"wandb": "wandb", "tensorboard": "tensorboard", "trackio": "trackio"}
+_NO_TRACKER = ("none", "all", None)
+
+
+def check_trackers(cfg: Config) -> None:
+    """Every tracker of `train.report_to` must be known and installed. Raises `ConfigError` naming the extra."""
+    names = cfg.train.get("report_to")
+    for name in names if isinstance(names, list) else [names]:
+        if name in _NO_TRACKER:
+            continue
+        if name not in _TRACKERS:
+            known = ", ".join((*_TRACKERS, "none"))
+            raise ConfigError(f"train.report_to: got {name!r}; must be one of {known}")
+        if importlib.util.find_spec(_TRACKERS[name]) is None:
+            raise ConfigError(
+                f"train.report_to: {name} is not installed; run `uv sync --extra {name}` "
+                "or set train.report_to=none"
+            )
+
+
+def training_arguments(cfg: Config) -> Any:
+    """The `transformers.TrainingArguments` of a run. Raises `ConfigError` where they contradict each other."""
+    from transformers import TrainingArguments
+
+    values = {key: value for key, value in cfg.train.items() if key not in OWN_TRAIN_KEYS}
+    ratio = cfg.train.get("warmup_ratio")
+    if ratio and not cfg.train.get("warmup_steps"):
+        # A fraction below 1 means a share of all steps; exactly 1 would mean one step.
+        values["warmup_steps"] = min(float(ratio), 1 - 1e-9)
+    try:
+        arguments = TrainingArguments(**values)
+    except (ValueError, TypeError, ImportError, NotImplementedError) as error:
+        raise ConfigError(f"train: {str(error).strip().splitlines()[0]}") from error
+    if arguments.n_gpu > 1:
+        raise ConfigError(
+            f"{arguments.n_gpu} GPUs are visible to one process; start one process per GPU with "
+            "`accelerate launch scripts/train.py …`, or choose one with CUDA_VISIBLE_DEVICES"
+        )
+    return arguments
+
+
+def resolved_config(cfg: Config, arguments: Any) -> Config:
+    """The configuration with the value of every key of TrainingArguments filled in, tokens left out."""
+    values = {key: value for key, value in arguments.to_dict().items() if key in training_argument_types()}
+    values.pop("hub_token", None)
+    return cfg.model_copy(update={"train": {**values, **cfg.train}})

@@ -1,0 +1,94 @@
+"""Show and record training: a bar in a terminal, a line per logged step elsewhere, `history.jsonl` always."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.progress import Progress, TaskID
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from trainer.memory import peak_memory_gb
+from trainer.progress import console, make_bar
+from trainer.tool_trainer import ToolTrainer
+
+
+class TrainingLog(TrainerCallback):
+    """Takes the place of Trainer's own bars and prints.
+
+    `record` receives every logged line: step, epoch and what Trainer logs (losses in nats per token).
+    Rates count the time of training steps alone, not that of evaluations between them.
+    """
+
+    def __init__(self, trainer: ToolTrainer, record: Callable[[Mapping[str, Any]], None]) -> None:
+        self._trainer, self._record = trainer, record
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._step_started = 0.0
+        self._loss = ""
+        self.seconds = 0.0
+
+    def rates(self) -> dict[str, float]:
+        """Tokens and supervised tokens per second of training, on this process."""
+        seconds = max(self.seconds, 1e-9)
+        return {
+            "tokens_per_s": round(self._trainer.n_tokens_seen / seconds, 1),
+            "supervised_tokens_per_s": round(self._trainer.n_supervised_seen / seconds, 1),
+        }
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if console.is_terminal and state.is_world_process_zero:
+            self._bar = make_bar("steps")
+            self._task = self._bar.add_task("Training", total=state.max_steps, note="")
+            self._bar.start()
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._step_started = time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.seconds += time.monotonic() - self._step_started
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=state.global_step, note=self._note())
+            if control.should_evaluate:  # evaluation shows a bar of its own
+                self._bar.stop()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not state.is_world_process_zero or not logs:
+            return
+        self._record({"step": state.global_step, "epoch": state.epoch, **logs})
+        if "loss" not in logs:
+            return
+        self._loss = f"loss {float(logs['loss']):.3f}"
+        if self._bar is None:
+            print(
+                f"step {state.global_step}/{state.max_steps} | {self._note()}", file=console.file, flush=True
+            )
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self._bar is not None and state.global_step < state.max_steps:
+            self._bar.start()
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _note(self) -> str:
+        speed = f"{self.rates()['tokens_per_s'] / 1000:.2f}k tok/s"
+        return " | ".join(part for part in (self._loss, speed, f"{peak_memory_gb():.1f} GB") if part)

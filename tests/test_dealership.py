@@ -1,0 +1,247 @@
+"""The dealership: every shipped tool is implemented, does what it says, and answers mistakes helpfully."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from jsonschema import Draft202012Validator
+from pydantic import TypeAdapter
+
+from car_sales.dealership import Dealership
+from car_sales.stock import TEST_DRIVE_TIMES, OwnedCar, Vehicle, times_offered
+
+TOOLS = json.loads((Path(__file__).parent.parent / "data" / "tool_calls.json").read_text(encoding="utf-8"))
+SCHEMAS: dict[str, dict[str, Any]] = {t["function"]["name"]: t["function"]["parameters"] for t in TOOLS}
+TODAY = date(2025, 3, 14)
+ANNA = {"name": "Anna Keller", "phone": "079 123 45"}
+
+
+def vehicle(number: int, *, price: int, km: int, make: str = "Skoda", fuel: Any = "diesel") -> Vehicle:
+    return Vehicle(
+        id=f"V{number}", make=make, model="Octavia", body="estate", fuel=fuel, gearbox="manual",
+        year=2020, km=km, price=price, seats=5, color="blue",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def dealership() -> Dealership:
+    stock = [
+        vehicle(1, price=20000, km=60000),
+        vehicle(2, price=15000, km=90000),
+        vehicle(3, price=30000, km=10000, make="Volvo", fuel="petrol"),
+        vehicle(4, price=25000, km=40000),
+        vehicle(5, price=27000, km=30000),
+    ]
+    return Dealership(stock, [OwnedCar("ZH 4817", "Opel Corsa", 2015, 20000)], today=TODAY)
+
+
+def ask(dealership: Dealership, tool: str, /, **arguments: Any) -> Any:
+    return json.loads(dealership.call(tool, arguments))
+
+
+def free_day(vehicle_id: str, *, n_times: int = 1) -> tuple[str, list[str]]:
+    days = (date(2025, 3, day) for day in range(15, 32))
+    day, times = next((d, t) for d in days if len(t := times_offered(vehicle_id, d)) >= n_times)
+    return day.isoformat(), list(times)
+
+
+def plain(schema: Any, definitions: dict[str, Any]) -> Any:
+    """A derived schema, reduced to what the tool file states: no titles, nulls or references."""
+    if isinstance(schema, list):
+        return [plain(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return plain(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    if "anyOf" in schema:
+        (kept,) = [option for option in schema["anyOf"] if option != {"type": "null"}]
+        return plain(kept, definitions)
+    dropped = ("title", "$defs", "description", "additionalProperties", "minimum", "maximum")
+    return {
+        key: {name: plain(value, definitions) for name, value in item.items()}
+        if key == "properties"
+        else plain(item, definitions)
+        for key, item in schema.items()
+        if key not in dropped
+    }
+
+
+def test_the_dealership_implements_exactly_the_shipped_tools(dealership: Dealership) -> None:
+    assert list(dealership.tools) == list(SCHEMAS)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_signature_agrees_with_its_schema(dealership: Dealership, name: str) -> None:
+    derived: dict[str, Any] = TypeAdapter(cast(Any, dealership.tools[name])).json_schema()
+    stated = {key: value for key, value in SCHEMAS[name].items() if key != "minProperties"}
+    assert plain(derived, derived.get("$defs", {})) == stated
+    assert list(derived["properties"]) == list(stated["properties"])
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_schema_is_valid_and_its_tool_is_described(name: str) -> None:
+    Draft202012Validator.check_schema(SCHEMAS[name])
+    (tool,) = [tool for tool in TOOLS if tool["function"]["name"] == name]
+    assert tool["type"] == "function"
+    assert tool["function"]["description"]
+
+
+def test_the_tools_show_every_kind_of_argument() -> None:
+    written = json.dumps(TOOLS)
+    for kind in ("string", "integer", "number", "boolean", "array", "object"):
+        assert f'"type": "{kind}"' in written
+    assert '"enum"' in written
+    assert '"default"' in written
+    assert any(set(schema["properties"]) - set(schema.get("required", ())) for schema in SCHEMAS.values())
+
+
+def test_a_search_gives_the_three_cheapest_that_fit_all_filters(dealership: Dealership) -> None:
+    cars = ask(dealership, "search_inventory", make="Skoda", fuel="diesel", max_price=27000)["cars"]
+    assert [car["id"] for car in cars] == ["V2", "V1", "V4"]
+    assert ask(dealership, "search_inventory", make="volvo")["cars"] == [
+        {"id": "V3", "car": "Volvo Octavia", "price": 30000, "km": 10000}
+    ]
+    assert ask(dealership, "search_inventory", body="SUV") == {"cars": []}
+
+
+def test_a_search_needs_a_filter(dealership: Dealership) -> None:
+    assert "error" in ask(dealership, "search_inventory")
+    assert not Draft202012Validator(SCHEMAS["search_inventory"]).is_valid({})
+
+
+def test_a_comparison_names_the_cheapest_and_the_least_driven(dealership: Dealership) -> None:
+    result = ask(dealership, "compare_vehicles", vehicle_ids=["V1", "V2", "V4"])
+    assert result == {"cheapest": "V2", "price": 15000, "fewest_km": "V4", "km": 40000}
+    assert "error" in ask(dealership, "compare_vehicles", vehicle_ids=["V1"])
+
+
+def test_financing_is_an_annuity(dealership: Dealership) -> None:
+    result = ask(
+        dealership, "calculate_financing", vehicle_id="V1", months=12, interest=12, down_payment=10000
+    )
+    # 10,000 over 12 months at 1% a month, from any annuity table: 888.49
+    assert result == {"id": "V1", "monthly": 888, "months": 12, "total": 888 * 12}
+    assert ask(dealership, "calculate_financing", vehicle_id="V1", months=20, interest=0)["monthly"] == 1000
+
+
+def test_omitted_arguments_mean_the_defaults_of_the_schema(dealership: Dealership) -> None:
+    properties = SCHEMAS["calculate_financing"]["properties"]
+    defaults = {name: schema["default"] for name, schema in properties.items() if "default" in schema}
+    assert len(defaults) == 2
+    short = ask(dealership, "calculate_financing", vehicle_id="V1", months=48)
+    assert short == ask(dealership, "calculate_financing", vehicle_id="V1", months=48, **defaults)
+
+
+def test_an_accident_and_mileage_lower_a_trade_in(dealership: Dealership) -> None:
+    def value(mileage: int, had_accident: bool) -> int:
+        result = ask(
+            dealership, "value_trade_in", plate="ZH 4817", mileage=mileage, had_accident=had_accident
+        )
+        return int(result["value"])
+
+    assert value(50_000, False) > value(150_000, False) > value(150_000, True) > 0
+
+
+def test_a_booked_time_is_taken_for_that_car_alone(dealership: Dealership) -> None:
+    day, times = free_day("V1", n_times=2)
+    booking = {"vehicle_id": "V1", "date": day, "time": times[0], "customer": ANNA}
+    assert ask(dealership, "list_test_drive_slots", vehicle_id="V1", date=day)["free"] == times
+    others_before = ask(dealership, "list_test_drive_slots", vehicle_id="V2", date=day)
+    assert ask(dealership, "book_test_drive", **booking) == {
+        "booking": "B1", "car": "Skoda Octavia", "date": day, "time": times[0],
+    }  # fmt: skip
+    assert ask(dealership, "list_test_drive_slots", vehicle_id="V1", date=day)["free"] == times[1:]
+    again = ask(dealership, "book_test_drive", **booking)
+    assert again == {"error": f"{times[0]} is not free", "free": times[1:]}
+    assert ask(dealership, "list_test_drive_slots", vehicle_id="V2", date=day) == others_before
+
+
+def test_bookings_and_leads_are_numbered_and_failures_use_no_number(dealership: Dealership) -> None:
+    day, times = free_day("V1")
+    ask(dealership, "save_lead", topic="offer", name="Anna", email="nonsense")
+    assert ask(dealership, "save_lead", topic="offer", name="Anna", email="a@example.com")["lead"] == "L1"
+    booked = ask(dealership, "book_test_drive", vehicle_id="V1", date=day, time=times[0], customer=ANNA)
+    assert booked["booking"] == "B2"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "error"),
+    [
+        ("get_vehicle_details", {"vehicle_id": "V99"}, "V99 is unknown"),
+        ("compare_vehicles", {"vehicle_ids": ["V1", "V99"]}, "V99 is unknown"),
+        ("value_trade_in", {"plate": "ZH 1", "mileage": 1, "had_accident": False}, "plate ZH 1 is unknown"),
+        (
+            "calculate_financing",
+            {"vehicle_id": "V1", "months": 48, "down_payment": 20000},
+            "the down payment must be below 20000",
+        ),
+        ("list_test_drive_slots", {"vehicle_id": "V1", "date": "2025-03-16"}, "we are closed on Sundays"),
+        ("list_test_drive_slots", {"vehicle_id": "V1", "date": "2025-03-13"}, "2025-03-13 is in the past"),
+        (
+            "list_test_drive_slots",
+            {"vehicle_id": "V1", "date": "soon"},
+            "soon is not a date written YYYY-MM-DD",
+        ),
+        (
+            "save_lead",
+            {"topic": "offer", "name": "A", "email": "a@example"},
+            "a@example is not a valid e-mail",
+        ),
+        (
+            "save_lead",
+            {"topic": "offer", "name": "A", "email": "a@b.ch", "vehicle_id": "V99"},
+            "V99 is unknown",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_explained(
+    dealership: Dealership, name: str, arguments: dict[str, Any], error: str
+) -> None:
+    assert Draft202012Validator(SCHEMAS[name]).is_valid(arguments)
+    assert ask(dealership, name, **arguments) == {"error": error}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "word"),
+    [
+        ("open_garage", {}, "open_garage"),
+        ("get_vehicle_details", {}, "vehicle_id"),
+        ("get_vehicle_details", {"vehicle_id": "V1", "color": "red"}, "color"),
+        ("get_vehicle_details", {"vehicle_id": 1}, "vehicle_id"),
+        ("calculate_financing", {"vehicle_id": "V1", "months": "48"}, "months"),
+        ("calculate_financing", {"vehicle_id": "V1", "months": 48, "interest": float("nan")}, "interest"),
+        ("calculate_financing", {"vehicle_id": "V1", "months": 0}, "months"),
+        ("search_inventory", {"fuel": "coal"}, "fuel"),
+        ("value_trade_in", {"plate": "ZH 4817", "mileage": 1, "had_accident": "no"}, "had_accident"),
+        ("compare_vehicles", {"vehicle_ids": "V1"}, "vehicle_ids"),
+        (
+            "book_test_drive",
+            {"vehicle_id": "V1", "date": "", "time": "", "customer": {"name": "A"}},
+            "customer.phone",
+        ),
+    ],
+)
+def test_wrong_arguments_are_answered_and_never_raise(
+    dealership: Dealership, name: str, arguments: dict[str, Any], word: str
+) -> None:
+    result = ask(dealership, name, **arguments)
+    assert set(result) == {"error"}
+    assert word in result["error"]
+
+
+def test_results_are_compact_and_keep_umlauts(dealership: Dealership) -> None:
+    assert dealership.call("get_vehicle_details", {"vehicle_id": "Vü"}) == '{"error":"Vü is unknown"}'
+    assert ", " not in dealership.call("search_inventory", {"max_price": 99999})
+
+
+def test_the_calendar_offers_few_sorted_times_and_none_on_sundays() -> None:
+    days = [date(2025, month, day) for month in range(1, 13) for day in range(1, 29)]
+    for day in days:
+        times = times_offered("V1", day)
+        assert len(times) <= 3
+        assert list(times) == sorted(times)
+        assert set(times) <= set(TEST_DRIVE_TIMES)
+        assert not (day.weekday() == 6 and times)
+    assert len({times_offered("V1", day) for day in days}) > 20
