@@ -18,8 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of the two files")
     parser.add_argument("--train", type=int, default=400, metavar="N", help="training sessions")
-    parser.add_argument("--test", type=int, default=80, metavar="N", help="test sessions")
-    parser.add_argument("--seed", type=int, default=7, help="another seed, other sessions")
+    parser.add_argument("--test", type=int, default=100, metavar="N", help="test sessions")
+    parser.add_argument("--seed", type=int, default=3, help="another seed, other sessions")
     args = parser.parse_args(argv)
     args.output.mkdir(parents=True, exist_ok=True)
     for split, n_sessions in (("train", args.train), ("test", args.test)):

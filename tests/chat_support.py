@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from trainer.types import Message, Tool
@@ -17,6 +17,12 @@ from trainer.types import Message, Tool
 # The markup of every family: words that their tokenizers hold as one added token each.
 MARKUP = re.compile(
     r"<[|｜][^<>\s'\"|｜]+[|｜]>|<\|[a-z_]+>|<[a-z_]+\|>|<(?:start|end)_of_(?:turn|utterance)>|\[gMASK\]|<sop>|</s>"
+)
+
+
+MODERN_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
 
@@ -53,18 +59,40 @@ def _smollm2() -> PreTrainedTokenizerFast:
 @cache
 def _built(kind: str) -> Tokenizer:
     """A small tokenizer trained in process: `byte_level` merges bytes, `metaspace` works like SentencePiece."""
-    words = "the a find book car red price place value tool call name arguments user assistant system".split()
+    words = [
+        "the",
+        "a",
+        "find",
+        "book",
+        "car",
+        "red",
+        "price",
+        "place",
+        "value",
+        "tool",
+        "call",
+        "name",
+        "arguments",
+        "user",
+        "assistant",
+        "system",
+    ]
     texts = [f"{a} {b} {c}\n" for a in words for b in words for c in ("yes.", "12", '{"x": 1}')]
     if kind == "byte_level":
         tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        # The split of Llama 3 and Qwen: line breaks stay with what stands before them.
+        split = pre_tokenizers.Split(Regex(MODERN_SPLIT), behavior="isolated")
+        plain = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, plain])
         tokenizer.decoder = decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
         tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=600, initial_alphabet=alphabet))
         return tokenizer
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), decoders.Metaspace()])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
     tokenizer.train_from_iterator(
         texts,
         trainers.BpeTrainer(
@@ -139,9 +167,7 @@ def reference(
     """The serving prompt's tokens and the text to be learned, each from its own rendering."""
     shaped = [shape(message, manual) for message in messages]
     common: dict[str, Any] = {"tools": list(tools) or None, **manual.kwargs}
-    prompt = tokenizer.apply_chat_template(
-        shaped[:turn], add_generation_prompt=True, tokenize=False, **common
-    )
+    prompt = tokenizer.apply_chat_template(shaped[:turn], add_generation_prompt=True, tokenize=False, **common)
     written = tokenizer.apply_chat_template(shaped[: turn + 1], tokenize=False, **common)
     assert written.startswith(prompt)
     target = written[len(prompt) :]

@@ -101,7 +101,7 @@ def test_a_search_gives_the_three_cheapest_that_fit_all_filters(dealership: Deal
     cars = ask(dealership, "search_inventory", make="Skoda", fuel="diesel", max_price=27000)["cars"]
     assert [car["id"] for car in cars] == ["V2", "V1", "V4"]
     assert ask(dealership, "search_inventory", make="volvo")["cars"] == [
-        {"id": "V3", "car": "Volvo Octavia", "price": 30000, "km": 10000}
+        {"car": "Volvo Octavia", "id": "V3", "price": 30000, "km": 10000}
     ]
     assert ask(dealership, "search_inventory", body="SUV") == {"cars": []}
 
@@ -118,9 +118,7 @@ def test_a_comparison_names_the_cheapest_and_the_least_driven(dealership: Dealer
 
 
 def test_financing_is_an_annuity(dealership: Dealership) -> None:
-    result = ask(
-        dealership, "calculate_financing", vehicle_id="V1", months=12, interest=12, down_payment=10000
-    )
+    result = ask(dealership, "calculate_financing", vehicle_id="V1", months=12, interest=12, down_payment=10000)
     # 10,000 over 12 months at 1% a month, from any annuity table: 888.49
     assert result == {"id": "V1", "monthly": 888, "months": 12, "total": 888 * 12}
     assert ask(dealership, "calculate_financing", vehicle_id="V1", months=20, interest=0)["monthly"] == 1000
@@ -136,9 +134,7 @@ def test_omitted_arguments_mean_the_defaults_of_the_schema(dealership: Dealershi
 
 def test_an_accident_and_mileage_lower_a_trade_in(dealership: Dealership) -> None:
     def value(mileage: int, had_accident: bool) -> int:
-        result = ask(
-            dealership, "value_trade_in", plate="ZH 4817", mileage=mileage, had_accident=had_accident
-        )
+        result = ask(dealership, "value_trade_in", plate="ZH 4817", mileage=mileage, had_accident=had_accident)
         return int(result["value"])
 
     assert value(50_000, False) > value(150_000, False) > value(150_000, True) > 0

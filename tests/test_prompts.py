@@ -44,9 +44,7 @@ def prompt(
     inferred_date: str = "2025-03-14",
     timezone: str = "Europe/Zurich",
 ) -> str:
-    return build_system_prompt(
-        template, session_id=session_id, inferred_date=inferred_date, timezone=timezone
-    )
+    return build_system_prompt(template, session_id=session_id, inferred_date=inferred_date, timezone=timezone)
 
 
 def contents(template: str) -> tuple[str, Counter[tuple[str, tuple[tuple[str, int], ...]]]]:
@@ -79,9 +77,7 @@ def test_the_prompt_is_the_line_and_the_shuffled_template(template: str, session
 
 def test_the_shipped_template_keeps_its_preamble_first_and_its_line_in_place() -> None:
     text = prompt()
-    assert text.startswith(
-        "You are the sales assistant of Seeblick Garage.\nCurrent DateTime (Europe/Zurich): "
-    )
+    assert text.startswith("You are the sales assistant of Seeblick Garage.\nCurrent DateTime (Europe/Zurich): ")
     assert PLACEHOLDER not in text
     assert len(LINE.findall(text)) == 1
 

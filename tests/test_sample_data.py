@@ -10,6 +10,7 @@ from collections import Counter
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from car_sales.prompt import WEEKDAYS, session_datetime
 from car_sales.simulator import phrases_test, phrases_train
 from car_sales.simulator.cast import TEST, TRAIN
 from car_sales.simulator.replies import ASK_FILTER, TALK
+from car_sales.simulator.voice import expand
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "make_car_sales_data.py"
@@ -135,9 +137,7 @@ def test_all_arguments_fit_the_schema_and_keep_its_order(split: str) -> None:
 def test_every_argument_value_was_said_or_shown_before(split: str) -> None:
     """Copying suffices: every string and number stands in an earlier message, or as a date in the prompt."""
     for row in ROWS[split]:
-        now = session_datetime(
-            row["session_id"], inferred_date=row["inferred_date"], timezone="Europe/Zurich"
-        )
+        now = session_datetime(row["session_id"], inferred_date=row["inferred_date"], timezone="Europe/Zurich")
         context = " ".join((now.date() + timedelta(days=n)).isoformat() for n in range(1, 8))
         for message in row["conversation"]:
             for call in message["tool_calls"] or ():
@@ -158,9 +158,7 @@ def leaves(value: Any) -> list[Any]:
 def test_spoken_days_mean_the_dates_that_the_prompt_spells_out(split: str) -> None:
     n_checked = 0
     for row in ROWS[split]:
-        today = session_datetime(
-            row["session_id"], inferred_date=row["inferred_date"], timezone="Europe/Zurich"
-        ).date()
+        today = session_datetime(row["session_id"], inferred_date=row["inferred_date"], timezone="Europe/Zurich").date()
         messages = row["conversation"]
         for before, message in pairwise(messages):
             said = re.findall(rf"tomorrow|{'|'.join(WEEKDAYS)}", before["content"] or "")
@@ -168,11 +166,7 @@ def test_spoken_days_mean_the_dates_that_the_prompt_spells_out(split: str) -> No
             if len(said) != 1 or not dates or before["role"] != "user":
                 continue
             ahead = [today + timedelta(days=n) for n in range(1, 8)]
-            meant = (
-                ahead[0]
-                if said == ["tomorrow"]
-                else ahead[[WEEKDAYS[d.weekday()] for d in ahead].index(*said)]
-            )
+            meant = ahead[0] if said == ["tomorrow"] else ahead[[WEEKDAYS[d.weekday()] for d in ahead].index(*said)]
             assert dates == {meant.isoformat()}, row["session_id"]
             n_checked += 1
     assert n_checked >= 0.1 * len(ROWS[split])
@@ -210,13 +204,11 @@ def test_every_argument_occurs_and_optional_ones_are_also_left_out(split: str) -
             used.update((name, key) for key in arguments)
     for name, schema in SCHEMAS.items():
         for key, argument in schema["properties"].items():
-            assert used[name, key] > 0
+            assert used[name, key] > 0, (name, key)
             if key not in schema.get("required", ()):
                 assert used[name, key] < n_calls[name]
             for value in argument.get("enum", ()):
-                assert any(
-                    (name, value) in {(n, a.get(key)) for n, a in calls_of(m)} for m in conversations(split)
-                )
+                assert any((name, value) in {(n, a.get(key)) for n, a in calls_of(m)} for m in conversations(split))
 
 
 @each_split
@@ -263,13 +255,20 @@ def test_an_error_is_recovered_from(split: str) -> None:
 
 @each_split
 def test_customers_correct_themselves(split: str) -> None:
+    """Within a sentence ("36, no, 48"), or by a further wish that changes what was just called."""
     bank = phrases_train if split == "train" else phrases_test
-    marks = [
-        re.escape(text).replace(r"\{wrong\}", ".+").replace(r"\{right\}", ".+") for text in bank.CORRECTIONS
-    ]
-    said = re.compile("|".join(marks) + "|instead|I meant|Actually|On second thought|Sorry, it", re.I)
-    users = [[m["content"] for m in messages if m["role"] == "user"] for messages in conversations(split)]
-    assert sum(any(map(said.search, texts)) for texts in users) / len(users) >= 0.05
+    marks = [re.escape(text).replace(r"\{wrong\}", ".+").replace(r"\{right\}", ".+") for text in bank.CORRECTIONS]
+    slip = re.compile("|".join(marks))
+
+    def slips(messages: Messages) -> bool:
+        return any(message["role"] == "user" and slip.search(message["content"]) for message in messages)
+
+    def changes_mind(messages: Messages) -> bool:
+        turns = [calls_of([message]) for message in messages if message["tool_calls"]]
+        return any(a[0][0] == b[0][0] and a != b for a, b in pairwise(turns) if len(a) == len(b) == 1)
+
+    assert share(split, slips) >= 0.03
+    assert share(split, changes_mind) >= 0.15
 
 
 @each_split
@@ -278,20 +277,19 @@ def test_some_dates_are_unknown(split: str) -> None:
     assert 0.03 <= n_unknown / len(ROWS[split]) <= 0.08
 
 
+def sentences(bank: ModuleType) -> set[str]:
+    """All that a bank can say, slots left open, without regard to case and punctuation."""
+    phrasings = [text for texts in bank.PHRASES.values() for text in texts]
+    phrasings += (*bank.CORRECTIONS, *bank.OPENERS, *bank.LINKS)
+    return {re.sub(r"[^\w{}]+", " ", text.casefold()).strip() for phrasing in phrasings for text in expand(phrasing)}
+
+
 def test_the_splits_share_no_person_no_make_and_no_phrasing() -> None:
     assert not {m.make for m in TRAIN.models} & {m.make for m in TEST.models}
     assert not {m.model for m in TRAIN.models} & {m.model for m in TEST.models}
     assert not set(TRAIN.first_names) & set(TEST.first_names)
     assert not set(TRAIN.last_names) & set(TEST.last_names)
-    phrasings = [
-        {
-            text
-            for texts in (*bank.PHRASES.values(), bank.CORRECTIONS, bank.OPENERS, bank.LINKS)
-            for text in texts
-        }
-        for bank in (phrases_train, phrases_test)
-    ]
-    assert not phrasings[0] & phrasings[1]
+    assert not sentences(phrases_train) & sentences(phrases_test)
     assert set(phrases_train.PHRASES) == set(phrases_test.PHRASES)
 
 

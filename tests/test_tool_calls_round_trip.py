@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from trainer.tool_calls import ToolCallFormat, formats, get_format
 from trainer.types import Call, Tool
+from trainer.values import equal
 
 MARKERS = (
     "<tool_call>", "</tool_call>", "<function=f>", "</function>", "<parameter=a>", "</parameter>", "<|python_tag|>",
@@ -42,13 +44,7 @@ def texts(fmt: ToolCallFormat) -> st.SearchStrategy[str]:
 
 def values(fmt: ToolCallFormat) -> st.SearchStrategy[Any]:
     """Any JSON value."""
-    scalars = (
-        st.none()
-        | st.booleans()
-        | st.integers()
-        | st.floats(allow_nan=False, allow_infinity=False)
-        | texts(fmt)
-    )
+    scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts(fmt)
     return st.recursive(
         scalars,
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts(fmt), inner, max_size=3),
@@ -92,15 +88,14 @@ def json_type(value: object) -> str:
 
 
 @pytest.mark.parametrize("name", formats())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_every_format_reads_back_what_it_writes(name: str, data: st.DataObject) -> None:
     fmt = get_format(name)
     calls = data.draw(calls_of(fmt))
     text = fmt.render(calls)
     parsed = fmt.parse(text, tools=tools_for(calls))
-    assert [(call.status, call.name, call.arguments) for call in parsed.calls] == [
-        ("ok", call.name, call.arguments) for call in calls
-    ]
+    assert [(call.status, call.name) for call in parsed.calls] == [("ok", call.name) for call in calls]
+    assert all(equal(read.arguments, call.arguments) for read, call in zip(parsed.calls, calls, strict=True))
     assert parsed.content == ""
     assert all(call.raw == text[call.start : call.end] for call in parsed.calls)

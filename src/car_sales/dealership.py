@@ -115,14 +115,14 @@ class Dealership:
             and (max_price is None or vehicle.price <= max_price)
         ]
         cheapest = sorted(hits, key=lambda vehicle: vehicle.price)[:MAX_HITS]
-        return {"cars": [{"id": v.id, "car": v.name, "price": v.price, "km": v.km} for v in cheapest]}
+        return {"cars": [{"car": v.name, "id": v.id, "price": v.price, "km": v.km} for v in cheapest]}
 
     def get_vehicle_details(self, vehicle_id: str) -> Result:
         """Tell all that is known of one car."""
         vehicle = self._vehicle(vehicle_id)
         return {
-            "id": vehicle.id,
             "car": vehicle.name,
+            "id": vehicle.id,
             "year": vehicle.year,
             "price": vehicle.price,
             "km": vehicle.km,

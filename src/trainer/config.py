@@ -56,39 +56,27 @@ class DataConfig(_Section):
     timezone: str = Field("UTC", description="IANA zone of the timestamp line in the system prompt")
     sysprompt_path: Path = Field(description="system prompt template (Markdown)")
     tools_path: Path = Field(description="tool schemas (JSON list in OpenAI form)")
-    tokenizer: str | None = Field(
-        None, description="tokenizer to prepare rows with; default: the base model's"
-    )
+    tokenizer: str | None = Field(None, description="tokenizer to prepare rows with; default: the base model's")
     chat_template_kwargs: dict[str, Any] | None = Field(
         None,
         description="switches of the chat template; default: enable_thinking false where it is taken",
     )
     max_context_length: PositiveInt = Field(4096, description="longest row, in tokens")
     drop_oversized: bool = Field(True, description="drop longer rows (counted); false: train on them whole")
-    n_tool_sessions_eval: Annotated[int, Field(ge=0)] = Field(
-        64, description="sessions judged for tool calls"
-    )
+    n_tool_sessions_eval: Annotated[int, Field(ge=0)] = Field(64, description="sessions judged for tool calls")
     num_proc: PositiveInt | None = Field(None, description="worker processes of data preparation")
 
 
 class ModelConfig(_Section):
     """Which base model to load, and how."""
 
-    base_model_name: str = Field(
-        description="hub id, local folder, or package:NAME for a model in a Python package"
-    )
+    base_model_name: str = Field(description="hub id, local folder, or package:NAME for a model in a Python package")
     torch_dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
         "auto", description="auto: bfloat16 where the hardware multiplies it natively, else float32"
     )
-    pad_token_fallback: str = Field(
-        "eos", description="pad token when the tokenizer has none: eos, unk or a token"
-    )
-    chat_template_path: Path | None = Field(
-        None, description="Jinja chat template in place of the tokenizer's own"
-    )
-    attn_implementation: str | None = Field(
-        None, description="attention kernel, e.g. sdpa, flash_attention_2"
-    )
+    pad_token_fallback: str = Field("eos", description="pad token when the tokenizer has none: eos, unk or a token")
+    chat_template_path: Path | None = Field(None, description="Jinja chat template in place of the tokenizer's own")
+    attn_implementation: str | None = Field(None, description="attention kernel, e.g. sdpa, flash_attention_2")
     trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
     quantization: Literal["4bit", "8bit"] | None = Field(None, description="QLoRA by bitsandbytes (GPU only)")
 
@@ -110,9 +98,7 @@ class EvalConfig(_Section):
     max_new_tokens_eval: PositiveInt = Field(256, description="longest answer, in tokens")
     temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="0: greedy")
     evaluate_base: bool = Field(True, description="also judge the base model before training")
-    tool_call_format: str = Field(
-        "auto", description="how the model writes calls; auto: read off the chat template"
-    )
+    tool_call_format: str = Field("auto", description="how the model writes calls; auto: read off the chat template")
 
 
 class Config(_Section):

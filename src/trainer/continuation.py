@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -89,9 +89,7 @@ def continue_answers(
         _continue_batch(model, batch, on_done)
 
 
-def generate_answer(
-    model: nn.Module, prompt_ids: Sequence[int], answer: Answer, settings: DecodeSettings
-) -> None:
+def generate_answer(model: nn.Module, prompt_ids: Sequence[int], answer: Answer, settings: DecodeSettings) -> None:
     """Decode one answer from its prompt, for models whose state cannot be cut (recurrent layers)."""
     ids = torch.tensor([list(prompt_ids)], device=next(model.parameters()).device)
     sampling = {"do_sample": True, "temperature": settings.temperature} if settings.temperature > 0 else {}
@@ -101,7 +99,8 @@ def generate_answer(
         pad_token_id=min(settings.stop_token_ids, default=0),
         **{"do_sample": False, **sampling},
     )
-    output = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=config)
+    generate: Any = model.generate
+    output = generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=config)
     for token in output[0, ids.shape[1] :].tolist():
         answer.extend(token)
 

@@ -7,8 +7,8 @@ import hashlib
 import inspect
 import json
 import sys
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,14 +77,13 @@ def assemble_datasets(
 
     rows = {}
     for split, dataset in raw.items():
+        _refuse_repeated_ids(dataset[id_column], where=f"{cfg.data.dataset_name}, split {split}")
         row_encoder = RowEncoder(reader, encoder, tokenizer, fmt=fmt, data=cfg.data, split=split)
         rows[split] = _encode_split(dataset, row_encoder, num_proc=cfg.data.num_proc, code=code, split=split)
-    train_rows, train_report = _select_rows(cfg, rows[cfg.data.train_split])
-    eval_rows, eval_report = _select_rows(cfg, rows[cfg.data.eval_split])
+    train_rows, train_report = _select_rows(cfg, raw[cfg.data.train_split], rows[cfg.data.train_split])
+    eval_rows, eval_report = _select_rows(cfg, raw[cfg.data.eval_split], rows[cfg.data.eval_split])
     if not len(train_rows):
-        raise DataError(
-            f"{cfg.data.dataset_name}: no row of split {cfg.data.train_split} is left to train on"
-        )
+        raise DataError(f"{cfg.data.dataset_name}: no row of split {cfg.data.train_split} is left to train on")
 
     sessions = _sample_sessions(reader, raw[cfg.data.eval_split], n=cfg.data.n_tool_sessions_eval)
     bundle = DatasetBundle(
@@ -113,9 +112,7 @@ def tokenize_session(
     Labels are `IGNORE_INDEX` outside the assistant's supervised spans. Raises `TemplateError` for a
     template that rewrites history, since such a session needs several rows.
     """
-    encoded = ChatEncoder(tokenizer).encode(
-        messages, session_tools(global_tools, session_id), session_id=session_id
-    )
+    encoded = ChatEncoder(tokenizer).encode(messages, session_tools(global_tools, session_id), session_id=session_id)
     if len(encoded.rows) != 1:
         raise TemplateError(
             f"session {session_id}: this chat template rewrites history, so the session needs {len(encoded.rows)} "
@@ -137,17 +134,13 @@ def _source_of(function: SessionToMessages) -> str:
     return "\0".join(file.read_text(encoding="utf-8") for file in files)
 
 
-def _fingerprint(
-    cfg: Config, tokenizer: Any, sysprompt: str, tools: Sequence[Tool], domain_source: str
-) -> str:
+def _fingerprint(cfg: Config, tokenizer: Any, sysprompt: str, tools: Sequence[Tool], domain_source: str) -> str:
     """A digest of everything besides the raw rows that the tokens of a row depend on."""
     own_source = "\0".join(p.read_text(encoding="utf-8") for p in sorted(Path(__file__).parent.rglob("*.py")))
     parts = [
         cfg.model_dump_json(include={"data": True, "eval": {"tool_call_format"}}),
         tokenizer.chat_template,
-        tokenizer.backend_tokenizer.to_str()
-        if tokenizer.is_fast
-        else repr(sorted(tokenizer.get_vocab().items())),
+        tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(sorted(tokenizer.get_vocab().items())),
         json.dumps(tokenizer.special_tokens_map, default=str, sort_keys=True),
         sysprompt,
         json.dumps(tools),
@@ -165,6 +158,7 @@ def _encode_split(
     kinds: dict[str, Any] = dict.fromkeys(OUTPUT_COLUMNS, ints)
     kinds |= {"session_id": datasets.Value("string"), "length": datasets.Value("int32")}
     kinds |= {"problem": datasets.Value("string"), "attention_mask": datasets.List(datasets.Value("int8"))}
+    kinds |= dict.fromkeys(("literals", "violations"), datasets.List(datasets.Value("string")))
     rows = raw.map(
         row_encoder,
         batched=True,
@@ -179,37 +173,43 @@ def _encode_split(
     problems = [problem for problem in rows["problem"] if problem is not None]
     if problems:
         shown = "\n".join(f"  {problem}" for problem in problems[:_N_PROBLEMS_SHOWN])
-        more = (
-            f"\n  … and {len(problems) - _N_PROBLEMS_SHOWN} more" if len(problems) > _N_PROBLEMS_SHOWN else ""
-        )
+        more = f"\n  … and {len(problems) - _N_PROBLEMS_SHOWN} more" if len(problems) > _N_PROBLEMS_SHOWN else ""
         raise DataError(f"{len(problems)} rows cannot be used\n{shown}{more}")
     return rows.remove_columns("problem")
 
 
-def _select_rows(cfg: Config, rows: datasets.Dataset) -> tuple[datasets.Dataset, SplitReport]:
-    """Leave out rows without supervision and, where configured, over-long ones; say which."""
+def _refuse_repeated_ids(ids: Iterable[Any], *, where: str) -> None:
+    name, n = max(Counter(ids).items(), key=lambda item: item[1], default=("", 0))
+    if n > 1 and name is not None:  # a missing id is reported with its row
+        raise DataError(f"{where}: session {name} stands {n} times; give every session an id of its own")
+
+
+def _select_rows(cfg: Config, raw: datasets.Dataset, rows: datasets.Dataset) -> tuple[datasets.Dataset, SplitReport]:
+    """Leave out over-long rows where that is configured; say which."""
     lengths = np.asarray(rows["length"], dtype=np.int64)
     n_supervised = np.asarray(
-        [
-            sum(e - s for s, e in zip(*pair, strict=True))
-            for pair in zip(rows["starts"], rows["ends"], strict=True)
-        ]
+        [sum(ends) - sum(starts) for starts, ends in zip(rows["starts"], rows["ends"], strict=True)],
+        dtype=np.int64,
     )
     oversized = lengths > cfg.data.max_context_length
-    keep = n_supervised > 0
-    if cfg.data.drop_oversized:
-        keep &= ~oversized
+    keep = ~oversized if cfg.data.drop_oversized else np.ones_like(oversized)
     names = rows["session_id"]
     report = SplitReport(
-        n_sessions=len(set(names)),
+        n_sessions=len(raw),
         n_rows=int(keep.sum()),
         n_tokens=int(lengths[keep].sum()),
         n_supervised_tokens=int(n_supervised[keep].sum()),
-        n_unsupervised_rows=int((n_supervised == 0).sum()),
+        n_unsupervised_sessions=len(raw) - len(set(names)),
         oversized={names[i]: int(lengths[i]) for i in np.flatnonzero(oversized)},
         dropped_oversized=cfg.data.drop_oversized,
+        literals=_flat(rows["literals"]),
+        violations=_flat(rows["violations"]),
     )
-    return rows.select(np.flatnonzero(keep)), report
+    return rows.select(np.flatnonzero(keep)).remove_columns(["literals", "violations"]), report
+
+
+def _flat(lists: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    return tuple(item for items in lists for item in items)
 
 
 def _sample_sessions(reader: SessionReader, raw: datasets.Dataset, *, n: int) -> list[Session]:

@@ -7,34 +7,42 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class SplitReport:
-    """Counts of one split. `oversized` maps the session ids left out or over-long to their tokens."""
+    """Counts of one split.
+
+    `oversized` maps the ids of over-long sessions to their tokens, `literals` names text that a server would
+    read as special tokens, `violations` gold calls that break their tool's schema.
+    """
 
     n_sessions: int
     n_rows: int
     n_tokens: int
     n_supervised_tokens: int
-    n_unsupervised_rows: int
+    n_unsupervised_sessions: int
     oversized: Mapping[str, int]
     dropped_oversized: bool
-    notes: tuple[str, ...] = ()
+    literals: tuple[str, ...] = ()
+    violations: tuple[str, ...] = ()
 
     def lines(self, name: str) -> list[str]:
         """The report for people, one fact a line."""
         share = self.n_supervised_tokens / self.n_tokens if self.n_tokens else 0.0
         lines = [
-            f"{name}: {self.n_sessions} sessions, {self.n_rows} rows, {self.n_tokens:,} tokens, "
-            f"{share:.1%} supervised"
+            f"{name}: {self.n_sessions} sessions, {self.n_rows} rows, {self.n_tokens:,} tokens, {share:.1%} supervised"
         ]
         if self.oversized:
             verb = "dropped" if self.dropped_oversized else "kept although"
             longest = max(self.oversized.values())
             names = ", ".join(list(self.oversized)[:5]) + (", …" if len(self.oversized) > 5 else "")
-            lines.append(
-                f"{name}: {len(self.oversized)} rows {verb} over-long (up to {longest:,} tokens): {names}"
-            )
-        if self.n_unsupervised_rows:
-            lines.append(f"{name}: {self.n_unsupervised_rows} rows left out, they have no supervised token")
-        return lines + [f"{name}: {note}" for note in self.notes]
+            lines.append(f"{name}: {len(self.oversized)} rows {verb} over-long (up to {longest:,} tokens): {names}")
+        if self.n_unsupervised_sessions:
+            lines.append(f"{name}: {self.n_unsupervised_sessions} sessions left out, they have no supervised turn")
+        for found, what in (
+            (self.literals, "pieces of text read as special tokens"),
+            (self.violations, "gold calls break their tool's schema"),
+        ):
+            if found:
+                lines.append(f"{name}: {len(found)} {what}, the first: {found[0]}")
+        return lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from torch.nn import functional
 from transformers import DynamicCache
 
 from trainer.continuation import Answer, DecodeSettings, Unfinished, continue_answers, generate_answer
+from trainer.grouped_attention import grouped_decoding
 from trainer.kv_cache import CachePrefix, empty_cache
 from trainer.loss import takes_logits_to_keep
 from trainer.trunks import Trunk, TurnSpan, build_trunks, chunked
@@ -152,4 +153,5 @@ def _finish(
             continue
         length = turn.span.start + len(turn.answer.token_ids) - 1
         from_cache.append(Unfinished(turn.answer, CachePrefix(turn.cache, length)))
-    continue_answers(model, from_cache, settings, on_done)
+    with grouped_decoding(model):
+        continue_answers(model, from_cache, settings, on_done)

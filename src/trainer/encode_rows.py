@@ -5,6 +5,7 @@ Runs in the worker processes of `datasets.Dataset.map`, so problems travel back 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, time
 from typing import Any, Protocol
 
 import jsonschema
@@ -15,6 +16,7 @@ from trainer.config import DataConfig
 from trainer.errors import DataError, ToolSftError
 from trainer.ordering import shuffled
 from trainer.sources import row_name
+from trainer.tokenizer import decode_text
 from trainer.tool_calls import RenderedTurn, ToolCallFormat
 from trainer.tool_calls.gate import find_difference
 from trainer.types import Call, Message, Session, Tool
@@ -29,6 +31,8 @@ OUTPUT_COLUMNS = (
     "ends",
     "length",
     "problem",
+    "literals",
+    "violations",
 )
 
 
@@ -61,6 +65,7 @@ class SessionReader:
 
     def read(self, row: Mapping[str, Any]) -> Session:
         """The session of a raw row. Raises `DataError` naming the turn."""
+        row = {name: _as_written(value) for name, value in row.items()}
         session_id = row[self.id_column]
         if not isinstance(session_id, str) or not session_id:
             raise DataError(f"{self.id_column} is {session_id!r}; must be a non-empty string")
@@ -75,11 +80,20 @@ class SessionReader:
         return session
 
 
+def _as_written(value: Any) -> Any:
+    """Undo the guess of Arrow's JSON reader that a column of dates is a column of points in time."""
+    if isinstance(value, datetime):
+        return value.date().isoformat() if value.time() == time() else value.isoformat()
+    return value
+
+
 class RowEncoder:
     """Callable for `Dataset.map(batched=True, with_indices=True)`: raw columns in, token rows out.
 
     Output columns: `session_id`, `input_ids`, `labels` and `attention_mask` (int, one value per token),
-    `turns`, `starts`, `ends` (the supervised spans), `length`, and `problem` (why a session was refused).
+    `turns`, `starts`, `ends` (the supervised spans) and `length`. A session that is refused yields one row
+    with its `problem`; a session's first row carries its `literals` (text that reads as a special token) and
+    `violations` (gold arguments that break their tool's schema).
     """
 
     def __init__(
@@ -96,50 +110,52 @@ class RowEncoder:
         self._fmt, self._data, self._split = fmt, data, split
 
     def __call__(self, columns: Mapping[str, Sequence[Any]], indices: Sequence[int]) -> dict[str, list[Any]]:
-        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        out: dict[str, list[Any]] = {name: [] for name in OUTPUT_COLUMNS}
+        raw_rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        records: list[dict[str, Any]] = []
         sessions: list[tuple[int, Session]] = []
-        for index, row in zip(indices, rows, strict=True):
+        for index, raw_row in zip(indices, raw_rows, strict=True):
             try:
-                sessions.append((index, self._reader.read(row)))
+                sessions.append((index, self._reader.read(raw_row)))
             except ToolSftError as error:
-                self._refuse(out, index, str(row.get(self._reader.id_column)), error)
+                records.append(self._refusal(index, raw_row.get(self._reader.id_column), error))
         encoded_sessions = self._encoder.encode_batch([session for _, session in sessions])
         for (index, session), encoded in zip(sessions, encoded_sessions, strict=True):
             if not isinstance(encoded, EncodedSession):
-                self._refuse(out, index, session.session_id, encoded)
-                continue
-            problem = self._unreadable(session, encoded)
-            if problem is not None:
-                self._refuse(out, index, session.session_id, DataError(problem))
-                continue
-            for encoded_row in encoded.rows:
-                _append(out, session.session_id, encoded_row)
-        return out
+                records.append(self._refusal(index, session.session_id, encoded))
+            elif (problem := self._unreadable(session, encoded)) is not None:
+                records.append(self._refusal(index, session.session_id, problem))
+            else:
+                records += _session_records(session, encoded)
+        return {name: [record[name] for record in records] for name in OUTPUT_COLUMNS}
 
-    def _unreadable(self, session: Session, encoded: EncodedSession) -> str | None:
+    def _unreadable(self, session: Session, encoded: EncodedSession) -> DataError | None:
         """Why the tokens to be learned would not be read back as the gold calls; None when they are."""
         for row in encoded.rows:
             for span in row.spans:
-                text = self._tokenizer.decode(
-                    row.input_ids[span.start : span.end - 1], skip_special_tokens=False
-                )
-                calls = gold_calls(session.messages[span.turn])
-                where = f"turn {span.turn}"
-                difference = find_difference(self._fmt, RenderedTurn(where, text, calls), tools=session.tools)
+                text = decode_text(self._tokenizer, row.input_ids[span.start : span.end - 1])
+                turn = RenderedTurn(f"turn {span.turn}", text, gold_calls(session.messages[span.turn]))
+                difference = find_difference(self._fmt, turn, tools=session.tools)
                 if difference is not None:
-                    return (
-                        f'{where}: format "{self._fmt.name}" does not read the gold calls back: {difference}'
-                    )
+                    reason = f'format "{self._fmt.name}" does not read the gold calls back: {difference}'
+                    return DataError(f"{turn.where}: {reason}")
         return None
 
-    def _refuse(self, out: dict[str, list[Any]], index: int, session_id: str, error: ToolSftError) -> None:
-        _append(out, session_id, EncodedRow([], ()))
-        out["problem"][-1] = f"{row_name(self._data, self._split, index)}: session {session_id}: {error}"
+    def _refusal(self, index: int, session_id: object, error: ToolSftError) -> dict[str, Any]:
+        where = row_name(self._data, self._split, index)
+        record = _record(str(session_id), EncodedRow([], ()))
+        return {**record, "problem": f"{where}: session {session_id}: {error}"}
 
 
-def _append(out: dict[str, list[Any]], session_id: str, row: EncodedRow) -> None:
-    values = {
+def _session_records(session: Session, encoded: EncodedSession) -> list[dict[str, Any]]:
+    records = [_record(session.session_id, row) for row in encoded.rows]
+    if records:
+        literals = [f"session {session.session_id}, turn {t}: {text}" for t, text in encoded.literal_specials]
+        records[0] |= {"literals": literals, "violations": schema_violations(session)}
+    return records
+
+
+def _record(session_id: str, row: EncodedRow) -> dict[str, Any]:
+    return {
         "session_id": session_id,
         "input_ids": row.input_ids,
         "labels": row.labels(),
@@ -149,17 +165,17 @@ def _append(out: dict[str, list[Any]], session_id: str, row: EncodedRow) -> None
         "ends": [span.end for span in row.spans],
         "length": len(row.input_ids),
         "problem": None,
+        "literals": [],
+        "violations": [],
     }
-    for name, value in values.items():
-        out[name].append(value)
 
 
 def schema_violations(session: Session) -> list[str]:
-    """Gold calls whose arguments break their tool's JSON Schema, as `turn: tool: reason`."""
+    """Gold calls whose arguments break their tool's JSON Schema, as `session, turn: tool: reason`."""
     schemas = {tool["function"]["name"]: tool["function"].get("parameters", {}) for tool in session.tools}
-    found = []
-    for turn, message in enumerate(session.messages):
-        for call in gold_calls(message):
-            for error in jsonschema.Draft202012Validator(schemas[call.name]).iter_errors(call.arguments):
-                found.append(f"session {session.session_id}, turn {turn}: {call.name}: {error.message}")
-    return found
+    return [
+        f"session {session.session_id}, turn {turn}: {call.name}: {error.message}"
+        for turn, message in enumerate(session.messages)
+        for call in gold_calls(message)
+        for error in jsonschema.Draft202012Validator(schemas[call.name]).iter_errors(call.arguments)
+    ]

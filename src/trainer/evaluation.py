@@ -14,10 +14,11 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from trainer.decode import DecodedTurn, DecodeSettings, decode_turns
 from trainer.eval_metrics import Scores, TokenLoss, make_prediction, perplexity, score
-from trainer.loss import supervised_logits, takes_logits_to_keep, token_loss
+from trainer.loss import n_supervised, supervised_logits, takes_logits_to_keep, token_loss
 from trainer.progress import progress_bar
+from trainer.tokenizer import decode_text
 from trainer.tool_calls import ToolCallFormat
-from trainer.types import IGNORE_INDEX, Prediction, Tool, ToolEvalExample
+from trainer.types import Prediction, Tool, ToolEvalExample
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class ToolCallEvaluator:
         return Evaluation(predictions, scores, {**scores.metrics, **loss.metrics(), **totals, **shares})
 
     def _prediction(self, example: ToolEvalExample, turn: DecodedTurn) -> Prediction:
-        text = self._tokenizer.decode(list(turn.token_ids), skip_special_tokens=False)
+        text = decode_text(self._tokenizer, turn.token_ids)
         return make_prediction(example, text, fmt=self._fmt, finish_reason=turn.finish_reason)
 
     def _token_loss(self, index: int, turn: DecodedTurn) -> TokenLoss:
@@ -87,11 +88,11 @@ class ToolCallEvaluator:
 
     def _call_tokens(self, example: ToolEvalExample) -> list[bool]:
         """For each token of the target, whether it writes part of a call."""
-        ids = list(example.target_ids)
+        ids = example.target_ids
         if not example.gold_calls:
             return [False] * len(ids)
-        ends = [len(self._tokenizer.decode(ids[: n + 1], skip_special_tokens=False)) for n in range(len(ids))]
-        text = self._tokenizer.decode(ids[:-1], skip_special_tokens=False)
+        ends = [len(decode_text(self._tokenizer, ids[: n + 1])) for n in range(len(ids))]
+        text = decode_text(self._tokenizer, ids[:-1])
         spans = [(call.start, call.end) for call in self._fmt.parse(text, tools=example.tools).calls]
         starts = [0, *ends[:-1]]
         return [
@@ -110,7 +111,7 @@ def row_loss(model: nn.Module, batches: Iterator[Mapping[str, torch.Tensor]]) ->
     for batch in batches:
         on_device = {key: value.to(device) for key, value in batch.items()}
         nll += float(token_loss(supervised_logits(model, on_device, select=select, use_cache=False)))
-        n_tokens += int((batch["labels"][:, 1:] != IGNORE_INDEX).sum())
+        n_tokens += int(n_supervised(batch))
     return RowLoss(nll, n_tokens)
 
 

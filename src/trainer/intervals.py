@@ -1,13 +1,13 @@
 """Bootstrap intervals over sessions. Knows sums of counts and the rates made of them, not turns."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
-import numpy.typing as npt
 
-from trainer.rates import rates
+from trainer.rates import FloatArray
 
-FloatArray = npt.NDArray[np.float64]
+Statistic = Callable[[FloatArray], FloatArray]
+"""From summed counts, float64 [..., counters], to statistics, float64 [..., statistics], NaN if undefined."""
 
 COVERAGE = 0.95
 _CHUNK = 100
@@ -61,12 +61,12 @@ def widen_unanimous(interval: FloatArray, per_session: FloatArray, point: FloatA
     return np.stack([lower, upper])
 
 
-def session_intervals(counts: FloatArray, *, n_resamples: int, seed: int) -> FloatArray:
-    """The 95% interval of every rate.
+def session_intervals(counts: FloatArray, statistic: Statistic, *, n_resamples: int, seed: int) -> FloatArray:
+    """The 95% interval of every statistic.
 
     counts  # float64 [sessions, counters]
-    gives   # float64 [2, rates], NaN where a rate is undefined
+    gives   # float64 [2, statistics], NaN where a statistic is undefined
     """
-    chunks = [rates(sums) for sums in resampled_sums(counts, n_resamples=n_resamples, seed=seed)]
+    chunks = [statistic(sums) for sums in resampled_sums(counts, n_resamples=n_resamples, seed=seed)]
     interval = percentile_interval(np.concatenate(chunks))
-    return widen_unanimous(interval, rates(counts), rates(counts.sum(axis=0)))
+    return widen_unanimous(interval, statistic(counts), statistic(counts.sum(axis=0)))

@@ -19,7 +19,7 @@ class _GrowingLayer(DynamicLayer):
     """A layer that writes new tokens into a buffer laid out beforehand, where DynamicLayer copies everything."""
 
     def __init__(self, keys: torch.Tensor, values: torch.Tensor, *, length: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._buffers = (keys, values)  # each [rows, heads, capacity, size]
         self._show(length)
         self.dtype, self.device = keys.dtype, keys.device
@@ -28,25 +28,21 @@ class _GrowingLayer(DynamicLayer):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        start = self.keys.shape[-2]
+        start = self._length
         end = start + key_states.shape[-2]
         for buffer, new in zip(self._buffers, (key_states, value_states), strict=True):
             buffer[:, :, start:end] = new
-        self._show(end)
-        return self.keys, self.values
+        return self._show(end)
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
-        length = self.keys.shape[-2]
         self._buffers = (self._buffers[0][indices], self._buffers[1][indices])
-        self._show(length)
+        self._show(self._length)
 
-    def _show(self, length: int) -> None:
-        self.keys, self.values = (buffer[:, :, :length] for buffer in self._buffers)
-
-
-def can_be_cut(cache: DynamicCache) -> bool:
-    """Whether every layer keeps the keys and values of every token, so that a prefix can be taken out."""
-    return bool(cache.layers) and all(type(layer) is DynamicLayer for layer in cache.layers)
+    def _show(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+        self._length = length
+        keys, values = (buffer[:, :, :length] for buffer in self._buffers)
+        self.keys, self.values = keys, values
+        return keys, values
 
 
 def empty_cache(config: Any) -> DynamicCache | None:

@@ -27,7 +27,7 @@ def load_model_config(cfg: Config) -> PretrainedConfig:
     """The base model's configuration, checked against `data.max_context_length`. Raises `ModelError`."""
     name = cfg.model.base_model_name
     try:
-        model_config = AutoConfig.from_pretrained(
+        model_config: PretrainedConfig = AutoConfig.from_pretrained(
             resolve_model(name), trust_remote_code=cfg.model.trust_remote_code
         )
     except (OSError, ValueError) as error:
@@ -74,7 +74,7 @@ def pick_dtype(name: str) -> torch.dtype:
 
 def _multiplies_bfloat16() -> bool:
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
@@ -119,13 +119,9 @@ def _quantization(model: ModelConfig) -> BitsAndBytesConfig | None:
     if model.quantization is None:
         return None
     if not torch.cuda.is_available():
-        raise ModelError(
-            f"model.quantization: {model.quantization} needs a CUDA GPU; none is here. Remove the key"
-        )
+        raise ModelError(f"model.quantization: {model.quantization} needs a CUDA GPU; none is here. Remove the key")
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise ModelError(
-            "model.quantization: bitsandbytes is not installed; run `uv sync --extra quantization`"
-        )
+        raise ModelError("model.quantization: bitsandbytes is not installed; run `uv sync --extra quantization`")
     if model.quantization == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     # NF4 with double quantization: Dettmers et al. 2023, QLoRA.

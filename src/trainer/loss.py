@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
+from peft import PeftModel
 from torch import nn
 from torch.nn import functional
 
@@ -20,8 +21,8 @@ class SupervisedLogits(NamedTuple):
 
 def takes_logits_to_keep(model: nn.Module) -> bool:
     """Whether the (possibly adapted) model computes logits at chosen positions only."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return "logits_to_keep" in inspect.signature(base.forward).parameters
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    return "logits_to_keep" in inspect.signature(type(base).forward).parameters
 
 
 def supervised_logits(
@@ -40,6 +41,11 @@ def supervised_logits(
     if select:
         return SupervisedLogits(model(**inputs, logits_to_keep=positions, **options).logits, targets)
     return SupervisedLogits(model(**inputs, **options).logits[:, positions], targets)
+
+
+def n_supervised(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """How many tokens of a batch are predicted with loss."""
+    return (batch["labels"][:, 1:] != IGNORE_INDEX).sum()
 
 
 def token_loss(scored: SupervisedLogits, *, label_smoothing: float = 0.0) -> torch.Tensor:

@@ -74,8 +74,6 @@ def all_paths(
     return total.plus(
         PathCounts(
             gold=sum(n_paths(gold[i].arguments, specs.node(gold[i].name)) for i in alone_gold),
-            predicted=sum(
-                n_paths(predicted[i].arguments, specs.node(predicted[i].name)) for i in alone_predicted
-            ),
+            predicted=sum(n_paths(predicted[i].arguments, specs.node(predicted[i].name)) for i in alone_predicted),
         )
     )

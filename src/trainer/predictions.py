@@ -4,22 +4,14 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 
 from trainer.errors import DataError
-from trainer.types import (
-    Call,
-    CallStatus,
-    FinishReason,
-    Message,
-    ParsedCall,
-    ParsedText,
-    Prediction,
-    Tool,
-    ToolEvalExample,
-)
+from trainer.prediction_lines import from_line, to_line
+from trainer.turns import Verdict
+from trainer.types import FinishReason, Message, ParsedText, Prediction, Tool, ToolEvalExample
 
 TOOLS_FILE = "tools.json"
 """The tool schemas beside the predictions files of a folder, so that lines stay small."""
@@ -74,8 +66,7 @@ def _plain_message(message: Message) -> dict[str, Any]:
     calls = message.get("tool_calls")
     if calls:
         plain["tool_calls"] = [
-            [call.get("id"), call["function"]["name"], _decoded(call["function"]["arguments"])]
-            for call in calls
+            [call.get("id"), call["function"]["name"], _decoded(call["function"]["arguments"])] for call in calls
         ]
     return plain
 
@@ -94,17 +85,17 @@ def write_predictions(
     predictions: Iterable[Prediction],
     tools: Sequence[Tool] | None = None,
     *,
-    verdicts: Sequence[Mapping[str, Any]] | None = None,
+    verdicts: Sequence[Verdict] | None = None,
 ) -> None:
     """Write one JSON line per turn, all or nothing; with `tools`, also the folder's `tools.json`.
 
     `verdicts`, one per prediction, are added for readers of the file; scoring makes them anew.
     """
     target = Path(path)
-    records = [_to_record(prediction) for prediction in predictions]
-    if verdicts is not None:
-        records = [{**record, "verdict": dict(v)} for record, v in zip(records, verdicts, strict=True)]
-    _replace_file(target, "".join(f"{_dump(record)}\n" for record in records))
+    turns = list(predictions)
+    beside: Sequence[Verdict | None] = [None] * len(turns) if verdicts is None else verdicts
+    lines = [to_line(turn, verdict) for turn, verdict in zip(turns, beside, strict=True)]
+    _replace_file(target, "".join(f"{line}\n" for line in lines))
     if tools is not None:
         _replace_file(target.with_name(TOOLS_FILE), json.dumps(list(tools), indent=2) + "\n")
 
@@ -117,7 +108,7 @@ def read_predictions(path: str | Path) -> list[Prediction]:
         with source.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    predictions.append(_read_line(line, f"{source}:{number}"))
+                    predictions.append(from_line(line, f"{source}:{number}"))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{source}: cannot read predictions: {error}") from None
     return predictions
@@ -134,43 +125,6 @@ def read_tools(path: str | Path) -> list[Tool]:
     return tools
 
 
-def _to_record(prediction: Prediction) -> dict[str, Any]:
-    return {
-        "session_id": prediction.session_id,
-        "turn": prediction.turn,
-        "context_hash": prediction.context_hash,
-        "tool_names": prediction.tool_names,
-        "gold_content": prediction.gold_content,
-        "gold_calls": [{"name": call.name, "arguments": call.arguments} for call in prediction.gold_calls],
-        "text": prediction.text,
-        "content": prediction.content,
-        "calls": [_call_record(call) for call in prediction.calls],
-        "finish_reason": prediction.finish_reason,
-        "error": prediction.error,
-    }
-
-
-def _call_record(call: ParsedCall) -> dict[str, Any]:
-    return {
-        "status": call.status,
-        "name": call.name,
-        "arguments": call.arguments,
-        "raw": call.raw,
-        "start": call.start,
-        "end": call.end,
-    }
-
-
-def _dump(record: Mapping[str, Any]) -> str:
-    line = json.dumps(record, ensure_ascii=False)
-    # Half of a surrogate pair, which JSON escapes can express and UTF-8 cannot, stays an escape.
-    return line if line.isascii() or _is_unicode(line) else json.dumps(record)
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
 def _replace_file(path: Path, text: str) -> None:
     """Write beside `path` and move into place, so that a reader never meets half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,62 +137,3 @@ def _replace_file(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-def _read_line(line: str, where: str) -> Prediction:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not a JSON object: {error}") from None
-    if not isinstance(record, dict):
-        raise DataError(f"{where}: not a JSON object")
-    try:
-        return _from_record(record)
-    except (KeyError, TypeError, ValueError) as error:
-        problem = f"missing {error}" if isinstance(error, KeyError) else str(error)
-        raise DataError(f"{where}: not a prediction: {problem}") from None
-
-
-def _from_record(record: Mapping[str, Any]) -> Prediction:
-    return Prediction(
-        session_id=_typed(record, "session_id", str),
-        turn=_typed(record, "turn", int),
-        context_hash=_typed(record, "context_hash", str),
-        tool_names=tuple(_typed(record, "tool_names", list)),
-        gold_content=_typed(record, "gold_content", str),
-        gold_calls=tuple(
-            Call(_typed(call, "name", str), _typed(call, "arguments", dict))
-            for call in _typed(record, "gold_calls", list)
-        ),
-        text=_typed(record, "text", str),
-        content=_typed(record, "content", str),
-        calls=tuple(_parsed_call(call) for call in _typed(record, "calls", list)),
-        finish_reason=_one_of(record, "finish_reason", get_args(FinishReason)),
-        error=None if record.get("error") is None else _typed(record, "error", str),
-    )
-
-
-def _parsed_call(record: Mapping[str, Any]) -> ParsedCall:
-    status: CallStatus = _one_of(record, "status", get_args(CallStatus))
-    well_formed = status == "ok"
-    return ParsedCall(
-        status=status,
-        raw=_typed(record, "raw", str),
-        start=_typed(record, "start", int),
-        end=_typed(record, "end", int),
-        name=_typed(record, "name", str) if well_formed or record.get("name") is not None else None,
-        arguments=_typed(record, "arguments", dict) if well_formed else None,
-    )
-
-
-def _typed(record: Mapping[str, Any], key: str, kind: type) -> Any:
-    value = record[key]
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{key} is {value!r:.80}; expected {kind.__name__}")
-    return value
-
-
-def _one_of(record: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> Any:
-    if record[key] not in allowed:
-        raise ValueError(f"{key} is {record[key]!r:.80}; allowed: {', '.join(allowed)}")
-    return record[key]

@@ -30,9 +30,7 @@ class _RateColumn(ProgressColumn):
 
     def render(self, task: RichTask) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(
-            f"{speed:.2f} {self._unit}/s" if speed else f"? {self._unit}/s", style="progress.data.speed"
-        )
+        return Text(f"{speed:.2f} {self._unit}/s" if speed else f"? {self._unit}/s", style="progress.data.speed")
 
 
 def make_bar(unit: str) -> Progress:
@@ -52,9 +50,7 @@ def make_bar(unit: str) -> Progress:
 
 
 @contextmanager
-def progress_bar(
-    description: str, *, total: int, unit: str, show: bool = True
-) -> Iterator[Callable[[int], None]]:
+def progress_bar(description: str, *, total: int, unit: str, show: bool = True) -> Iterator[Callable[[int], None]]:
     """A function that is told how many more units are done, and shows it.
 
     In a log that is no terminal, a line now and then and one at the end.
@@ -88,10 +84,6 @@ class _Lines:
         self._written = time.monotonic()
         seconds = self._written - self._started
         rate = self._n_done / seconds if seconds else 0.0
-        left = (
-            f", {(self._total - self._n_done) / rate:.0f} s left"
-            if rate and self._n_done < self._total
-            else ""
-        )
+        left = f", {(self._total - self._n_done) / rate:.0f} s left" if rate and self._n_done < self._total else ""
         done = f"{self._description}: {self._n_done}/{self._total} {self._unit}"
         print(f"{done} | {rate:.2f} {self._unit}/s | {seconds:.0f} s{left}", file=console.file, flush=True)

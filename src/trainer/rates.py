@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from trainer.turns import Counts
 
+FloatArray = npt.NDArray[np.float64]
+
 
 class Rate(NamedTuple):
     """One metric: the sum of the counters `over`, divided by the sum of the counters `by`."""
@@ -98,26 +100,40 @@ RATES: tuple[Rate, ...] = (
     ),
 )  # fmt: skip
 
-_WEIGHTS = {field: index for index, field in enumerate(Counts._fields)}
+_COLUMN_OF = {field: index for index, field in enumerate(Counts._fields)}
 
 
-def _weights(side: Literal["over", "by"]) -> npt.NDArray[np.float64]:
+def _weights(side: Literal["over", "by"]) -> FloatArray:
     matrix = np.zeros((len(Counts._fields), len(RATES)))
     for column, rate in enumerate(RATES):
-        for counter in getattr(rate, side):
-            matrix[_WEIGHTS[counter], column] += 1
+        for counter in rate.over if side == "over" else rate.by:
+            matrix[_COLUMN_OF[counter], column] += 1
     return matrix
 
 
 _OVER, _BY = _weights("over"), _weights("by")
 
 
-def rates(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def rates(sums: FloatArray) -> FloatArray:
     """The rates of sums of counts; NaN where the denominator is zero.
 
-    sums  # float64 [..., counters]
-    gives # float64 [..., rates]
+    sums   # float64 [..., counters]
+    gives  # float64 [..., rates]
     """
+    return _divide(sums @ _OVER, sums @ _BY)
+
+
+def macro_f1(matched: FloatArray, occurring: FloatArray) -> FloatArray:
+    """The mean over tools of 2 × matched names ÷ (gold calls + attempts); NaN where no tool occurs.
+
+    matched, occurring  # float64 [..., tools]
+    gives               # float64 [...]
+    """
+    f1 = _divide(2 * matched, occurring)
+    return _divide(np.nansum(f1, axis=-1), (~np.isnan(f1)).sum(axis=-1).astype(np.float64))
+
+
+def _divide(over: FloatArray, by: FloatArray) -> FloatArray:
     with np.errstate(invalid="ignore", divide="ignore"):
-        result: npt.NDArray[np.float64] = np.divide(sums @ _OVER, sums @ _BY)
+        result: FloatArray = np.divide(over, by)
     return result

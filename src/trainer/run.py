@@ -16,7 +16,7 @@ from trainer.config import Config, config_to_yaml
 from trainer.data import DatasetBundle, pick_format
 from trainer.decode import DecodeSettings
 from trainer.errors import ConfigError
-from trainer.evaluation import Evaluation, ToolCallEvaluator
+from trainer.evaluation import Evaluation
 from trainer.lora_model import add_lora, load_base_model, load_model_config
 from trainer.memory import peak_memory_gb
 from trainer.progress import console
@@ -60,9 +60,7 @@ def train_run(cfg: Config) -> RunResult:
     if trainer.is_world_process_zero():
         prepare(cfg.output_dir, overwrite=overwrite, resume=resume)
         folder.write_text("config.resolved.yaml", config_to_yaml(resolved_config(cfg, arguments)))
-        folder.write_json(
-            "environment.json", environment(seed=cfg.seed, data_fingerprint=bundle.report.fingerprint)
-        )
+        folder.write_json("environment.json", environment(seed=cfg.seed, data_fingerprint=bundle.report.fingerprint))
     trainer.accelerator.wait_for_everyone()
     return _train(cfg, bundle, trainer, folder)
 
@@ -83,22 +81,16 @@ def load_domain(name: str) -> Any:
 
 
 def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrainer:
-    """Base model, adapter, evaluator and Trainer for a built dataset."""
+    """Base model, adapter and Trainer for a built dataset."""
     tokenizer = load_tokenizer(cfg)
     model = load_base_model(cfg, pad_token_id=tokenizer.pad_token_id)
     encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)
-    evaluator = ToolCallEvaluator(
-        bundle.tool_eval_examples,
-        bundle.global_tools,
-        tokenizer=tokenizer,
-        fmt=pick_format(cfg, encoder),
-        settings=DecodeSettings(
-            stop_token_ids=frozenset(encoder.stop_token_ids) | _stop_tokens(model.generation_config),
-            max_new_tokens=cfg.eval.max_new_tokens_eval,
-            max_context_tokens=bundle.max_ctx,
-            temperature=cfg.eval.temperature,
-            seed=cfg.seed,
-        ),
+    decoding = DecodeSettings(
+        stop_token_ids=frozenset(encoder.stop_token_ids) | _stop_tokens(model.generation_config),
+        max_new_tokens=cfg.eval.max_new_tokens_eval,
+        max_context_tokens=bundle.max_ctx,
+        temperature=cfg.eval.temperature,
+        seed=cfg.seed,
     )
     adapted = add_lora(model, cfg.lora)
     if arguments.gradient_checkpointing:
@@ -111,7 +103,10 @@ def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrai
             eval_dataset=bundle.eval_dataset,
             data_collator=PaddingCollator(tokenizer.pad_token_id),
             processing_class=tokenizer,
-            evaluator=evaluator,
+            tool_eval_examples=bundle.tool_eval_examples,
+            global_tools=bundle.global_tools,
+            fmt=pick_format(cfg, encoder),
+            decoding=decoding,
         )
     except OSError as error:
         if not arguments.push_to_hub:

@@ -114,9 +114,7 @@ def _version(package: str) -> str | None:
 def _git_commit() -> str | None:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
     try:
-        result = subprocess.run(
-            command, capture_output=True, text=True, cwd=Path(__file__).parent, check=False
-        )
+        result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
     except OSError:
         return None
     return result.stdout.strip() or None

@@ -55,9 +55,7 @@ def read_tools(path: Path) -> tuple[Tool, ...]:
     try:
         tools = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(
-            f"{path}: tool schemas cannot be read: {error.strerror}; see data.tools_path"
-        ) from error
+        raise DataError(f"{path}: tool schemas cannot be read: {error.strerror}; see data.tools_path") from error
     except ValueError as error:
         raise DataError(f"{path}: tool schemas are not valid JSON: {error}") from error
     if not isinstance(tools, list) or not tools:
@@ -75,20 +73,14 @@ def read_text(path: Path, *, key: str) -> str:
 
 def _builder(path: Path) -> str:
     if path.suffix not in _BUILDERS:
-        raise DataError(
-            f"data.dataset_name: {path} has no known file type; use {', '.join(sorted(_BUILDERS))}"
-        )
+        raise DataError(f"data.dataset_name: {path} has no known file type; use {', '.join(sorted(_BUILDERS))}")
     return _BUILDERS[path.suffix]
 
 
 def _checked_tool(path: Path, position: int, tool: object) -> Tool:
     where = f"{path}: tool {position + 1}"
     function = tool.get("function") if isinstance(tool, dict) else None
-    if (
-        not isinstance(tool, dict)
-        or not isinstance(function, dict)
-        or not isinstance(function.get("name"), str)
-    ):
+    if not isinstance(tool, dict) or not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise DataError(
             f'{where}: must look like {{"type": "function", "function": {{"name": ..., "parameters": ...}}}}'
         )

@@ -43,18 +43,14 @@ def report_markdown(title: str, states: Mapping[str, Metrics], notes: Sequence[s
         "|---|" + "---:|" * len(states) + "---|",
     ]
     for key, label, cells, better in _cells(states):
-        with_intervals = [
-            cell + _interval(state, key) for cell, state in zip(cells, states.values(), strict=True)
-        ]
+        with_intervals = [cell + _interval(state, key) for cell, state in zip(cells, states.values(), strict=True)]
         lines.append(f"| {label} | {' | '.join(with_intervals)} | {better} |")
     lines += ["", "Counts: " + "; ".join(f"{name}: {_counts(state)}" for name, state in states.items())]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes), ""])
 
 
 def _cells(states: Mapping[str, Metrics]) -> list[tuple[str, str, list[str], str]]:
-    return [
-        (key, label, [_number(s.get(key)) for s in states.values()], better) for key, label, better in _ROWS
-    ]
+    return [(key, label, [_number(s.get(key)) for s in states.values()], better) for key, label, better in _ROWS]
 
 
 def _number(value: float | None) -> str:
@@ -69,6 +65,4 @@ def _interval(state: Metrics, key: str) -> str:
 
 
 def _counts(state: Metrics) -> str:
-    return ", ".join(
-        f"{state[key]} {key.removeprefix('n_').replace('_', ' ')}" for key in _COUNTS if key in state
-    )
+    return ", ".join(f"{state[key]} {key.removeprefix('n_').replace('_', ' ')}" for key in _COUNTS if key in state)

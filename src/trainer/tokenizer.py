@@ -1,5 +1,6 @@
 """Load the tokenizer that a configuration names, with its chat template and a pad token. Knows no model."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import AutoTokenizer
@@ -23,6 +24,13 @@ def load_tokenizer(cfg: Config) -> PreTrainedTokenizerBase:
         raise ModelError(f"{cfg.tokenizer_name}: has no chat template; set model.chat_template_path")
     set_pad_token(tokenizer, fallback=cfg.model.pad_token_fallback)
     return tokenizer
+
+
+def decode_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """The text of tokens as they stand: special tokens kept, no spaces cleaned up."""
+    text = tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    assert isinstance(text, str)
+    return text
 
 
 def set_pad_token(tokenizer: PreTrainedTokenizerBase, *, fallback: str) -> None:

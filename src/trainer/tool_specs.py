@@ -8,6 +8,7 @@ import referencing
 import referencing.exceptions
 from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.validators import validator_for
+from referencing.jsonschema import DRAFT202012
 
 from trainer.errors import DataError
 from trainer.tool_schemas import ANYTHING, Comparator, SchemaNode, schema_nodes
@@ -32,14 +33,15 @@ _OPENING = {"additionalProperties", "unevaluatedProperties", "patternProperties"
 class ToolSpecs:
     """The parameter schemas of the tools, ready to be asked.
 
-    Raises DataError where a tool has no name, its schema is not a JSON Schema, or `x-compare` is unknown.
+    Raises DataError where a tool has no name, its schema is not a JSON Schema or refers to what is not in it, or
+    `x-compare` is unknown.
     """
 
     def __init__(self, tools: Sequence[Tool]) -> None:
         self._nodes = schema_nodes(tools)
         self._validators = {name: _validator(node.schema, name) for name, node in self._nodes.items()}
         for name, node in self._nodes.items():
-            _check_comparators(node.schema, name)
+            _check_extras(node.schema, node.root, name)
 
     def __contains__(self, name: object) -> bool:
         return name in self._nodes
@@ -54,12 +56,7 @@ class ToolSpecs:
         Beyond JSON Schema, an argument that the tool does not declare is an `unknown_argument`, unless the
         schema says `additionalProperties` or the like: the function behind it would refuse it.
         """
-        try:
-            return frozenset(map(_problem, self._validators[call.name].iter_errors(call.arguments)))
-        except referencing.exceptions.Unresolvable as error:
-            raise DataError(
-                f'tool "{call.name}": parameters refer to {error.ref!r}, which is not there'
-            ) from None
+        return frozenset(map(_problem, self._validators[call.name].iter_errors(call.arguments)))
 
 
 def _validator(schema: Mapping[str, Any], name: str) -> Any:
@@ -68,26 +65,36 @@ def _validator(schema: Mapping[str, Any], name: str) -> Any:
         kind.check_schema(dict(schema))
     except SchemaError as error:
         where = "/".join(map(str, error.absolute_path)) or "the top"
-        raise DataError(
-            f'tool "{name}": parameters are not a JSON Schema: {error.message} (at {where})'
-        ) from None
+        raise DataError(f'tool "{name}": parameters are not a JSON Schema: {error.message} (at {where})') from None
     if not _OPENING & schema.keys():
         schema = {**schema, "additionalProperties": False}
-    # An empty registry: a reference to an address is an error, never a download.
     return kind(schema, registry=referencing.Registry())
 
 
-def _check_comparators(schema: Any, name: str) -> None:
+def _check_extras(schema: Any, root: Mapping[str, Any], name: str) -> None:
+    """Check what JSON Schema itself leaves open until a value is judged: comparators and references."""
     if isinstance(schema, Mapping):
-        comparator = schema.get("x-compare")
+        comparator, reference = schema.get("x-compare"), schema.get("$ref")
         if comparator is not None and comparator not in get_args(Comparator):
             allowed = ", ".join(get_args(Comparator))
             raise DataError(f'tool "{name}": unknown x-compare {comparator!r}; allowed: {allowed}')
+        if isinstance(reference, str) and not _is_resolvable(reference, root):
+            raise DataError(f'tool "{name}": parameters refer to {reference!r}, which is not in them')
         for value in schema.values():
-            _check_comparators(value, name)
+            _check_extras(value, root, name)
     elif isinstance(schema, list):
         for value in schema:
-            _check_comparators(value, name)
+            _check_extras(value, root, name)
+
+
+def _is_resolvable(reference: str, root: Mapping[str, Any]) -> bool:
+    # An empty registry: a reference to an address is an error, never a download.
+    resolver = referencing.Registry().resolver_with_root(DRAFT202012.create_resource(dict(root)))
+    try:
+        resolver.lookup(reference)
+    except referencing.exceptions.Unresolvable:
+        return False
+    return True
 
 
 def _problem(error: ValidationError) -> SchemaProblem:

@@ -13,9 +13,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 from transformers import Trainer
 
-from trainer.decode import DecodedTurn
+from trainer.decode import DecodedTurn, DecodeSettings
 from trainer.evaluation import Evaluation, ToolCallEvaluator, adapter_off, row_loss
-from trainer.loss import supervised_logits, takes_logits_to_keep, token_loss
+from trainer.loss import n_supervised, supervised_logits, takes_logits_to_keep, token_loss
+from trainer.tool_calls import ToolCallFormat
+from trainer.types import Tool, ToolEvalExample
 
 OnEvaluation = Callable[[str, Evaluation], None]
 
@@ -23,23 +25,33 @@ OnEvaluation = Callable[[str, Evaluation], None]
 class ToolTrainer(Trainer):
     """Trains on supervised tokens and evaluates perplexity and tool calls in one go.
 
-    `evaluator` judges `tool_eval_examples`; `eval_dataset` rows of other sessions count for perplexity only.
-    The attribute `on_evaluation(name, evaluation)` receives every finished evaluation on the first process;
-    `name` is `base` or `step-000040`. The metrics that are logged carry Trainer's usual prefix, as in `eval_tool_name_f1`.
+    `tool_eval_examples` are the turns to judge, `global_tools` the domain's tool schemas, `fmt` how the model
+    writes calls and `decoding` how it is decoded. Rows of `eval_dataset` that belong to other sessions count
+    for perplexity only. The tokenizer is Trainer's `processing_class`.
+
+    The attribute `on_evaluation(name, evaluation)` receives every evaluation on the first process; `name` is
+    `base` or `step-000040`. The logged metrics carry Trainer's usual prefix, as in `eval_tool_name_f1`.
     """
 
     def __init__(
         self,
         *args: Any,
-        evaluator: ToolCallEvaluator,
+        tool_eval_examples: Sequence[ToolEvalExample],
+        global_tools: Sequence[Tool],
+        fmt: ToolCallFormat,
+        decoding: DecodeSettings,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.evaluator = evaluator
+        tokenizer: Any = self.processing_class
+        self.evaluator = ToolCallEvaluator(
+            tool_eval_examples, global_tools, tokenizer=tokenizer, fmt=fmt, settings=decoding
+        )
         self.last_evaluation: tuple[int, Evaluation] | None = None
         self.n_tokens_seen = 0
         self.n_supervised_seen = 0
         self.on_evaluation: OnEvaluation = lambda name, evaluation: None
+        assert isinstance(self.model, nn.Module)
         self._selects_logits = takes_logits_to_keep(self.model)
         # The loss below is a sum divided by the tokens of the whole step, so Trainer must count those, and must
         # not divide by the number of accumulated batches again.
@@ -59,21 +71,17 @@ class ToolTrainer(Trainer):
         """
         scored = supervised_logits(model, inputs, select=self._selects_logits, use_cache=False)
         total = token_loss(scored, label_smoothing=self.args.label_smoothing_factor)
-        n_tokens = (
-            num_items_in_batch if num_items_in_batch is not None else (inputs["labels"][:, 1:] != -100).sum()
-        )
+        n_tokens = n_supervised(inputs) if num_items_in_batch is None else num_items_in_batch
         loss = total / n_tokens
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             # Gradients are averaged over processes, while the divisor counts the tokens of all of them.
             loss = loss * self.accelerator.num_processes
         return (loss, scored) if return_outputs else loss
 
-    def training_step(
-        self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> torch.Tensor:
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """Trainer's step, with the tokens counted for the rates that are shown."""
         self.n_tokens_seen += int(inputs["attention_mask"].sum())
-        self.n_supervised_seen += int((inputs["labels"][:, 1:] != -100).sum())
+        self.n_supervised_seen += int(n_supervised(inputs))
         return super().training_step(model, inputs, *args, **kwargs)
 
     def evaluate(

@@ -22,8 +22,7 @@ def check_trackers(cfg: Config) -> None:
             raise ConfigError(f"train.report_to: got {name!r}; must be one of {known}")
         if importlib.util.find_spec(_TRACKERS[name]) is None:
             raise ConfigError(
-                f"train.report_to: {name} is not installed; run `uv sync --extra {name}` "
-                "or set train.report_to=none"
+                f"train.report_to: {name} is not installed; run `uv sync --extra {name}` or set train.report_to=none"
             )
 
 

@@ -48,9 +48,7 @@ class TrainingLog(TrainerCallback):
     ) -> None:
         self._step_started = time.monotonic()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.seconds += time.monotonic() - self._step_started
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=state.global_step, note=self._note())
@@ -72,13 +70,9 @@ class TrainingLog(TrainerCallback):
             return
         self._loss = f"loss {float(logs['loss']):.3f}"
         if self._bar is None:
-            print(
-                f"step {state.global_step}/{state.max_steps} | {self._note()}", file=console.file, flush=True
-            )
+            print(f"step {state.global_step}/{state.max_steps} | {self._note()}", file=console.file, flush=True)
 
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self._bar is not None and state.global_step < state.max_steps:
             self._bar.start()
 

@@ -32,8 +32,7 @@ def equal(a: Any, b: Any, node: SchemaNode = ANYTHING) -> bool:
             return verdict
     if isinstance(a, dict) and isinstance(b, dict):
         return all(
-            equal(_member(a, key, node), _member(b, key, node), node.property(key))
-            for key in a.keys() | b.keys()
+            equal(_member(a, key, node), _member(b, key, node), node.property(key)) for key in a.keys() | b.keys()
         )
     if isinstance(a, list) and isinstance(b, list):
         item = node.item()
@@ -133,9 +132,7 @@ def _same_number(a: Any, b: Any, node: SchemaNode) -> bool | None:
 def _to_number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    if isinstance(value, str) and not re.fullmatch(
-        r"\s*[-+]?\d{1,300}(\.\d{1,300})?([eE][-+]?\d{1,2})?\s*", value
-    ):
+    if isinstance(value, str) and not re.fullmatch(r"\s*[-+]?\d{1,300}(\.\d{1,300})?([eE][-+]?\d{1,2})?\s*", value):
         return None
     try:
         return float(value)
@@ -147,7 +144,7 @@ def _same_date(a: Any, b: Any, node: SchemaNode) -> bool | None:
     x, y = _to_moment(a), _to_moment(b)
     if x is None or y is None:
         return None
-    return type(x) is type(y) and x == y
+    return x == y
 
 
 def _to_moment(value: Any) -> datetime | date | time | None:
@@ -166,9 +163,7 @@ def _same_set(a: Any, b: Any, node: SchemaNode) -> bool | None:
     if not (isinstance(a, list) and isinstance(b, list)):
         return None
     item = node.item()
-    return all(any(equal(x, y, item) for y in b) for x in a) and all(
-        any(equal(x, y, item) for x in a) for y in b
-    )
+    return all(any(equal(x, y, item) for y in b) for x in a) and all(any(equal(x, y, item) for x in a) for y in b)
 
 
 _COMPARATORS: Mapping[Comparator, Callable[[Any, Any, SchemaNode], bool | None]] = {

@@ -137,9 +137,7 @@ def _change_mind(dialogue: Dialogue, filters: dict[str, Any]) -> None:
     """Change or add one filter, so that something is still found; the others stay."""
     kind = dialogue.rng.choice(("fuel", "make"))
     rest = {key: value for key, value in filters.items() if key != kind}
-    options = sorted(
-        {str(getattr(vehicle, kind)) for vehicle in _matching(dialogue, rest)} - {filters.get(kind)}
-    )
+    options = sorted({str(getattr(vehicle, kind)) for vehicle in _matching(dialogue, rest)} - {filters.get(kind)})
     if not options:
         return
     value = dialogue.rng.choice(options)

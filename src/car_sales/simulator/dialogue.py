@@ -119,7 +119,7 @@ class Dialogue:
         """Return words by which the customer can mean this car here and nothing else."""
         if pronoun and vehicle.id == self.focus and self.chance(0.45):
             return self.rng.choice(self.voice.this_car)
-        if vehicle.id in self.listed[:3] and len(self.listed) > 1 and self.chance(0.2):
+        if vehicle.id in self.listed[:3] and len(self.listed) > 1 and self.chance(0.1):
             return self._ordinal(vehicle)
         if vehicle.id in self.named and self.chance(0.6):
             return self._name(vehicle)

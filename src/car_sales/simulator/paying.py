@@ -16,7 +16,7 @@ _ERROR_RATE = 0.15
 def finance(dialogue: Dialogue) -> None:
     """Ask for a monthly rate: at once, bit by bit, or for two terms; perhaps once more for another term."""
     vehicle = dialogue.pick_car()
-    if dialogue.chance(0.25):
+    if dialogue.chance(0.15):
         _two_terms(dialogue, vehicle)
         return
     months, wrong = dialogue.rng.sample(TERMS, 2)
@@ -53,12 +53,12 @@ def _extras(dialogue: Dialogue, vehicle: Vehicle) -> tuple[dict[str, Any], str]:
     """Choose optional arguments and the words for them."""
     optional: dict[str, Any] = {}
     words = ""
-    if dialogue.chance(0.4):
+    if dialogue.chance(0.5):
         is_too_high = dialogue.chance(_ERROR_RATE)
         down = vehicle.price + 1000 if is_too_high else _down_payment(dialogue, vehicle)
         optional["down_payment"] = down
         words += dialogue.voice.pick("extras_down").format(down=down)
-    if dialogue.chance(0.25):
+    if dialogue.chance(0.35):
         optional["interest"] = dialogue.rng.choice(INTERESTS)
         words += dialogue.voice.pick("extras_interest").format(interest=optional["interest"])
     return optional, words

@@ -86,7 +86,7 @@ def fact(topic: str, known: Mapping[str, Any]) -> str:
 def _search(result: Mapping[str, Any]) -> Reply:
     if not result["cars"]:
         return Reply("I found no such car.", "What would you like to change?")
-    cars = (f"{car['id']} {car['car']} for CHF {car['price']}" for car in result["cars"])
+    cars = (f"{car['car']} {car['id']} for CHF {car['price']}" for car in result["cars"])
     return Reply(f"I found {', '.join(cars)}.")
 
 
@@ -115,7 +115,7 @@ def _template(text: str) -> Callable[[Mapping[str, Any]], Reply]:
 
 _SUCCESS: Mapping[str, Callable[[Mapping[str, Any]], Reply]] = {
     "search_inventory": _search,
-    "get_vehicle_details": _template("{id} is the {car} from {year} for CHF {price} with {km} km."),
+    "get_vehicle_details": _template("{car} {id} from {year} costs CHF {price} and has {km} km."),
     "compare_vehicles": _template("Cheapest: {cheapest} for CHF {price}. Fewest km: {fewest_km} with {km}."),
     "calculate_financing": _template("{id} costs CHF {monthly} a month over {months} months."),
     "value_trade_in": _template("Your {car} from {year} is worth CHF {value}."),

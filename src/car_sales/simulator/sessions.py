@@ -98,9 +98,7 @@ def _open(rng: Random, split: str, *, session_id: str, inferred_date: str) -> Di
     # The date that the prompt will state is the date that the customer has in mind.
     now = session_datetime(session_id, inferred_date=inferred_date, timezone=TIMEZONE)
     owned_car = cast.draw_owned_car(rng)
-    dealership = Dealership(
-        cast.draw_stock(rng), [owned_car], today=now.date(), first_number=rng.randrange(1, 90)
-    )
+    dealership = Dealership(cast.draw_stock(rng), [owned_car], today=now.date(), first_number=rng.randrange(1, 90))
     return Dialogue(
         rng=rng,
         voice=Voice(rng, BANKS[split]),

@@ -74,7 +74,7 @@ def book_directly(dialogue: Dialogue) -> None:
 
 def leave_address(dialogue: Dialogue) -> None:
     """Ask for an offer, a brochure or the newsletter; the address may lack its end at first."""
-    topic = dialogue.rng.choice(("offer", "offer", "brochure", "brochure", "newsletter"))
+    topic = dialogue.rng.choice(("offer", "brochure", "newsletter"))
     arguments: dict[str, Any] = {"topic": topic, "name": dialogue.person.name, "email": dialogue.person.email}
     situation = f"topic_{topic}"
     said = {}

@@ -6,6 +6,7 @@ Knows the phrase banks of the splits, and nothing of cars, tools or the course o
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from random import Random
 from types import ModuleType
 from typing import Literal
@@ -20,9 +21,21 @@ TYPO_RATE = 0.03
 CASUAL_RATE = 0.12
 REMARK_RATE = 0.3
 HELLO_RATE = 0.35
-CORRECTION_RATE = 0.12
+CORRECTION_RATE = 0.2
 _BARE = ("greet", "thanks", "give_", "fix_", "wrong_id", "other_day", "refi", "finance_months")
 _LONG_WORD = re.compile(r"(?<![{\w])[a-z]{5,}(?![}\w])")
+_CHOICE = re.compile(r"\[([^\[\]]*)\]")
+
+
+def expand(phrasing: str) -> frozenset[str]:
+    """Return all sentences that a phrasing with `[a|b]` choices stands for.
+
+    >>> sorted(expand("[Hi|Hello][| there]!"))
+    ['Hello there!', 'Hello!', 'Hi there!', 'Hi!']
+    """
+    parts = _CHOICE.split(phrasing)
+    options = [part.split("|") if index % 2 else [part] for index, part in enumerate(parts)]
+    return frozenset(map("".join, product(*options)))
 
 
 @dataclass
@@ -48,12 +61,12 @@ class Voice:
         return self._by_id.format(id=vehicle_id)
 
     def pick(self, situation: str) -> str:
-        """Return a phrasing of the situation that this session has not used yet."""
+        """Return a phrasing of the situation, its choices made, that this session has not used yet."""
         phrasings: tuple[str, ...] = self.bank.PHRASES[situation]
         fresh = [phrasing for phrasing in phrasings if phrasing not in self._used] or phrasings
         chosen = self.rng.choice(fresh)
         self._used.add(chosen)
-        return chosen
+        return _CHOICE.sub(lambda match: self.rng.choice(match[1].split("|")), chosen)
 
     def say(self, situation: str, slots: Mapping[str, object], *, opening: Opening) -> str:
         """Return the customer's message; `opening` is what may precede the wish."""

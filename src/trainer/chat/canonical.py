@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, cast
 
 from trainer.errors import DataError
-from trainer.types import FunctionJson, Message, ToolCallJson
+from trainer.types import Message, ToolCallJson
 
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -81,7 +81,7 @@ def _call(turn: int, call: ToolCallJson) -> ToolCallJson:
     name = function.get("name") if isinstance(function, Mapping) else None
     if not isinstance(name, str) or not name:
         _fail(turn, f"a tool call has no function name: {call!r}")
-    arguments = _arguments(turn, name, cast(FunctionJson, function).get("arguments"))
+    arguments = _arguments(turn, name, function.get("arguments"))
     clean: ToolCallJson = {"type": "function", "function": {"name": name, "arguments": arguments}}
     if call.get("id") is not None:
         clean = {"id": call["id"], **clean}

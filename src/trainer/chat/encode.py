@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from jinja2 import TemplateSyntaxError
+
 from trainer.chat.canonical import canonical_messages
-from trainer.chat.causal import find_tails
+from trainer.chat.marked import find_tails
 from trainer.chat.probe import Probe
 from trainer.chat.profile import TemplateProfile
 from trainer.chat.render import Renderer, RenderError, Tokenizer
@@ -46,6 +48,12 @@ class EncodedSession:
     rows: tuple[EncodedRow, ...]
     literal_specials: tuple[tuple[int, str], ...] = ()
 
+    @property
+    def extra_tokens(self) -> int:
+        """Tokens that the session costs beyond its longest row, because the template rewrites history."""
+        lengths = [len(row.input_ids) for row in self.rows]
+        return sum(lengths) - max(lengths, default=0)
+
 
 class ChatEncoder:
     """A tokenizer and its chat template, examined once, then used on many conversations.
@@ -65,26 +73,22 @@ class ChatEncoder:
         self.template_kwargs: dict[str, Any] = dict(template_kwargs)
         probed = Probe(tokenizer, source, self.template_kwargs).run()
         self._renderer = Renderer(tokenizer, self.template_kwargs, probed.form)
-        tails = find_tails(self._renderer, source.tree)
+        tails = find_tails(self._renderer, source)
         self.profile: TemplateProfile = replace(probed, causal=tails is not None)
         self._reader = TurnReader(self._renderer, self.profile, tails)
         self._tokens = Tokens(tokenizer)
-        special = set(tokenizer.all_special_ids)
-        self._special = {text: i for text, i in tokenizer.get_added_vocab().items() if i in special}
+        added = self._tokenizer.added_tokens_decoder
+        self._special = {token.content: number for number, token in added.items() if token.special}
 
     @property
     def stop_token_ids(self) -> tuple[int, ...]:
         """Ids of the tokens that end an assistant turn."""
         return self.profile.stop_token_ids
 
-    def render(
-        self, messages: Sequence[Message], tools: Sequence[Tool], *, add_generation_prompt: bool
-    ) -> str:
+    def render(self, messages: Sequence[Message], tools: Sequence[Tool], *, add_generation_prompt: bool) -> str:
         """Text of a conversation, canonical and with the switches set, as a server renders it."""
         try:
-            return self._renderer(
-                canonical_messages(messages), tools, add_generation_prompt=add_generation_prompt
-            )
+            return self._renderer(canonical_messages(messages), tools, add_generation_prompt=add_generation_prompt)
         except RenderError as error:
             raise TemplateError(f"the chat template refuses the conversation: {error}") from error
 
@@ -92,9 +96,15 @@ class ChatEncoder:
         """Tokens of the serving prompt of the next assistant turn."""
         return self._tokens.ids(self.render(messages, tools, add_generation_prompt=True))
 
-    def encode(
-        self, messages: Sequence[Message], tools: Sequence[Tool], *, session_id: str
-    ) -> EncodedSession:
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of tokens, special tokens written out."""
+        return self._tokens.decode(ids)
+
+    def turn_texts(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[TurnText]:
+        """Serving prompt and target of each trained turn, as text. Raises `DataError` or `TemplateError`."""
+        return self._reader.read(canonical_messages(messages), tools)
+
+    def encode(self, messages: Sequence[Message], tools: Sequence[Tool], *, session_id: str) -> EncodedSession:
         """Return the fewest rows in which every trained turn follows exactly its serving prompt.
 
         Raises:
@@ -158,7 +168,7 @@ class ChatEncoder:
         span = self._tokens.prove(turn, row)
         if span is not None and ids[: span.end] == row.ids[: span.end]:
             return span
-        return self._tokens.holds(turn, ids)
+        return self._tokens.holds(turn, ids, row)
 
 
 @dataclass(slots=True)
@@ -185,6 +195,8 @@ class _Draft:
 def _source(tokenizer: Tokenizer) -> TemplateSource:
     try:
         return TemplateSource(tokenizer)
+    except TemplateSyntaxError as error:
+        raise TemplateError(f"the chat template cannot be parsed: line {error.lineno}: {error.message}") from error
     except ValueError as error:
         raise TemplateError(
             f"the tokenizer {tokenizer.name_or_path!r} has no chat template; set model.chat_template_path"
@@ -192,4 +204,5 @@ def _source(tokenizer: Tokenizer) -> TemplateSource:
 
 
 def _located(error: DataError | TemplateError, session_id: str) -> DataError | TemplateError:
-    return type(error)(f"session {session_id}, {error}")
+    separator = ", " if str(error).startswith("turn ") else ": "
+    return type(error)(f"session {session_id}{separator}{error}")

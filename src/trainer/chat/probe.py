@@ -6,17 +6,17 @@ Every probe writes unmistakable words and looks where they come out. Knows no da
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from os.path import commonprefix
-from typing import Any, Literal
+from itertools import product
+from typing import Any
 
-from trainer.chat.profile import Feature, Stop, TemplateProfile
+from trainer.chat.profile import Feature, TemplateProfile
 from trainer.chat.render import MessageForm, Renderer, RenderError, Tokenizer, added_token_pattern
 from trainer.chat.source import TemplateSource
+from trainer.chat.stops import Stop, find_call_stop, find_talk_stop, shared_length
 from trainer.types import Message, Tool, ToolCallJson
 
-SYSTEM, ASK, ANSWER, ASK_AGAIN = "qxsystem", "qxask", "qxanswer", "qxagain"
-VALUE, OTHER_VALUE, RESULT, OTHER_RESULT = "qxvalue", "qxother", "qxresult", "qxsecond"
-REASONING = "qxreason"
+SYSTEM, ASK, ANSWER, REASONING = "qxsystem", "qxask", "qxanswer", "qxreason"
+VALUE, OTHER_VALUE, RESULT = "qxvalue", "qxother", "qxresult"
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 
 
@@ -30,15 +30,16 @@ def _call(name: str, value: str, call_id: str) -> ToolCallJson:
 
 
 TOOLS = (_tool("qxfind"), _tool("qxbook"))
+# Nine letters and digits: the only form of id that every family accepts.
 FIND, BOOK = _call("qxfind", VALUE, "qxcallid1"), _call("qxbook", OTHER_VALUE, "qxcallid2")
+INSTRUCT: Message = {"role": "system", "content": SYSTEM}
 USER: Message = {"role": "user", "content": ASK}
 TALK: Message = {"role": "assistant", "content": ANSWER}
+THOUGHT: Message = {**TALK, "reasoning_content": REASONING}
 CALL: Message = {"role": "assistant", "content": "", "tool_calls": [FIND]}
 CALLS: Message = {"role": "assistant", "content": "", "tool_calls": [FIND, BOOK]}
 CALL_WITH_TEXT: Message = {"role": "assistant", "content": ANSWER, "tool_calls": [FIND]}
 FOUND: Message = {"role": "tool", "content": RESULT, "tool_call_id": "qxcallid1"}
-BOOKED: Message = {"role": "tool", "content": OTHER_RESULT, "tool_call_id": "qxcallid2"}
-USER_AGAIN: Message = {"role": "user", "content": ASK_AGAIN}
 
 
 class Probe:
@@ -46,32 +47,36 @@ class Probe:
 
     def __init__(self, tokenizer: Tokenizer, source: TemplateSource, switches: Mapping[str, Any]) -> None:
         self.source = source
-        self.clock_was_read = False
-        self.added = added_token_pattern(tokenizer.get_added_vocab())
-        self.ids = tokenizer.get_added_vocab()
-        self.renderer = Renderer(tokenizer, dict(switches))
+        self.vocabulary = tokenizer.get_added_vocab()
+        self.added = added_token_pattern(self.vocabulary)
+        self.dates: list[str] = []
+        watched = {"strftime_now": self._watched_date} if source.mentions_clock else {}
+        self.renderer = Renderer(tokenizer, {**watched, **switches})
+        self.ignored = tuple(sorted(set(switches) - set(source.switches) - {"strftime_now"}))
 
     def run(self) -> TemplateProfile:
         """Return the profile; what cannot be trained at all is its `refusal`."""
         self.renderer = replace(self.renderer, form=self._form())
         renders = frozenset(self._features())
-        talk = self._stop(USER, TALK, USER_AGAIN, ANSWER)
-        call = self._stop(USER, CALL, FOUND, VALUE, prefer=talk) if "tool calls" in renders else None
-        prompt, header, generation_only = self._headers()
+        talk = self._talk_stop()
+        call = self._call_stop(talk) if "tool calls" in renders else None
+        prompt, only, mismatch = self._generation_prompt()
+        problems = (self._plain_problem(), self._date_problem(), mismatch, self._stop_problem(talk, call, renders))
         return TemplateProfile(
             form=self.renderer.form,
             renders=renders,
-            stop_talk=talk,
-            stop_call=call,
+            talk_stop=talk,
+            call_stop=call,
+            stops={stop.token: self.vocabulary[stop.token] for stop in (talk, call) if stop},
             generation_prompt=prompt,
-            generation_only=generation_only,
+            generation_only=only,
             switches=self.source.switches,
-            stable=self._is_stable(renders),
-            causal=False,
-            refusal=self._refusal(talk, call, renders, header, generation_only),
+            ignored_switches=self.ignored,
+            stable=self._is_stable(talk, call),
+            refusal=next((problem for problem in problems if problem), None),
         )
 
-    def text(self, *messages: Message, tools: Sequence[Tool] = (), prompt: bool = False) -> str | None:
+    def _text(self, *messages: Message, tools: Sequence[Tool] = (), prompt: bool = False) -> str | None:
         """The rendered probe, or None where the template refuses it."""
         try:
             return self.renderer(messages, tools, add_generation_prompt=prompt)
@@ -79,159 +84,141 @@ class Probe:
             return None
 
     def _shows(
-        self, needles: Sequence[str], *messages: Message, prompt: bool = False, tools: Any = TOOLS
+        self, words: Sequence[str], *messages: Message, tools: Sequence[Tool] = (), prompt: bool = False
     ) -> bool:
-        text = self.text(*messages, tools=tools, prompt=prompt)
-        return text is not None and all(needle in text for needle in needles)
+        text = self._text(*messages, tools=tools, prompt=prompt)
+        return text is not None and all(word in text for word in words)
+
+    def _watched_date(self, form: str) -> str:
+        self.dates.append(form)
+        return "qxdate"
 
     def _form(self) -> MessageForm:
-        """The first message form, in the order that servers prefer, in which text and calls come out right."""
-        for parts in (False, True):
-            self.renderer = replace(self.renderer, form=MessageForm(parts=parts))
-            if self._shows([ASK, ANSWER], USER, TALK, tools=()):
+        """The message form in which text, calls and reasoning come out right; servers prefer the first ones."""
+        forms: list[MessageForm] = [MessageForm(), MessageForm(parts=True)]
+        form = self._first(forms, (ASK, ANSWER), USER, TALK) or forms[0]
+        for arguments, blank in product(("object", "string"), ("", "null", "missing")):
+            candidate = replace(form, arguments=arguments, blank=blank)  # type: ignore[arg-type]
+            self.renderer = replace(self.renderer, form=candidate)
+            if self._writes_calls():
+                form = candidate
                 break
-        else:
-            return MessageForm()
-        basic = self.renderer.form
-        for arguments in ("object", "string"):
-            for blank in ("", "null", "missing"):
-                form = replace(basic, arguments=arguments, blank=blank)  # type: ignore[arg-type]
-                self.renderer = replace(self.renderer, form=form)
-                if self._calls_come_out_right():
-                    return self._with_reasoning(form)
-        return self._with_reasoning(basic)
+        forms = [replace(form, reasoning_key=key) for key in REASONING_KEYS]
+        return self._first(forms, (REASONING, ANSWER), USER, THOUGHT) or form
 
-    def _calls_come_out_right(self) -> bool:
-        text = self.text(USER, CALL, tools=TOOLS)
-        if text is None or text.count(VALUE) != 1:
+    def _first(self, forms: Sequence[MessageForm], words: Sequence[str], *messages: Message) -> MessageForm | None:
+        for form in forms:
+            self.renderer = replace(self.renderer, form=form)
+            if self._shows(words, *messages):
+                return form
+        return None
+
+    def _writes_calls(self) -> bool:
+        """Whether a call comes out once, neither as a Python dictionary nor encoded twice."""
+        text = self._text(USER, CALL, tools=TOOLS)
+        if text is None or ASK not in text or text.count(VALUE) != 1:
             return False
-        # Only the turn itself: schemas in the prompt may hold any of these texts.
+        # Only the turn itself: schemas before it may hold any of these texts.
         turn = text[text.rindex(ASK) :]
-        wrong = ("None", "{'place':", '\\"place\\"', "{\\'place")
-        return "qxfind" in turn and not any(mark in turn for mark in wrong)
-
-    def _with_reasoning(self, form: MessageForm) -> MessageForm:
-        thought: Message = {**TALK, "reasoning_content": REASONING}
-        for key in REASONING_KEYS:
-            self.renderer = replace(self.renderer, form=replace(form, reasoning_key=key))
-            if self._shows([REASONING, ANSWER], USER, thought, tools=()):
-                return self.renderer.form
-        return form
+        return "qxfind" in turn and not any(wrong in turn for wrong in ("None", "{'place':", '\\"place\\"'))
 
     def _features(self) -> Iterator[Feature]:
-        system: Message = {"role": "system", "content": SYSTEM}
-        if self._shows([SYSTEM, ASK], system, USER, prompt=True, tools=()):
+        if self._shows((SYSTEM, ASK), INSTRUCT, USER, prompt=True):
             yield "system message"
-        if self._shows(["qxfind", "qxbook", "place"], USER, prompt=True):
+        if self._shows(("qxfind", "qxbook", "place"), USER, tools=TOOLS, prompt=True):
             yield "tool schemas"
-        if self._calls_come_out_right():
+        if self._writes_calls():
             yield "tool calls"
-            if self._shows([VALUE, OTHER_VALUE], USER, CALLS):
+            if self._shows((VALUE, OTHER_VALUE), USER, CALLS, tools=TOOLS):
                 yield "several calls in a turn"
-            if self._shows([ANSWER, VALUE], USER, CALL_WITH_TEXT):
+            if self._shows((ANSWER, VALUE), USER, CALL_WITH_TEXT, tools=TOOLS):
                 yield "content beside a call"
-            if self._shows([RESULT], USER, CALL, FOUND, prompt=True):
+            if self._shows((RESULT,), USER, CALL, FOUND, tools=TOOLS, prompt=True):
                 yield "tool results"
-        if self._shows([REASONING], USER, {**TALK, "reasoning_content": REASONING}, tools=()):
+        if self._shows((REASONING,), USER, THOUGHT):
             yield "reasoning"
 
-    def _stop(
-        self, ask: Message, turn: Message, following: Message, word: str, *, prefer: Stop | None = None
-    ) -> Stop | None:
-        """Find the token that ends a turn: what follows its last word, at the end and in history alike."""
-        tools = TOOLS if turn.get("tool_calls") else ()
-        final = self.text(ask, turn, tools=tools)
-        if final is None or word not in final:
+    def _talk_stop(self) -> Stop | None:
+        final, history = self._text(USER, TALK), self._text(USER, TALK, USER)
+        if self.added is None:
             return None
-        final = final[final.rindex(word) + len(word) :]
-        history = self.text(ask, turn, following, tools=tools) or ""
-        history = history[history.rindex(word) + len(word) :] if word in history else ""
-        shared = len(commonprefix([final, history]))
-        ends = list(self.added.finditer(final)) if self.added else []
-        in_both = [match for match in ends if match.end() <= shared]
-        preferred = [match for match in in_both if prefer and match.group() == prefer.token]
-        if turn.get("tool_calls"):
-            # The text of a call may itself close with special tokens, so the turn's end is the last one.
-            chosen = preferred[:1] or ends[-1:]
-        else:
-            chosen = in_both[-1:] or ends[:1]
-        if chosen:
-            token = chosen[0].group()
-            return Stop(token, self.ids[token], after=final[chosen[0].end() :])
-        following_token = self.added.search(history) if self.added else None
-        if following_token and history[: following_token.start()] == final:
-            return Stop(following_token.group(), self.ids[following_token.group()], opens_next=True)
-        return None
+        return find_talk_stop(_behind(ANSWER, final), _behind(ANSWER, history), self.added)
 
-    def _headers(self) -> tuple[str, Literal[True, False], str]:
-        """The generation prompt; whether the turn continues it; what of it the written turn leaves out."""
-        before, prompt = self.text(USER) or "", self.text(USER, prompt=True) or ""
-        added = prompt[len(commonprefix([before, prompt])) :]
-        final = self.text(USER, TALK) or ""
-        if not prompt or final.startswith(prompt):
-            return added, bool(prompt), ""
-        shared = len(commonprefix([prompt, final]))
-        only = prompt[shared:]
-        return added, final.startswith(ANSWER, shared) and not _leaves_open(only), only
+    def _call_stop(self, talk: Stop | None) -> Stop | None:
+        final, history = self._text(USER, CALL, tools=TOOLS), self._text(USER, CALL, FOUND, tools=TOOLS)
+        if self.added is None:
+            return None
+        return find_call_stop(_behind(VALUE, final), _behind(VALUE, history), self.added, talk=talk)
 
-    def _is_stable(self, renders: frozenset[Feature]) -> bool:
-        conversation: list[Message] = [USER, TALK, USER_AGAIN]
-        tools: Sequence[Tool] = ()
-        if "tool calls" in renders and "tool results" in renders:
-            tools = TOOLS
-            conversation += [CALL, FOUND, TALK, USER]
-        whole = self.text(*conversation, tools=tools)
-        for turn, message in enumerate(conversation):
-            if message["role"] == "assistant":
-                final = self.text(*conversation[: turn + 1], tools=tools)
-                prompt = self.text(*conversation[:turn], tools=tools, prompt=True)
-                stop = self._stop_in(message, final)
-                if whole is None or prompt is None or stop is None:
-                    return False
-                if not whole.startswith(prompt) or not whole.startswith(stop):
-                    return False
-        return True
-
-    def _stop_in(self, message: Message, final: str | None) -> str | None:
-        """The final text cut behind its last stop token."""
-        stop = self._stop(
-            USER, message, FOUND if message.get("tool_calls") else USER_AGAIN, _last_word(message)
+    def _generation_prompt(self) -> tuple[str, str, str]:
+        """The generation prompt, what of it the written turn leaves out, and why that cannot be trained."""
+        before, prompt, final = (
+            self._text(USER) or "",
+            self._text(USER, prompt=True) or "",
+            self._text(USER, TALK) or "",
         )
-        if final is None or stop is None:
-            return None
-        return final.removesuffix(stop.after) + (stop.token if stop.opens_next else "")
-
-    def _refusal(
-        self, talk: Stop | None, call: Stop | None, renders: frozenset[Feature], header: bool, only: str
-    ) -> str | None:
-        if not self._shows([ASK, ANSWER], USER, TALK, tools=()):
-            return "it does not render a user message and an assistant message"
-        if self.source.reads_clock(self.renderer):
-            return _clock_refusal(self.source.switches)
-        if not header:
-            return (
+        added = prompt[shared_length(before, prompt) :]
+        if final.startswith(prompt):
+            return added, "", ""
+        shared = shared_length(prompt, final)
+        only = prompt[shared:]
+        if final.startswith(ANSWER, shared) and not _leaves_open(only):
+            return added, only, ""
+        return (
+            added,
+            only,
+            (
                 f"its generation prompt ends with {only!r}, which it does not write before an assistant's "
                 "message, so no training text continues the serving prompt"
-            )
-        if talk is None or ("tool calls" in renders and call is None):
-            return "no special token of the tokenizer ends an assistant turn, so the model could never learn to stop"
-        return None
+            ),
+        )
+
+    def _is_stable(self, talk: Stop | None, call: Stop | None) -> bool:
+        """Whether a longer conversation still starts with the text of each of its turns."""
+        rounds: list[tuple[Message, Stop, Sequence[Tool]]] = []
+        if talk is not None:
+            rounds.append((TALK, talk, ()))
+        if call is not None:
+            rounds.append((CALL, call, TOOLS))
+        for turn, stop, tools in rounds:
+            following = [FOUND, TALK, USER] if turn is CALL else [USER, TALK, USER]
+            whole, final = self._text(USER, turn, *following, tools=tools), self._text(USER, turn, tools=tools)
+            prompt = self._text(USER, tools=tools, prompt=True)
+            if whole is None or final is None or prompt is None:
+                return False
+            end = final.removesuffix(stop.after) + (stop.token if stop.opens_next else "")
+            if not (whole.startswith(prompt) and whole.startswith(end)):
+                return False
+        return True
+
+    def _plain_problem(self) -> str:
+        """Why not even a question and its answer come out."""
+        try:
+            text = self.renderer((USER, TALK), (), add_generation_prompt=False)
+        except RenderError as error:
+            return f"it refuses a user message and an assistant message: {error}"
+        return "" if ASK in text and ANSWER in text else "it drops the text of user or assistant messages"
+
+    def _date_problem(self) -> str:
+        if not self.dates:
+            return ""
+        switch = next((name for name in self.source.switches if "date" in name), None)
+        remedy = f"; set {switch} in data.chat_template_kwargs, and send the same when serving" if switch else ""
+        return f"it writes the current date, so tomorrow's serving prompts differ from those of the training{remedy}"
+
+    def _stop_problem(self, talk: Stop | None, call: Stop | None, renders: frozenset[Feature]) -> str:
+        if talk is not None and (call is not None or "tool calls" not in renders):
+            return ""
+        return "no special token of the tokenizer ends an assistant turn, so the model would not learn to stop"
 
 
-def _last_word(message: Message) -> str:
-    return VALUE if message.get("tool_calls") else ANSWER
-
-
-def _clock_refusal(switches: Sequence[str]) -> str:
-    dates = [name for name in switches if "date" in name]
-    remedy = f"; set {dates[0]} in data.chat_template_kwargs, and send the same when serving" if dates else ""
-    return f"it writes the current date, so training prompts would differ from tomorrow's serving prompts{remedy}"
+def _behind(word: str, text: str | None) -> str:
+    """The text behind the last occurrence of a word."""
+    return text[text.rindex(word) + len(word) :] if text and word in text else ""
 
 
 def _leaves_open(text: str) -> bool:
-    """Whether a `<tag>` or `<|tag>` of the text is not closed in it: the answer would be written inside it."""
+    """Whether a `<tag>` or `<|tag>` is not closed in the text: the answer would be written inside it."""
     opened = re.findall(r"<\|?(\w+)>", text)
-    closed = re.findall(r"</(\w+)>|<(\w+)\|>", text)
-    names = [first or second for first, second in closed]
-    return any(opened.count(name) > names.count(name) for name in opened)
-
+    closed = [first or second for first, second in re.findall(r"</(\w+)>|<(\w+)\|>", text)]
+    return any(opened.count(name) > closed.count(name) for name in opened)

@@ -1,9 +1,10 @@
 """What is known about a chat template once it has been probed: values only, and how they are shown."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from trainer.chat.render import MessageForm
+from trainer.chat.stops import Stop
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,20 +18,7 @@ Feature = Literal[
     "tool results",
     "reasoning",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """The token that ends an assistant turn.
-
-    `after` is what the template writes behind it at the end of a conversation. `opens_next` is true where
-    the template writes no end at all and the turn ends with the token that opens the next one.
-    """
-
-    token: str
-    token_id: int
-    after: str = ""
-    opens_next: bool = False
+FEATURES: tuple[Feature, ...] = get_args(Feature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +26,25 @@ class TemplateProfile:
     """The behaviour of one chat template with its switches set.
 
     `renders` are the features whose text reaches the model; data that needs another is refused.
-    `generation_only` is text of the generation prompt that the template leaves out when it writes the turn
-    down (an empty thinking block, for instance). `stable` says that earlier turns are never rewritten when
-    the conversation goes on, as far as the probes show; `causal` that this is proven from its source.
-    `refusal` is the reason why nothing can be trained with it, or None.
+    `stops` maps each stop token to its id, that of a talk turn first. `generation_only` is text of the
+    generation prompt that the template leaves out when it writes the turn down (an empty thinking block,
+    for instance). `switches` are what the template takes, `ignored_switches` what was set but it does not
+    take. `stable` says that earlier turns are never rewritten when the conversation goes on, as
+    far as the probes show; `causal` that this is proven from its source. `refusal` is the reason why
+    nothing can be trained with it, or None.
     """
 
     form: MessageForm
     renders: frozenset[Feature]
-    stop_talk: Stop | None
-    stop_call: Stop | None
+    talk_stop: Stop | None
+    call_stop: Stop | None
+    stops: dict[str, int]
     generation_prompt: str
     generation_only: str
     switches: tuple[str, ...]
+    ignored_switches: tuple[str, ...]
     stable: bool
-    causal: bool
+    causal: bool = False
     refusal: str | None = None
 
     @property
@@ -61,39 +53,29 @@ class TemplateProfile:
         return self.form.arguments
 
     @property
-    def stops(self) -> tuple[Stop, ...]:
-        """The distinct stop tokens, that of a talk turn first."""
-        found = {stop.token: stop for stop in (self.stop_call, self.stop_talk) if stop is not None}
-        return tuple(reversed(found.values()))
-
-    @property
     def stop_tokens(self) -> tuple[str, ...]:
         """Texts of the stop tokens."""
-        return tuple(stop.token for stop in self.stops)
+        return tuple(self.stops)
 
     @property
     def stop_token_ids(self) -> tuple[int, ...]:
         """Ids of the stop tokens."""
-        return tuple(stop.token_id for stop in self.stops)
+        return tuple(self.stops.values())
 
     def rows(self) -> list[tuple[str, str]]:
-        """The profile as (property, finding) pairs, for a table or plain text."""
+        """The profile as (property, finding) pairs."""
         missing = [feature for feature in FEATURES if feature not in self.renders]
         return [
             ("renders", ", ".join(feature for feature in FEATURES if feature in self.renders) or "nothing"),
             ("does not render", ", ".join(missing) or "-"),
             ("call arguments as", self.form.arguments),
-            ("stop tokens", ", ".join(f"{stop.token} ({stop.token_id})" for stop in self.stops) or "none"),
+            ("stop tokens", ", ".join(f"{token} ({number})" for token, number in self.stops.items()) or "none"),
             ("generation prompt", repr(self.generation_prompt)),
             ("switches", ", ".join(self.switches) or "none"),
+            ("ignored switches", ", ".join(self.ignored_switches) or "-"),
             ("history", self._history()),
-            ("verdict", self.refusal or "usable"),
+            ("verdict", "refused: " + self.refusal if self.refusal else "usable"),
         ]
-
-    def _history(self) -> str:
-        if self.causal:
-            return "stable, proven from the template's source"
-        return "stable in the probes" if self.stable else "rewritten: a session needs several rows"
 
     def plain(self) -> str:
         """The profile as aligned plain text."""
@@ -109,5 +91,7 @@ class TemplateProfile:
             table.add_row(name, Text(finding))
         return table
 
-
-FEATURES: tuple[Feature, ...] = Feature.__args__  # type: ignore[attr-defined]
+    def _history(self) -> str:
+        if self.causal:
+            return "stable, proven from the template's source"
+        return "stable in the probes" if self.stable else "rewritten: a session needs several rows"

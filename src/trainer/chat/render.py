@@ -27,7 +27,7 @@ class Tokenizer(Protocol):
     """The part of a `transformers` tokenizer that this package uses."""
 
     is_fast: bool
-    all_special_ids: list[int]
+    added_tokens_decoder: dict[int, Any]
     name_or_path: str
 
     def apply_chat_template(self, conversation: Any, **kwargs: Any) -> Any: ...
@@ -67,9 +67,7 @@ class Renderer:
     switches: Mapping[str, Any] = field(default_factory=dict)
     form: MessageForm = MessageForm()
 
-    def __call__(
-        self, messages: Sequence[Message], tools: Sequence[Tool], *, add_generation_prompt: bool
-    ) -> str:
+    def __call__(self, messages: Sequence[Message], tools: Sequence[Tool], *, add_generation_prompt: bool) -> str:
         """Return the rendered text of canonical messages.
 
         Raises:
@@ -101,7 +99,7 @@ class Renderer:
             shaped["tool_calls"] = [self._shape_call(call) for call in calls]
         for key in ("tool_call_id", "name"):
             if key in message:
-                shaped[key] = message[key]  # type: ignore[literal-required]
+                shaped[key] = message[key]
         if message.get("reasoning_content"):
             shaped[form.reasoning_key] = message["reasoning_content"]
         return shaped

@@ -45,7 +45,12 @@ SAMPLES: tuple[Session, ...] = (
     Session("talk beside tools", (SYSTEM, _user("Hi"), _assistant("Hello!")), TOOLS),
     Session(
         "call, result, answer",
-        (_user("A Škoda?"), _assistant(None, _call(1, "find_car", FIND)), _result(1, "[]"), _assistant("None.")),
+        (
+            _user("A Škoda?"),
+            _assistant(None, _call(1, "find_car", FIND)),
+            _result(1, "[]"),
+            _assistant("None."),
+        ),
         TOOLS,
     ),
     Session(

@@ -1,72 +1,80 @@
-"""What a chat template's source says about itself: the switches that it takes, and whether it reads the clock."""
+"""What a chat template's source says about itself: its syntax tree, and the switches that it takes."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from jinja2 import nodes
 
-from trainer.chat.render import Renderer, RenderError, Tokenizer
+from trainer.chat.render import Tokenizer
 
-# What `apply_chat_template` always defines; everything else that a template reads is a switch.
+# What `apply_chat_template` and Jinja always define; whatever else a template reads is a switch.
 GIVEN = {"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now"}
-BUILTINS = {
-    "range",
-    "namespace",
-    "dict",
-    "lipsum",
-    "cycler",
-    "joiner",
-    "loop",
-    "caller",
-    "self",
-    "varargs",
-    "kwargs",
-}
+GIVEN |= {"range", "namespace", "dict", "lipsum", "cycler", "joiner", "loop", "caller", "self"}
+GIVEN |= {"varargs", "kwargs"}
 
 
 class TemplateSource:
-    """The source text of a tokenizer's chat template, parsed the way it will be rendered."""
+    """The source of a tokenizer's chat template, parsed the way it will be rendered.
+
+    Raises:
+        ValueError: the tokenizer has no chat template.
+    """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.text = str(tokenizer.get_chat_template(None, tools=[{}]))
-        self.tree = _parse(self.text)
-        self.switches = tuple(sorted(set(self._switches())))
+        self.tree = parse(self.text)
+        self.switches = tuple(sorted(set(_free_names(self.tree)) | set(_defaulted_names(self.tree))))
+        # Some tokenizers keep one template for conversations with tools and another for those without.
+        self.is_only = str(tokenizer.get_chat_template(None, tools=None)) == self.text
 
-    def _switches(self) -> Iterator[str]:
-        """Names that are read but never given a value first, and names that are tested for being defined."""
-        own = {node.name for node in self.tree.find_all(nodes.Name) if node.ctx in ("store", "param")}
-        own |= {node.name for node in self.tree.find_all(nodes.Macro)}
-        for node in self.tree.find_all(nodes.Name):
-            if node.ctx == "load" and node.name not in own and not _is_given(node.name):
-                yield node.name
-        for test in (*self.tree.find_all(nodes.Test), *self.tree.find_all(nodes.Filter)):
-            tested = isinstance(test.node, nodes.Name) and test.name in ("defined", "undefined", "default")
-            if tested and not _is_given(test.node.name):  # type: ignore[union-attr]
-                yield test.node.name  # type: ignore[union-attr]
+    @property
+    def mentions_clock(self) -> bool:
+        """Whether the source names the function that gives the current date."""
+        return "strftime_now" in self.text
 
-    def reads_clock(self, renderer: Renderer) -> bool:
-        """Whether a rendering asks for the current date with these switches set."""
-        if "strftime_now" not in self.text:
-            return False
-        asked: list[str] = []
-        watched = Renderer(
-            renderer.tokenizer, {**renderer.switches, "strftime_now": asked.append}, renderer.form
-        )
-        try:
-            watched([{"role": "user", "content": "x"}], (), add_generation_prompt=True)
-        except RenderError:
-            pass
-        return bool(asked)
+
+def compiled(text: str) -> Any:
+    """The compiled template, as transformers compiles it (and keeps it in a cache)."""
+    # The environment has tags and filters of its own; transformers offers no public way to it.
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
+    return _compile_jinja_template(text)
+
+
+def parse(text: str) -> nodes.Template:
+    """The syntax tree of a template's source."""
+    tree: nodes.Template = compiled(text).environment.parse(text)
+    return tree
+
+
+def _free_names(tree: nodes.Template) -> Iterator[str]:
+    """Names that the template reads and never gives a value."""
+    own = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
+    own |= {node.name for node in tree.find_all(nodes.Macro)}
+    for node in tree.find_all(nodes.Name):
+        if node.name not in own and not _is_given(node.name):
+            yield node.name
+
+
+def _defaulted_names(tree: nodes.Template) -> Iterator[str]:
+    """Names that the template gives a value only where the caller has not."""
+    for assign in tree.find_all(nodes.Assign):
+        if isinstance(assign.target, nodes.Name) and assign.target.name in _tested(assign.node):
+            yield assign.target.name
+    for branch in tree.find_all(nodes.If):
+        tested = _tested(branch.test)
+        for assign in branch.find_all(nodes.Assign):
+            if isinstance(assign.target, nodes.Name) and assign.target.name in tested:
+                yield assign.target.name
+
+
+def _tested(expression: nodes.Node) -> set[str]:
+    """Names that an expression tests for being defined."""
+    wrapped = nodes.Output([expression])
+    tests = [*wrapped.find_all(nodes.Test), *wrapped.find_all(nodes.Filter)]
+    asked = [test.node for test in tests if test.name in ("defined", "undefined", "default")]
+    return {node.name for node in asked if isinstance(node, nodes.Name) and not _is_given(node.name)}
 
 
 def _is_given(name: str) -> bool:
-    return name in GIVEN or name in BUILTINS or name.endswith("_token")
-
-
-def _parse(text: str) -> nodes.Template:
-    # Templates use a tag of their own, which only this environment of transformers knows.
-    from transformers.utils.chat_template_utils import _compile_jinja_template
-
-    template: Any = _compile_jinja_template(text)
-    tree: nodes.Template = template.environment.parse(text)
-    return tree
+    return name in GIVEN or name.endswith("_token")

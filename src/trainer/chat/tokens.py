@@ -64,8 +64,13 @@ class Tokens:
         encodings = out.encodings if self.tokenizer.is_fast else [None] * len(texts)
         return [TokenizedText(*item) for item in zip(texts, out["input_ids"], encodings, strict=True)]
 
+    def prove(self, turn: TurnText, row: TokenizedText) -> Span | None:
+        """Find the turn in a row whose text starts with its prompt and target; None where it is not proven."""
+        span = self.find(turn, row)
+        return span if span is not None and self.is_proven(turn, span, row) else None
+
     def find(self, turn: TurnText, row: TokenizedText) -> Span | None:
-        """Where the turn's target lies in a row whose text starts with prompt and target; None if unclear."""
+        """Where the turn's target should lie, from the positions of the added tokens around it."""
         anchor = self._anchor(turn.prompt)
         if row.encoding is None or anchor is None:
             return None
@@ -89,25 +94,20 @@ class Tokens:
             and _begins_at(row.encoding, first, anchor.position)
             and tuple(row.ids[first : span.start]) == anchor.ids
             and _begins_at(row.encoding, last, turn.stop_position)
-            and row.ids[last] == turn.stop.token_id
+            and row.ids[last] == turn.stop_id
         )
 
-    def prove(self, turn: TurnText, row: TokenizedText) -> Span | None:
-        """The turn's span in the row, once proven; None where it is not shown."""
-        span = self.find(turn, row)
-        return span if span is not None and self.is_proven(turn, span, row) else None
-
-    def holds(self, turn: TurnText, ids: Sequence[int]) -> Span | None:
-        """The turn's span in a row's tokens by full comparison; None if the row does not hold the turn."""
-        prompt, target = self.apart(turn)
+    def holds(self, turn: TurnText, ids: Sequence[int], row: TokenizedText) -> Span | None:
+        """The turn's span in tokens made from a row, by comparing all of them; None if they differ."""
+        prompt, target = self.apart(turn, row)
         whole = prompt + target
         return Span(turn.turn, len(prompt), len(whole)) if list(ids[: len(whole)]) == whole else None
 
-    def apart(self, turn: TurnText, row: TokenizedText | None = None) -> tuple[list[int], list[int]]:
+    def apart(self, turn: TurnText, row: TokenizedText) -> tuple[list[int], list[int]]:
         """Tokens of the prompt, and of the target as what follows them.
 
-        Needed where tokens of the text as a whole run across the end of the prompt. Given the turn's own
-        row, only the text behind the prompt's last added token is tokenized again.
+        Needed where tokens of the text as a whole run across the end of the prompt. Given a row
+        that starts with the turn's text, only what follows the prompt's last added token is tokenized again.
 
         Raises:
             TemplateError: no tokens of the target continue the prompt's tokens to the right text.
@@ -115,7 +115,7 @@ class Tokens:
         before, ending = self._before_anchor(turn, row)
         prompt = self.ids(ending)
         for target in self._targets(turn, ending, prompt):
-            if target and target[-1] == turn.stop.token_id:
+            if target and target[-1] == turn.stop_id:
                 return before + prompt, target
         raise TemplateError(
             f"turn {turn.turn}: the tokenizer cannot write this turn behind its serving prompt "
@@ -124,14 +124,12 @@ class Tokens:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of tokens, special tokens written out, nothing tidied."""
-        return str(
-            self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        )
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
-    def _before_anchor(self, turn: TurnText, row: TokenizedText | None) -> tuple[list[int], str]:
+    def _before_anchor(self, turn: TurnText, row: TokenizedText) -> tuple[list[int], str]:
         """The tokens before the prompt's last added token, and the prompt's text from it on."""
         anchor = self._anchor(turn.prompt)
-        if anchor is not None and row is not None and row.encoding is not None:
+        if anchor is not None and row.encoding is not None:
             first = row.encoding.char_to_token(anchor.position)
             in_place = first is not None and _begins_at(row.encoding, first, anchor.position)
             if first is not None and in_place and row.ids[first] == anchor.ids[0]:
@@ -148,7 +146,7 @@ class Tokens:
         if self.decode(prompt + alone) == text:
             yield alone
         # Behind its own stop token, so that no tokenizer takes the target for the start of a text.
-        inside = self.ids(turn.stop.token + turn.target)[1:]
+        inside = self.ids(turn.stop + turn.target)[1:]
         if self.decode(prompt + inside) == text:
             yield inside
 

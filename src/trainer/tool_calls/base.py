@@ -9,8 +9,8 @@ from trainer.tool_calls.reading import Finder
 from trainer.tool_schemas import SchemaNode, schema_nodes
 from trainer.types import Call, CallStatus, ParsedCall, ParsedText, Tool
 
-THINK_OPEN = "<think>"
-THINK_CLOSE = "</think>"
+# What opens and closes the reasoning of the model families whose formats are known.
+_REASONING = (("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<|channel>thought", "<channel|>"))
 
 # A text that begins like this is a call whose markers were lost, not an answer to the user. Only at the very
 # beginning: JSON that is quoted inside prose is prose.
@@ -48,9 +48,7 @@ def attempt(
 ) -> ParsedCall:
     """The record of one attempt at `text[span[0]:span[1]]`."""
     start, end = span
-    return ParsedCall(
-        status=status, raw=text[start:end], start=start, end=end, name=name, arguments=arguments
-    )
+    return ParsedCall(status=status, raw=text[start:end], start=start, end=end, name=name, arguments=arguments)
 
 
 def scan_marked(
@@ -103,7 +101,8 @@ class ToolCallFormat:
             span = (start + _n_leading_spaces(text[start:]), len(text))
             regions = [Region(*span, (attempt(text, span, status="unclosed"),))]
         calls = [call for region in regions for call in region.calls]
-        if not finished and calls and calls[-1].status == "unclosed" and not text[calls[-1].end :].strip():
+        is_last_word = bool(calls) and bool(regions[-1].calls) and not text[regions[-1].end :].strip()
+        if not finished and is_last_word and calls[-1].status == "unclosed":
             calls[-1] = replace(calls[-1], status="truncated")
         return ParsedText(content=self._prose(text, start, regions), calls=tuple(calls))
 
@@ -132,10 +131,12 @@ def _n_leading_spaces(text: str) -> int:
 
 def _reasoning_end(text: str) -> int:
     """Where the answer begins: after a reasoning block at the very start, else at 0."""
-    if not text.startswith(THINK_OPEN, _n_leading_spaces(text)):
-        return 0
-    close = text.find(THINK_CLOSE)
-    return len(text) if close < 0 else close + len(THINK_CLOSE)
+    begin = _n_leading_spaces(text)
+    for opening, closing in _REASONING:
+        if text.startswith(opening, begin):
+            close = text.find(closing, begin)
+            return len(text) if close < 0 else close + len(closing)
+    return 0
 
 
 def _drop_unopened_reasoning(text: str, start: int, regions: list[Region]) -> tuple[int, list[Region]]:
@@ -143,12 +144,13 @@ def _drop_unopened_reasoning(text: str, start: int, regions: list[Region]) -> tu
 
     A closing tag inside an attempt is an argument's text and ends nothing.
     """
-    if start or THINK_CLOSE not in text:
+    if start or not any(closing in text for _, closing in _REASONING):
         return start, regions
     previous = 0
     for index, region in enumerate([*regions, Region(len(text), len(text), ())]):
-        close = text.find(THINK_CLOSE, previous, region.start)
-        if close >= 0:
-            return close + len(THINK_CLOSE), regions[index:]
+        for _, closing in _REASONING:
+            close = text.find(closing, previous, region.start)
+            if close >= 0:
+                return close + len(closing), regions[index:]
         previous = region.end
     return start, regions

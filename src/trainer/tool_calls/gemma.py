@@ -116,8 +116,7 @@ def _read_block(source: Source, start: int, finder: Finder, *, markers: _Markers
 
 def _write(calls: Sequence[Call], markers: _Markers) -> str:
     return "".join(
-        f"{markers.opening}call:{call.name}{_to_text(call.arguments, markers.quote)}{markers.closing}"
-        for call in calls
+        f"{markers.opening}call:{call.name}{_to_text(call.arguments, markers.quote)}{markers.closing}" for call in calls
     )
 
 

@@ -8,10 +8,11 @@ from trainer.tool_calls.reading import CallParts, Finder, named_parts, read_json
 from trainer.types import Call
 
 _START, _MESSAGE, _CHANNEL = "<|start|>", "<|message|>", "<|channel|>"
-_ENDS = ("<|end|>", "<|call|>", "<|return|>", _START)
+_CALL = "<|call|>"
+_ENDS = ("<|end|>", _CALL, "<|return|>", _START)
 _RECIPIENT = re.compile(r"\bto=(?:functions\.)?([^\s<]*)")
 _REASONING = re.compile(r"<\|channel\|>\s*+analysis\b")
-_TO_USER = ("", "user", "assistant")
+_TO_PEOPLE = ("user", "assistant")
 
 
 def _scan(source: Source) -> Iterator[Region]:
@@ -24,11 +25,11 @@ def _scan(source: Source) -> Iterator[Region]:
         header = text[start:message]
         recipient = _RECIPIENT.search(header) if _is_header(header, message < len(text)) else None
         if message == len(text):
-            if recipient is not None and recipient[1] not in _TO_USER:
+            if recipient is not None and recipient[1] not in _TO_PEOPLE:
                 yield Region(start, message, (attempt(text, (start, message), status="unclosed"),))
             return
         body = message + len(_MESSAGE)
-        if recipient is not None and recipient[1] not in _TO_USER:
+        if recipient is not None and recipient[1] not in _TO_PEOPLE:
             region = _read_call(text, start, (body, recipient[1]), finder)
             yield region
             position = region.end
@@ -59,14 +60,11 @@ def _is_header(header: str, is_whole: bool) -> bool:
 def _read_call(text: str, start: int, head: tuple[int, str], finder: Finder) -> Region:
     body, name = head
     read = read_json(text, body)
-    after = skip_space(text, read.end)
-    if read.failure is None:
-        end = after + len("<|call|>") if text.startswith("<|call|>", after) else read.end
-        return Region(start, end, (attempt(text, (start, end), **named_parts(name, read.value)._asdict()),))
-    end = finder.first(_ENDS, body)
-    if read.failure == "unclosed" and end == len(text):
-        return Region(start, end, (attempt(text, (start, end), status="unclosed"),))
-    parts = CallParts("bad_arguments", name)
+    end = read.end if read.failure is None else finder.first(_ENDS, body)
+    is_cut = read.failure == "unclosed" and end == len(text)
+    parts = CallParts("unclosed") if is_cut else named_parts(name, read.value)
+    after = skip_space(text, end)
+    end = after + len(_CALL) if text.startswith(_CALL, after) else end
     return Region(start, end, (attempt(text, (start, end), **parts._asdict()),))
 
 

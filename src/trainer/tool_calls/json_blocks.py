@@ -81,10 +81,7 @@ def _write_v3(calls: Sequence[Call]) -> str:
 
 
 def _write_v31(calls: Sequence[Call]) -> str:
-    blocks = [
-        f"{_DEEPSEEK_OPEN}{call.name}<｜tool▁sep｜>{to_json(call.arguments)}{_DEEPSEEK_CLOSE}"
-        for call in calls
-    ]
+    blocks = [f"{_DEEPSEEK_OPEN}{call.name}<｜tool▁sep｜>{to_json(call.arguments)}{_DEEPSEEK_CLOSE}" for call in calls]
     return _DEEPSEEK_BEGIN + "".join(blocks) + _DEEPSEEK_END
 
 
@@ -114,9 +111,7 @@ def _region(text: str, span: tuple[int, int], parts: CallParts) -> Region:
     return Region(*span, (attempt(text, span, **parts._asdict()),))
 
 
-def _broken(
-    text: str, start: int, markers: tuple[int, str, str], finder: Finder, if_closed: CallParts
-) -> Region:
+def _broken(text: str, start: int, markers: tuple[int, str, str], finder: Finder, if_closed: CallParts) -> Region:
     """An attempt that cannot be read, up to its closing marker, the next opening one, or the end."""
     body, opening, closing = markers
     close, next_open = finder.find(closing, body), finder.find(opening, body)
@@ -127,7 +122,5 @@ def _broken(
 
 HERMES = ToolCallFormat("hermes", "hermes", _scan_hermes, _write_hermes)
 DEEPSEEK_V3 = ToolCallFormat("deepseek_v3", "deepseek_v3", _scan_v3, _write_v3, wrappers=_DEEPSEEK_WRAPPERS)
-DEEPSEEK_V31 = ToolCallFormat(
-    "deepseek_v31", "deepseek_v31", _scan_v31, _write_v31, wrappers=_DEEPSEEK_WRAPPERS
-)
+DEEPSEEK_V31 = ToolCallFormat("deepseek_v31", "deepseek_v31", _scan_v31, _write_v31, wrappers=_DEEPSEEK_WRAPPERS)
 MISTRAL_V11 = ToolCallFormat("mistral_v11", "mistral", _scan_mistral, _write_mistral)

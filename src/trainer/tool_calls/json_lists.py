@@ -48,19 +48,20 @@ class _ListRead(NamedTuple):
 def _read_list(text: str, start: int, limit: int) -> _ListRead:
     """Read call objects from the `[` at `start`. What cannot be read is one attempt, up to `limit`."""
     calls: list[ParsedCall] = []
-    position = skip_space(text, start + 1)
+    separator, position = start, skip_space(text, start + 1)
     while not text.startswith("]", position):
         read = read_json(text, position)
         after = skip_space(text, read.end)
         if read.failure is None and text[after : after + 1] in (",", "]"):
             calls.append(attempt(text, (position, read.end), **call_parts(read.value)._asdict()))
-            position = skip_space(text, after + 1) if text[after] == "," else after
+            separator, position = after, skip_space(text, after + 1) if text[after] == "," else after
             continue
         # The item is broken, or it is whole and the list goes wrong after it: nobody would read it either way.
         ends_early = read.failure == "unclosed" or after >= len(text)
         parts = CallParts("unclosed" if ends_early else "invalid_json")
         end = max(limit, read.end)
-        calls.append(attempt(text, (position, end), **parts._asdict()))
+        begin = position if position < end else separator
+        calls.append(attempt(text, (begin, end), **parts._asdict()))
         return _ListRead(tuple(calls), end)
     return _ListRead(tuple(calls), position + 1)
 
@@ -70,9 +71,7 @@ def _scan_marked_lists(source: Source, markers: Sequence[_Marker]) -> Iterator[R
     return scan_marked(source, [marker.opening for marker in markers], read)
 
 
-def _read_marked_list(
-    source: Source, start: int, finder: Finder, *, markers: Sequence[_Marker]
-) -> Region | None:
+def _read_marked_list(source: Source, start: int, finder: Finder, *, markers: Sequence[_Marker]) -> Region | None:
     text = source.text
     marker = next(marker for marker in markers if text.startswith(marker.opening, start))
     body = start + len(marker.opening)

@@ -31,18 +31,19 @@ class _ListRead(NamedTuple):
 def _read_calls(text: str, start: int, limit: int) -> _ListRead:
     """Read calls from the `[` at `start`. What cannot be read is one attempt, up to `limit`."""
     calls: list[ParsedCall] = []
-    position = skip_blank(text, start + 1)
+    separator, position = start, skip_blank(text, start + 1)
     while not text.startswith("]", position):
         parts, end = _read_call(text, position)
         after = skip_blank(text, end)
         if parts.status == "ok" and text[after : after + 1] in (",", "]"):
             calls.append(attempt(text, (position, end), **parts._asdict()))
-            position = skip_blank(text, after + 1) if text[after] == "," else after
+            separator, position = after, skip_blank(text, after + 1) if text[after] == "," else after
             continue
         end = max(limit, end)
         if parts.status == "ok":
             parts = CallParts("unclosed" if after >= len(text) else "invalid_json")
-        calls.append(attempt(text, (position, end), **parts._asdict()))
+        begin = position if position < end else separator
+        calls.append(attempt(text, (begin, end), **parts._asdict()))
         return _ListRead(tuple(calls), end, whole=False)
     return _ListRead(tuple(calls), position + 1, whole=True)
 

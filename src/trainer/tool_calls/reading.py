@@ -11,6 +11,10 @@ from trainer.types import CallStatus
 MAX_DEPTH = 64
 """Nesting beyond this is refused: no tool takes it, and it would exhaust the stack of whoever reads it."""
 
+_WINDOW = 2048
+_NEAR_END = 16
+"""An error this close to the end of a window may be the window's fault: a literal or an escape is cut."""
+
 _SPACE = re.compile(r"[ \t\r\n]*")
 # What may be left of a JSON token that the token limit cut in two: `tru`, `-`, `1e`, `\u00`.
 _CUT_TOKEN = re.compile(r"[\w.+\\-]{0,12}\s*")
@@ -22,6 +26,7 @@ class Finder:
     def __init__(self, text: str) -> None:
         self._text = text
         self._known: dict[str, tuple[int, int]] = {}
+        self._matches: dict[re.Pattern[str], tuple[int, re.Match[str] | None]] = {}
 
     def find(self, marker: str, start: int) -> int:
         """The first position of `marker` at or after `start`; the text's length where there is none."""
@@ -32,6 +37,15 @@ class Finder:
         found = len(self._text) if found < 0 else found
         self._known[marker] = (start, found)
         return found
+
+    def search(self, pattern: re.Pattern[str], start: int) -> re.Match[str] | None:
+        """The first match of `pattern` at or after `start`."""
+        searched_from, match = self._matches.get(pattern, (len(self._text) + 1, None))
+        if searched_from <= start and (match is None or start <= match.start()):
+            return match
+        match = pattern.search(self._text, start)
+        self._matches[pattern] = (start, match)
+        return match
 
     def first(self, markers: Sequence[str], start: int) -> int:
         """The first position of any of `markers` at or after `start`; the text's length where none is."""
@@ -55,20 +69,33 @@ class ValueRead(NamedTuple):
 def read_json(text: str, position: int) -> ValueRead:
     """Read one strict JSON value (RFC 8259: no NaN, no raw line breaks in strings) after optional space."""
     begin = skip_space(text, position)
+    # The decoder counts the lines before an error, which over many errors would be quadratic in the text. So it
+    # gets a window, and a larger one only if the value reaches the window's end.
+    size = _WINDOW
+    while True:
+        read = _read_window(text[begin : begin + size])
+        if begin + size >= len(text) or size - read.end > _NEAR_END:
+            break
+        size *= 4
+    return ValueRead(read.value, begin + read.end, read.failure)
+
+
+def _read_window(text: str) -> ValueRead:
     try:
-        value, end = _DECODER.raw_decode(text, begin)
+        value, end = _DECODER.raw_decode(text)
     except json.JSONDecodeError as error:
-        cut = error.msg.startswith("Unterminated string") or _CUT_TOKEN.fullmatch(text, error.pos)
-        return ValueRead(None, error.pos, "unclosed" if cut else "invalid_json")
+        is_open = error.msg.startswith("Unterminated string")
+        is_cut = is_open or _CUT_TOKEN.fullmatch(text, error.pos)
+        return ValueRead(None, len(text) if is_open else error.pos, "unclosed" if is_cut else "invalid_json")
     except (ValueError, RecursionError):  # NaN, 1e999, an integer of 5,000 digits; brackets without end
-        return ValueRead(None, begin, "invalid_json")
-    if _is_too_deep(value, text, (begin, end)):
-        return ValueRead(None, begin, "invalid_json")
+        return ValueRead(None, 0, "invalid_json")
+    if _is_too_deep(value, text[:end]):
+        return ValueRead(None, 0, "invalid_json")
     return ValueRead(value, end, None)
 
 
-def _is_too_deep(value: Any, text: str, span: tuple[int, int]) -> bool:
-    if text.count("{", *span) + text.count("[", *span) <= MAX_DEPTH:
+def _is_too_deep(value: Any, text: str) -> bool:
+    if text.count("{") + text.count("[") <= MAX_DEPTH:
         return False
     level = [value]
     for _ in range(MAX_DEPTH + 1):
@@ -108,9 +135,7 @@ def named_parts(name: str, arguments: Any) -> CallParts:
     """Judge a name and decoded arguments that a format writes apart."""
     if not name:
         return CallParts("missing_name")
-    return (
-        CallParts("ok", name, arguments) if isinstance(arguments, dict) else CallParts("bad_arguments", name)
-    )
+    return CallParts("ok", name, arguments) if isinstance(arguments, dict) else CallParts("bad_arguments", name)
 
 
 def _refuse_constant(word: str) -> Any:

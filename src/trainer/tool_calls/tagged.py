@@ -18,16 +18,17 @@ _CONSTANTS = {"True": True, "False": False, "None": None}
 
 
 class _Tags(NamedTuple):
-    """The grammar of one format. `head` and `parameter` are matched; `…_close` are literal.
+    """The grammar of one format.
 
-    `head` captures the tool's name, `parameter` an argument's; `tail` is what must follow the call's closing tag
-    when `opening[0]` began it. `padded` values stand on lines of their own.
+    `head` captures the tool's name, `parameter` an argument's. `value_close` matches a value's closing tag only
+    where the call goes on or ends after it; anything else is part of the value. `tail` is what must follow the
+    call's closing tag when `opening[0]` began it. `padded` values stand on lines of their own.
     """
 
     opening: tuple[str, ...]
     head: re.Pattern[str]
     parameter: re.Pattern[str]
-    value_close: str
+    value_close: re.Pattern[str]
     call_close: str
     tail: str = ""
     padded: bool = False
@@ -38,7 +39,7 @@ _QWEN = _Tags(
     opening=("<tool_call>", "<function="),
     head=re.compile(r"(?:<tool_call>\s*+)?<function=([^>\n]*+)>"),
     parameter=re.compile(r"<parameter=([^>\n]*+)>"),
-    value_close="</parameter>",
+    value_close=re.compile(r"</parameter>(?=\s*+(?:<parameter=|</function>))"),
     call_close="</function>",
     tail="</tool_call>",
     padded=True,
@@ -47,14 +48,14 @@ _GLM = _Tags(
     opening=("<tool_call>",),
     head=re.compile(r"<tool_call>\s*+([^\s<{\[]++)"),
     parameter=re.compile(r"<arg_key>([^<\n]*+)</arg_key>\s*+<arg_value>"),
-    value_close="</arg_value>",
+    value_close=re.compile(r"</arg_value>(?=\s*+(?:<arg_key>|</tool_call>))"),
     call_close="</tool_call>",
 )
 _MUSE = _Tags(
     opening=("<atem:invoke",),
     head=re.compile(r'<atem:invoke\s++name="([^"\n]*+)"\s*+>'),
     parameter=re.compile(r'<atem:parameter\s++name="([^"\n]*+)"\s*+>'),
-    value_close="</atem:parameter>",
+    value_close=re.compile(r"</atem:parameter>(?=\s*+(?:<atem:parameter|</atem:invoke>))"),
     call_close="</atem:invoke>",
 )
 
@@ -99,28 +100,13 @@ def _read_values(text: str, position: int, tags: _Tags, finder: Finder) -> tuple
         opening = tags.parameter.match(text, position)
         if opening is None:
             return None, position
-        end = _value_end(text, opening.end(), tags, finder)
-        if end is None:
+        closing = finder.search(tags.value_close, opening.end())
+        if closing is None or closing.start() > finder.find(tags.call_close, opening.end()):
             return None, opening.end()
-        value = text[opening.end() : end]
+        value = text[opening.end() : closing.start()]
         values[opening[1].strip()] = _unpad(value) if tags.padded else value
-        position = skip_blank(text, end + len(tags.value_close))
+        position = skip_blank(text, closing.end())
     return values, position
-
-
-def _value_end(text: str, start: int, tags: _Tags, finder: Finder) -> int | None:
-    """Where a value's closing tag stands: the first one after which the call goes on or ends.
-
-    A closing tag followed by anything else is part of the value.
-    """
-    call_end = finder.find(tags.call_close, start)
-    end = finder.find(tags.value_close, start)
-    while end < call_end:
-        after = skip_blank(text, end + len(tags.value_close))
-        if after == call_end or tags.parameter.match(text, after):
-            return end
-        end = finder.find(tags.value_close, end + 1)
-    return None
 
 
 def _unpad(value: str) -> str:
@@ -147,9 +133,7 @@ def _to_value(text: str, node: SchemaNode) -> Any:
 def _write_qwen(calls: Sequence[Call]) -> str:
     return "\n".join(
         f"<tool_call>\n<function={call.name}>\n"
-        + "".join(
-            f"<parameter={key}>\n{_to_text(value)}\n</parameter>\n" for key, value in call.arguments.items()
-        )
+        + "".join(f"<parameter={key}>\n{_to_text(value)}\n</parameter>\n" for key, value in call.arguments.items())
         + "</function>\n</tool_call>"
         for call in calls
     )
@@ -184,9 +168,7 @@ def _to_text(value: Any) -> str:
     return value if isinstance(value, str) else to_json(value)
 
 
-QWEN3_XML = ToolCallFormat(
-    "qwen3_xml", "qwen3_xml", partial(_scan, tags=_QWEN), _write_qwen, needs_schema=True
-)
+QWEN3_XML = ToolCallFormat("qwen3_xml", "qwen3_xml", partial(_scan, tags=_QWEN), _write_qwen, needs_schema=True)
 GLM45 = ToolCallFormat("glm45", "glm45", partial(_scan, tags=_GLM), _write_glm, needs_schema=True)
 MUSE_GLIMMER = ToolCallFormat(
     "muse_glimmer",

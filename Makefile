@@ -1,0 +1,43 @@
+# Set-up and everyday commands. `make demo` and `make test` work on a fresh machine with Python 3.11 or newer.
+
+# uv from the PATH, else installed into a virtual environment of this folder.
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+
+# A folder of local wheels (a CPU build of torch, say) is preferred over the index by uv as by pip.
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+endif
+
+.PHONY: help demo demo-short test check format data requirements
+
+help:  ## Show the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+demo: $(UV)  ## Train and judge the embedded small model on the sample data (minutes on two CPU cores)
+	$(UV) run python scripts/train.py --config configs/car_sales/quickstart.yaml
+
+demo-short: $(UV)  ## The demo in under a minute of training; proves that it runs, not that it learns
+	$(UV) run python scripts/train.py --config configs/car_sales/quickstart.yaml --set train.max_steps=3 \
+	  --set train.output_dir=runs/short --set 'data.eval_split=test[:2]' --set eval.max_new_tokens_eval=24
+
+test: $(UV)  ## Run all tests
+	$(UV) run pytest
+
+check: $(UV)  ## Lint, formatting and types
+	$(UV) run ruff check .
+	$(UV) run ruff format --check .
+	$(UV) run mypy src scripts tests benchmarks
+
+format: $(UV)  ## Mend lint and formatting
+	$(UV) run ruff check --fix .
+	$(UV) run ruff format .
+
+data: $(UV)  ## Generate the sample sessions anew
+	$(UV) run python scripts/make_car_sales_data.py
+
+requirements: $(UV)  ## Freeze the versions of the working environment into requirements.txt
+	$(UV) pip freeze --exclude-editable | sed 's/+cpu$$//' >requirements.txt
+
+.uv/bin/uv:
+	python3 -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv

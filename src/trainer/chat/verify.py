@@ -1,0 +1,43 @@
+"""The slow, obvious check of a finished row, turn by turn: what `preview` shows, and a second opinion in tests."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from trainer.chat.canonical import canonical_messages
+from trainer.chat.encode import ChatEncoder, EncodedRow
+from trainer.types import Message, Tool
+
+
+class Verdict(NamedTuple):
+    """Whether a row holds one turn exactly.
+
+    `prompt_is_exact`: the tokens before the span are those of the rendered and tokenized serving prompt.
+    `text_is_exact`: the tokens of the span add exactly `target` to the prompt's text. A tokenizer that
+    changes text (normalizes it, or drops what it does not know) makes this false without any fault of the row.
+    """
+
+    turn: int
+    prompt_is_exact: bool
+    text_is_exact: bool
+    target: str
+
+
+def verify_row(
+    encoder: ChatEncoder, messages: Sequence[Message], tools: Sequence[Tool], row: EncodedRow
+) -> list[Verdict]:
+    """Render and tokenize the serving prompt of each turn of a row anew, and compare."""
+    verdicts = []
+    targets = {turn.turn: turn.target for turn in encoder.turn_texts(messages, tools)}
+    canonical = canonical_messages(messages)
+    for span in row.spans:
+        prompt = row.input_ids[: span.start]
+        text = encoder.decode(row.input_ids[: span.end])
+        verdicts.append(
+            Verdict(
+                turn=span.turn,
+                prompt_is_exact=prompt == encoder.prompt_ids(canonical[: span.turn], tools),
+                text_is_exact=text == encoder.decode(prompt) + targets[span.turn],
+                target=targets[span.turn],
+            )
+        )
+    return verdicts

@@ -1,0 +1,103 @@
+"""Scores and comparisons as tables for the terminal. Computes nothing."""
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from trainer.compare import Comparison
+from trainer.eval_metrics import MACRO_F1, Scores
+from trainer.rates import RATES
+
+_N_CONFUSIONS = 10
+_N_FLIPS = 20
+_BETTER = {rate.name: rate.better for rate in RATES} | {MACRO_F1: "higher"}
+_ARROW = {"higher": "↑", "lower": "↓"}
+
+
+def score_tables(scores: Scores) -> Iterator[RenderableType]:
+    """The rates with their intervals, the counts, decisions, tools worst first, and the commonest confusions."""
+    rates = Table("metric", "better", "value", "95% interval", title="Tool-call metrics")
+    for name, better in _BETTER.items():
+        interval = scores.intervals.get(name)
+        rates.add_row(name, _ARROW[better], _share(scores.metrics[name]), _interval(interval))
+    yield rates
+    counts = Table("count", "n", title="Counts")
+    for name, value in scores.metrics.items():
+        if name.startswith("n_"):
+            counts.add_row(name, str(value))
+    yield counts
+    yield _decision_table(scores)
+    tools = Table("tool", "gold", "predicted", "name F1", "exact recall", title="Tools, worst first")
+    for row in scores.per_tool:
+        tools.add_row(row.name, str(row.n_gold), str(row.n_predicted), _share(row.f1), _share(row.exact_recall))
+    yield tools
+    yield from _confusion_table(scores)
+
+
+def comparison_tables(comparison: Comparison) -> Iterator[RenderableType]:
+    """The differences, this minus the other, and the turns that flipped."""
+    table = Table("metric", "better", "other", "this", "difference", "95% interval", title="Comparison")
+    for name, row in comparison.differences.items():
+        # An interval that leaves out zero is marked, in words too: colour alone does not survive a log file.
+        clear = row.interval is not None and not row.interval[0] <= 0 <= row.interval[1]
+        table.add_row(
+            name,
+            _ARROW[_BETTER[name]],
+            _share(row.first),
+            _share(row.second),
+            f"{row.difference:+.3f}{' *' if clear else ''}",
+            _interval(row.interval, signed=True),
+        )
+    yield table
+    n_gained = sum(flip.gained for flip in comparison.flips)
+    yield (
+        f"{comparison.n_paired} turns compared, {comparison.n_unpaired} left out; "
+        f"{n_gained} became exact, {len(comparison.flips) - n_gained} stopped being exact; "
+        "* = the interval leaves out zero"
+    )
+    if comparison.flips:
+        yield _flip_table(comparison)
+
+
+def _decision_table(scores: Scores) -> Table:
+    decided = list(next(iter(scores.decisions.values())))
+    table = Table("gold \\ predicted", *decided, title="Decisions")
+    for gold, row in scores.decisions.items():
+        table.add_row(gold, *(str(n) for n in row.values()))
+    return table
+
+
+def _confusion_table(scores: Scores) -> Iterator[Table]:
+    cells = [
+        (n, gold, predicted)
+        for gold, row in scores.confusion.items()
+        for predicted, n in row.items()
+        if gold != predicted
+    ]
+    if cells:
+        table = Table("gold", "predicted", "n", title="Commonest confusions")
+        for n, gold, predicted in sorted(cells, key=lambda cell: (-cell[0], cell[1:]))[:_N_CONFUSIONS]:
+            table.add_row(gold, predicted, str(n))
+        yield table
+
+
+def _flip_table(comparison: Comparison) -> Table:
+    n_hidden = max(len(comparison.flips) - _N_FLIPS, 0)
+    note = f" (first {_N_FLIPS}; {n_hidden} more with --json)" if n_hidden else ""
+    table = Table("session", "turn", "change", "why not exact", title=f"Flipped turns{note}")
+    for flip in comparison.flips[:_N_FLIPS]:
+        change = "became exact" if flip.gained else "stopped being exact"
+        table.add_row(flip.session_id, str(flip.turn), change, ", ".join(flip.reasons))
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _interval(interval: tuple[float, float] | None, *, signed: bool = False) -> str:
+    if interval is None:
+        return "–"
+    form = "+.3f" if signed else ".3f"
+    return f"[{interval[0]:{form}}, {interval[1]:{form}}]"

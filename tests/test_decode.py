@@ -1,0 +1,185 @@
+"""Gold-drafted decoding gives what `generate` gives, turn by turn, for any share of agreement."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from conftest import tiny_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GenerationConfig,
+    PreTrainedModel,
+)
+
+from trainer.decode import DecodeSettings, decode_turns
+from trainer.trunks import build_trunks, chunked
+from trainer.types import ToolEvalExample
+
+VOCABULARY, STOP, N_NEW = 60, 2, 10
+
+
+def example(session: str, turn: int, prompt: Sequence[int], target: Sequence[int]) -> ToolEvalExample:
+    return ToolEvalExample(session, turn, (), (), "", (), tuple(prompt), tuple(target))
+
+
+def generated(model: PreTrainedModel, prompt: Sequence[int], *, n_new: int = N_NEW) -> list[int]:
+    """The greedy answer by `generate`, stop token left out."""
+    config = GenerationConfig(max_new_tokens=n_new, do_sample=False, eos_token_id=STOP, pad_token_id=0)
+    ids = torch.tensor([list(prompt)])
+    generate: Any = model.generate
+    output = generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=config)
+    answer: list[int] = output[0, ids.shape[1] :].tolist()
+    return answer[:-1] if answer[-1] == STOP else answer
+
+
+def make_examples(model: PreTrainedModel, *, n_sessions: int, n_turns: int, seed: int) -> list[ToolEvalExample]:
+    """Sessions whose gold agrees with the model for some, none or all of its tokens."""
+    draw = random.Random(seed)
+    examples = []
+    for session in range(n_sessions):
+        history: list[int] = []
+        for turn in range(n_turns):
+            history += [draw.randrange(3, VOCABULARY) for _ in range(draw.randrange(1, 25))]
+            greedy = generated(model, history)
+            n_agree = draw.choice([0, len(greedy) // 2, len(greedy)])
+            wrong = [draw.randrange(3, VOCABULARY) for _ in range(draw.randrange(0, 4))]
+            target = [*greedy[:n_agree], *(wrong if n_agree < len(greedy) else []), STOP]
+            examples.append(example(f"s{session}", turn, history, target))
+            history += target
+    return examples
+
+
+def make_settings(**changes: Any) -> DecodeSettings:
+    values: dict[str, Any] = {
+        "stop_token_ids": frozenset({STOP}),
+        "max_new_tokens": N_NEW,
+        "max_context_tokens": 2048,
+    }
+    return DecodeSettings(**{**values, **changes})
+
+
+def gemma_model() -> PreTrainedModel:
+    """A tiny model in which two of three layers see a window of eight tokens only."""
+    torch.manual_seed(1)
+    config = Gemma3TextConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        sliding_window=8,
+        layer_types=["sliding_attention", "sliding_attention", "full_attention"],
+        max_position_embeddings=2048,
+    )
+    model: PreTrainedModel = Gemma3ForCausalLM(config)
+    model.eval()
+    return model
+
+
+@pytest.mark.parametrize("make_model", [lambda: tiny_model(VOCABULARY), gemma_model], ids=["full", "sliding"])
+@pytest.mark.parametrize("max_batch_tokens", [1, 100, 10_000])
+def test_greedy_answers_are_those_of_generate(make_model: Any, max_batch_tokens: int) -> None:
+    model = make_model()
+    examples = make_examples(model, n_sessions=4, n_turns=4, seed=3)
+    decoded = decode_turns(model, examples, make_settings(max_batch_tokens=max_batch_tokens))
+    for item, turn in zip(examples, decoded, strict=True):
+        assert list(turn.token_ids) == generated(model, item.prompt_ids)
+        assert turn.finish_reason == ("length" if len(turn.token_ids) == N_NEW else "stop")
+    assert {turn.drafted for turn in decoded} == {True, False}
+
+
+def test_a_turn_that_agrees_is_finished_by_the_pass_alone() -> None:
+    model = tiny_model(VOCABULARY)
+    prompt = [5, 6, 7]
+    target = generated(model, prompt)
+    (turn,) = decode_turns(model, [example("s", 0, prompt, target)], make_settings())
+    assert (list(turn.token_ids), turn.finish_reason, turn.drafted) == (target, "length", True)
+
+
+def nll_of(model: PreTrainedModel, prompt: Sequence[int], target: Sequence[int]) -> list[float]:
+    ids = torch.tensor([[*prompt, *target]])
+    with torch.no_grad():
+        logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1]
+    return torch.nn.functional.cross_entropy(logits, torch.tensor(target), reduction="none").tolist()
+
+
+def test_the_likelihood_is_that_of_gold_for_every_turn() -> None:
+    model = tiny_model(VOCABULARY)
+    examples = make_examples(model, n_sessions=2, n_turns=3, seed=5)
+    for item, turn in zip(examples, decode_turns(model, examples, make_settings()), strict=True):
+        assert turn.nll == pytest.approx(nll_of(model, item.prompt_ids, item.target_ids), abs=1e-4)
+
+
+def test_a_turn_that_the_context_cannot_hold_is_skipped_by_name() -> None:
+    model = tiny_model(VOCABULARY)
+    examples = [example("s", 0, [5] * 20, [7, STOP]), example("s", 1, [5] * 30, [7, STOP])]
+    decoded = decode_turns(model, examples, make_settings(max_context_tokens=30))
+    assert [turn.finish_reason == "skipped_for_length" for turn in decoded] == [False, True]
+
+
+def test_sampling_depends_on_the_seed_and_the_turn_alone() -> None:
+    model = tiny_model(VOCABULARY)
+    examples = make_examples(model, n_sessions=3, n_turns=2, seed=7)
+
+    def sample(items: Sequence[ToolEvalExample], **changes: Any) -> list[tuple[int, ...]]:
+        return [turn.token_ids for turn in decode_turns(model, items, make_settings(temperature=1.0, **changes))]
+
+    assert sample(examples) == sample(examples, max_batch_tokens=1)
+    assert sample(examples)[-2:] == sample(examples[-2:])
+    assert sample(examples) != sample(examples, seed=1)
+
+
+def test_progress_reaches_the_number_of_turns() -> None:
+    model = tiny_model(VOCABULARY)
+    examples = make_examples(model, n_sessions=2, n_turns=3, seed=9)
+    done: list[int] = []
+    decode_turns(model, examples, make_settings(max_context_tokens=60), on_done=done.append)
+    assert sum(done) == len(examples)
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=5), min_size=1, max_size=6), st.booleans())
+@settings(deadline=None)
+def test_trunks_hold_every_turn_where_it_belongs(pieces: list[list[int]], rewrites_history: bool) -> None:
+    history: list[int] = []
+    examples = {}
+    for turn, piece in enumerate(pieces):
+        if rewrites_history and turn == len(pieces) // 2:
+            history = [9, *history]
+        history = [*history, 8]
+        examples[turn] = example("s", turn, history, piece)
+        history = [*history, *piece]
+    trunks = build_trunks(examples)
+    spans = [(span, trunk) for trunk in trunks for span in trunk.turns]
+    assert sorted(span.example for span, _ in spans) == list(examples)
+    for span, trunk in spans:
+        assert trunk.input_ids[: span.start] == examples[span.example].prompt_ids
+        assert trunk.input_ids[span.start : span.end] == examples[span.example].target_ids
+    assert len(trunks) <= 1 + rewrites_history
+
+
+def test_chunks_keep_to_the_token_budget() -> None:
+    trunks = build_trunks({i: example(f"s{i}", 0, [1] * n, [2]) for i, n in enumerate([4, 4, 30, 2, 2])})
+    assert [len(chunk) for chunk in chunked(trunks, max_tokens=10)] == [2, 1, 2]
+
+
+@pytest.mark.slow
+def test_the_real_model_answers_as_with_generate(embedded_folder: Any, tokenizer: Any) -> None:
+    model = AutoModelForCausalLM.from_pretrained(embedded_folder, dtype=torch.float32).eval()
+    questions = ["What is the capital of Switzerland?", "Name three colours.", "Say hello.", "Count to five."]
+    examples = []
+    for index, question in enumerate(questions):
+        text = f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+        prompt = tokenizer(text)["input_ids"]
+        greedy = generated(model, prompt, n_new=20)
+        examples.append(example(f"s{index}", 0, prompt, [*greedy[: 5 * index], STOP]))
+    decoded = decode_turns(model, examples, make_settings(max_new_tokens=20))
+    for item, turn in zip(examples, decoded, strict=True):
+        assert list(turn.token_ids) == generated(model, item.prompt_ids, n_new=20)

@@ -1,0 +1,195 @@
+"""When two argument values are the same, and which paths they share."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scoring import call, tool
+
+from trainer.errors import DataError
+from trainer.tool_schemas import SchemaNode
+from trainer.tool_specs import ToolSpecs
+from trainer.values import PathCounts, count_paths, equal
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def place(schema: dict[str, Any]) -> SchemaNode:
+    return SchemaNode(schema, schema)
+
+
+@given(value=JSON)
+def test_every_value_equals_itself_and_shares_all_its_paths(value: Any) -> None:
+    assert equal(value, value)
+    counts = count_paths({"k": value}, {"k": value})
+    assert len(set(counts)) == 1
+
+
+@given(a=JSON, b=JSON)
+def test_equality_and_path_counts_are_symmetric_and_agree(a: Any, b: Any) -> None:
+    assert equal(a, b) == equal(b, a)
+    forth, back = count_paths({"k": a}, {"k": b}), count_paths({"k": b}, {"k": a})
+    assert (forth.gold, forth.predicted, forth.shared, forth.equal) == (
+        back.predicted, back.gold, back.shared, back.equal
+    )  # fmt: skip
+    assert equal(a, b) == (len(set(forth)) == 1)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        (1, 1.0, True),
+        (True, 1, False),
+        (False, 0, False),
+        ("5", 5, False),
+        (None, False, False),
+        (None, "", False),
+        ([1, 2], [2, 1], False),
+        ([1], [1, 1], False),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, True),
+        ({"a": None}, {}, False),
+        ([], {}, False),
+        (2**60, float(2**60), True),
+        (2**60 + 1, float(2**60), False),
+    ],
+)
+def test_plain_values_are_compared_with_their_types(a: Any, b: Any, same: bool) -> None:
+    assert equal(a, b) is same
+
+
+@pytest.mark.parametrize(
+    ("comparator", "a", "b", "same"),
+    [
+        ("casefold", "Straße", "STRASSE", True),
+        ("casefold", "Audi A4", "audi a4", True),
+        ("casefold", "Audi A4", "Audi-A4", False),
+        ("casefold", 5, 5.0, True),
+        ("date", "2026-03-04", "20260304", True),
+        ("date", "2026-03-04T10:00", "2026-03-04 10:00:00", True),
+        ("date", "2026-03-04T10:00Z", "2026-03-04T11:00+01:00", True),
+        ("date", "2026-03-04", "2026-04-03", False),
+        ("date", "2026-03-04", "2026-03-04T00:00", False),
+        ("date", "14:30", "14:30:00", True),
+        ("date", "tomorrow", "tomorrow", True),
+        ("date", "tomorrow", "Tomorrow", False),
+        ("number", 19.99, 19.990001, True),
+        ("number", 19.99, 19.98, False),
+        ("number", "24900", 24900, True),
+        ("number", " 24900.0", 24900, True),
+        ("number", "1e999", 5, False),
+        ("number", True, 1, False),
+        ("number", "many", "many", True),
+        ("set", ["a", "b"], ["b", "a", "a"], True),
+        ("set", ["a", "b"], ["a"], False),
+        ("set", [1, "1"], [1], False),
+        ("set", "a", "a", True),
+        ("text", "Call back, please!", "call  back please", True),
+        ("text", "1.5 litres", "15 litres", False),
+        ("text", "call", "write", False),
+    ],
+)
+def test_a_comparator_loosens_only_what_it_says(comparator: str, a: Any, b: Any, same: bool) -> None:
+    assert equal(a, b, place({"x-compare": comparator})) is same
+    assert equal(b, a, place({"x-compare": comparator})) is same
+
+
+def test_comparators_and_defaults_hold_at_every_depth() -> None:
+    item = {
+        "type": "object",
+        "properties": {"name": {"x-compare": "casefold"}, "n": {"type": "integer", "default": 1}},
+    }
+    node = place(
+        {
+            "type": "object",
+            "properties": {
+                "list": {"type": "array", "items": {"$ref": "#/$defs/item"}},
+                "maybe": {"anyOf": [{"$ref": "#/$defs/item"}, {"type": "null"}]},
+            },
+            "$defs": {"item": item},
+        }
+    )
+    assert equal(
+        {"list": [{"name": "A"}], "maybe": {"name": "B", "n": 1}},
+        {"list": [{"name": "a", "n": 1}], "maybe": {"name": "b"}},
+        node,
+    )
+    assert not equal({"list": [{"name": "A", "n": 2}]}, {"list": [{"name": "a"}]}, node)
+
+
+def test_a_reference_in_a_circle_ends() -> None:
+    assert equal({"a": 1}, {"a": 1}, place({"$ref": "#/$defs/x", "$defs": {"x": {"$ref": "#/$defs/x"}}}))
+
+
+def test_a_value_with_a_comparator_is_one_path() -> None:
+    node = place({"properties": {"tags": {"x-compare": "set"}, "n": {"default": 3}}})
+    assert count_paths({"tags": ["a", "b"]}, {"tags": ["b", "a"]}, node) == PathCounts(1, 1, 1, 1)
+    assert count_paths({"tags": ["a"]}, {"tags": ["b", "a"]}, node) == PathCounts(1, 1, 1, 0)
+
+
+def test_a_default_counts_for_both_once_one_side_writes_it() -> None:
+    node = place({"properties": {"n": {"default": 3}}})
+    assert count_paths({}, {}, node) == PathCounts()
+    assert count_paths({"n": 3}, {}, node) == PathCounts(1, 1, 1, 1)
+    assert count_paths({"n": 4}, {}, node) == PathCounts(1, 1, 1, 0)
+
+
+def test_paths_of_different_shapes_are_not_shared() -> None:
+    assert count_paths({"a": {"x": 1, "y": 2}}, {"a": 5}) == PathCounts(gold=2, predicted=1)
+    assert count_paths({"a": []}, {"a": [1]}) == PathCounts(gold=1, predicted=1)
+    assert count_paths({"a": {"0": 1}}, {"a": [1]}) == PathCounts(gold=1, predicted=1)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"type": "objekt"}, r'tool "f": parameters are not a JSON Schema: .*objekt'),
+        ({"properties": {"a": {"x-compare": "fuzzy"}}}, "unknown x-compare 'fuzzy'; allowed: casefold, date, number"),
+        ([], None),
+        (["a"], r'tool "f": parameters are \[\'a\'\]; expected a JSON Schema object'),
+    ],
+)
+def test_a_broken_tool_is_refused_by_name(parameters: Any, message: str | None) -> None:
+    specification = {"function": {"name": "f", "parameters": parameters}}
+    if message is None:
+        assert "f" in ToolSpecs([specification])
+        return
+    with pytest.raises(DataError, match=message):
+        ToolSpecs([specification])
+
+
+def test_a_tool_without_a_name_is_refused() -> None:
+    with pytest.raises(DataError, match="tool 0: no function name"):
+        ToolSpecs([{"function": {"parameters": {}}}])
+
+
+def test_undeclared_arguments_are_a_problem_unless_the_schema_allows_them() -> None:
+    closed = ToolSpecs([tool("f", a={"type": "integer"})])
+    assert closed.problems(call("f", z=1)) == {"unknown_argument"}
+    open_schema = {"type": "object", "properties": {}, "additionalProperties": True}
+    opened = ToolSpecs([{"function": {"name": "f", "parameters": open_schema}}])
+    assert opened.problems(call("f", z=1)) == frozenset()
+    assert ToolSpecs([{"function": {"name": "f"}}]).problems(call("f", z=1)) == {"unknown_argument"}
+
+
+def test_an_optional_argument_of_the_wrong_type_is_a_wrong_type() -> None:
+    optional = tool("f", a={"anyOf": [{"type": "integer"}, {"type": "null"}]}, b={"type": "integer", "minimum": 3})
+    specs = ToolSpecs([optional])
+    assert specs.problems(call("f", a="1")) == {"wrong_type"}
+    assert specs.problems(call("f", a=None, b=1)) == {"other"}
+
+
+@pytest.mark.parametrize("reference", ["https://example.invalid/schema.json", "#/$defs/missing", "other.json"])
+def test_a_reference_out_of_the_schema_is_an_error_not_a_download(reference: str) -> None:
+    with pytest.raises(DataError, match=r'tool "f": parameters refer to .*, which is not in them'):
+        ToolSpecs([tool("f", a={"$ref": reference})])
+
+
+def test_references_within_the_schema_hold() -> None:
+    parameters = {"type": "object", "properties": {"a": {"$ref": "#/$defs/n"}}, "$defs": {"n": {"type": "integer"}}}
+    specs = ToolSpecs([{"function": {"name": "f", "parameters": parameters}}])
+    assert specs.problems(call("f", a="1")) == {"wrong_type"}

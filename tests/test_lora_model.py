@@ -1,0 +1,146 @@
+"""Base models, adapters, pad tokens and precision."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from conftest import EMBEDDED, QUICKSTART, tiny_model
+
+from trainer.base_models import resolve_model
+from trainer.config import LoraConfig, load_config
+from trainer.errors import ModelError
+from trainer.grouped_attention import grouped_decoding
+from trainer.lora_model import add_lora, load_base_model, pick_dtype
+from trainer.tokenizer import load_tokenizer, set_pad_token
+
+
+def test_only_the_adapter_can_be_trained() -> None:
+    model = add_lora(tiny_model(50), LoraConfig(r=4, target_modules=["q_proj", "down_proj"]))
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained
+    assert all("lora_" in name and ("q_proj" in name or "down_proj" in name) for name in trained)
+
+
+def test_a_fresh_adapter_changes_nothing_and_can_be_switched_off() -> None:
+    base = tiny_model(50)
+    ids = torch.tensor([[3, 4, 5]])
+    expected = base(input_ids=ids).logits
+    model = add_lora(base, LoraConfig(r=4))
+    torch.testing.assert_close(model(input_ids=ids).logits, expected)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter)
+    assert not torch.allclose(model(input_ids=ids).logits, expected)
+    with model.disable_adapter():
+        torch.testing.assert_close(model(input_ids=ids).logits, expected)
+
+
+def test_a_target_may_be_a_path_into_the_model() -> None:
+    add_lora(tiny_model(50), LoraConfig(r=2, target_modules=["layers.0.self_attn.q_proj"]))
+
+
+class FakeTokenizer(SimpleNamespace):
+    """The pad-token face of a tokenizer."""
+
+    def get_vocab(self) -> dict[str, int]:
+        return {"<eos>": 0, "<unk>": 1, "<reserved>": 2}
+
+
+@pytest.mark.parametrize(("fallback", "expected"), [("eos", "<eos>"), ("unk", "<unk>"), ("<reserved>", "<reserved>")])
+def test_a_missing_pad_token_falls_back_to_an_existing_one(fallback: str, expected: str) -> None:
+    tokenizer: Any = FakeTokenizer(pad_token=None, eos_token="<eos>", unk_token="<unk>")
+    set_pad_token(tokenizer, fallback=fallback)
+    assert tokenizer.pad_token == expected
+
+
+def test_an_existing_pad_token_stays() -> None:
+    tokenizer: Any = FakeTokenizer(pad_token="<reserved>", eos_token="<eos>", unk_token=None)
+    set_pad_token(tokenizer, fallback="eos")
+    assert tokenizer.pad_token == "<reserved>"
+
+
+@pytest.mark.parametrize("fallback", ["unk", "<new>"])
+def test_a_pad_token_never_enlarges_the_vocabulary(fallback: str) -> None:
+    tokenizer: Any = FakeTokenizer(pad_token=None, eos_token="<eos>", unk_token=None)
+    with pytest.raises(ModelError, match="pad_token_fallback"):
+        set_pad_token(tokenizer, fallback=fallback)
+
+
+def test_the_model_takes_the_pad_token_of_the_tokenizer(tiny_model_folder: Path) -> None:
+    cfg = load_config(QUICKSTART, [f"model.base_model_name={tiny_model_folder}"])
+    tokenizer = load_tokenizer(cfg)
+    model = load_base_model(cfg, pad_token_id=tokenizer.pad_token_id)
+    assert model.config.pad_token_id == tokenizer.pad_token_id == tokenizer.eos_token_id
+
+
+def test_precision_is_as_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pick_dtype("float16") is torch.float16
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for capabilities, expected in (({"avx512_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda value=capabilities: value)
+        assert pick_dtype("auto") is expected
+
+
+def test_a_chat_template_file_takes_the_place_of_the_tokenizers_own(tmp_path: Path) -> None:
+    path = tmp_path / "template.jinja"
+    path.write_text("{% for m in messages %}{{ m.content }}{% endfor %}", encoding="utf-8")
+    cfg = load_config(QUICKSTART, [f"model.chat_template_path={path}"])
+    assert load_tokenizer(cfg).chat_template == path.read_text(encoding="utf-8")
+
+
+def test_a_tokenizer_without_template_is_refused(tiny_model_folder: Path) -> None:
+    (tiny_model_folder / "chat_template.jinja").unlink()
+    with pytest.raises(ModelError, match=r"has no chat template; set model\.chat_template_path"):
+        load_tokenizer(load_config(QUICKSTART, [f"model.base_model_name={tiny_model_folder}"]))
+
+
+def test_the_embedded_model_is_converted_once(embedded_folder: Path) -> None:
+    before = (embedded_folder / "model.safetensors").stat().st_mtime
+    assert Path(resolve_model(EMBEDDED)) == embedded_folder
+    assert (embedded_folder / "model.safetensors").stat().st_mtime == before
+
+
+def test_a_conversion_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("trainer.base_models._convert", fail)
+    with pytest.raises(MemoryError):
+        resolve_model(EMBEDDED)
+    assert list((tmp_path / "llm-tool-call-sft").iterdir()) == []
+
+
+def test_hub_ids_are_left_to_the_hub_and_folders_are_found(tmp_path: Path) -> None:
+    assert resolve_model("Qwen/Qwen3-4B-Instruct-2507") == "Qwen/Qwen3-4B-Instruct-2507"
+    assert resolve_model(str(tmp_path)) == str(tmp_path)
+
+
+def test_a_broken_model_folder_is_one_message(tiny_model_folder: Path) -> None:
+    shutil.rmtree(tiny_model_folder)
+    tiny_model_folder.mkdir()
+    with pytest.raises(ModelError, match="the base model cannot be loaded"):
+        load_base_model(load_config(QUICKSTART, [f"model.base_model_name={tiny_model_folder}"]))
+
+
+def test_grouped_decoding_gives_the_same_logits_and_restores_the_model() -> None:
+    model = tiny_model(50)
+    ids = torch.tensor([[3, 4, 5, 6], [7, 8, 9, 10]])
+    mask = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
+    with torch.inference_mode():
+        expected = model(input_ids=ids, attention_mask=mask).logits[:, -1]
+        cache = model(input_ids=ids[:, :3], attention_mask=mask[:, :3], use_cache=True).past_key_values
+        with grouped_decoding(model):
+            step = model(
+                input_ids=ids[:, 3:],
+                attention_mask=mask,
+                past_key_values=cache,
+                position_ids=torch.tensor([[2], [3]]),
+            )
+    full = model(input_ids=ids[1:], attention_mask=mask[1:]).logits[:, -1]
+    torch.testing.assert_close(step.logits[1:, -1], full, rtol=1e-4, atol=1e-5)
+    assert step.logits[:, -1].shape == expected.shape
+    assert model.config._attn_implementation == "sdpa"

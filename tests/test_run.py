@@ -1,0 +1,225 @@
+"""A whole run on a tiny random model: what is written, that it repeats exactly, and what is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from trainer.config import Config, load_config
+from trainer.errors import ConfigError, ModelError, OutputError
+from trainer.predictions import read_predictions
+from trainer.run import RunResult, load_domain, train_run
+
+MakeConfig = Callable[..., Config]
+
+
+@pytest.fixture
+def finished(quick_config: MakeConfig) -> RunResult:
+    """A run of two steps, with an evaluation after the first and the second."""
+    return train_run(quick_config("train.eval_strategy=steps", "train.eval_steps=1", "train.logging_steps=1"))
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_the_run_folder_explains_itself(finished: RunResult) -> None:
+    folder = finished.output_dir
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert names >= {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "tokenizer.json",
+        "chat_template.jinja",
+        "config.resolved.yaml",
+        "environment.json",
+        "metrics.json",
+        "history.jsonl",
+        "report.md",
+        "predictions/base.jsonl",
+        "predictions/step-000001.jsonl",
+        "predictions/step-000002.jsonl",
+        "predictions/final.jsonl",
+        "predictions/tools.json",
+    }
+    metrics = read_json(folder / "metrics.json")
+    assert list(metrics) == ["base", "final", "train", "data"]
+    for state in ("base", "final"):
+        for name in (
+            "tool_name_f1",
+            "arguments_parse_rate",
+            "arguments_exact_match",
+            "hallucination_rate",
+            "perplexity",
+        ):
+            assert name in metrics[state]
+    assert metrics["final"]["n_turns"] == len(read_predictions(folder / "predictions" / "final.jsonl"))
+    assert metrics["train"]["n_steps"] == 2
+    assert metrics["data"]["train"]["n_sessions"] == 6
+    assert "| perplexity |" in (folder / "report.md").read_text(encoding="utf-8")
+
+
+def test_the_resolved_configuration_names_every_default_and_runs_again(finished: RunResult) -> None:
+    cfg = load_config(finished.output_dir / "config.resolved.yaml")
+    assert cfg.train["weight_decay"] == 0.0
+    assert cfg.train["warmup_ratio"] == 0.1
+    assert cfg.train["max_steps"] == 2
+
+
+def test_history_has_every_logged_step_and_evaluation(finished: RunResult) -> None:
+    lines = (finished.output_dir / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [r["step"] for r in records if "loss" in r] == [1, 2]
+    assert [r["step"] for r in records if "eval_perplexity" in r] == [1, 2]
+
+
+def test_the_same_configuration_gives_the_same_numbers(quick_config: MakeConfig, tmp_path: Path) -> None:
+    runs = [train_run(quick_config(f"train.output_dir={tmp_path / name}", "lora.dropout=0.1")) for name in "ab"]
+    first, second = (read_json(run.output_dir / "metrics.json") for run in runs)
+    for state in ("base", "final"):
+        first[state].pop("runtime_s")
+        second[state].pop("runtime_s")
+        assert first[state] == second[state]
+    assert first["train"]["loss"] == second["train"]["loss"]
+    weights = [load_file(run.output_dir / "adapter_model.safetensors") for run in runs]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_training_moves_the_adapter_and_lowers_the_loss(quick_config: MakeConfig) -> None:
+    result = train_run(quick_config("train.max_steps=12", "train.learning_rate=0.05", "train.logging_steps=1"))
+    history = (result.output_dir / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    losses = [record["loss"] for record in map(json.loads, history) if "loss" in record]
+    assert losses[-1] < losses[0] - 0.05
+    assert result.states["final"]["perplexity"] < result.states["base"]["perplexity"]
+
+
+def test_the_base_evaluation_can_be_left_out(quick_config: MakeConfig) -> None:
+    result = train_run(quick_config("eval.evaluate_base=false"))
+    assert list(result.states) == ["final"]
+    assert not (result.output_dir / "predictions" / "base.jsonl").exists()
+
+
+def test_batching_does_not_change_the_training(quick_config: MakeConfig, tmp_path: Path) -> None:
+    common = ("train.max_steps=1", "data.train_split=train[:2]", "train.train_sampling_strategy=sequential")
+    weights = []
+    for batch, accumulate in ((1, 2), (2, 1)):
+        sizes = (
+            f"train.per_device_train_batch_size={batch}",
+            f"train.gradient_accumulation_steps={accumulate}",
+        )
+        run = train_run(quick_config(*common, *sizes, f"train.output_dir={tmp_path / str(batch)}"))
+        weights.append(load_file(run.output_dir / "adapter_model.safetensors"))
+    for name in weights[0]:
+        torch.testing.assert_close(weights[0][name], weights[1][name], rtol=1e-3, atol=1e-4)
+
+
+def test_gradient_checkpointing_trains_the_same(quick_config: MakeConfig, tmp_path: Path) -> None:
+    runs = [
+        train_run(quick_config(f"train.gradient_checkpointing={value}", f"train.output_dir={tmp_path / value}"))
+        for value in ("false", "true")
+    ]
+    first, second = (read_json(run.output_dir / "metrics.json")["final"]["perplexity"] for run in runs)
+    assert first == pytest.approx(second, rel=1e-5)
+
+
+def test_a_folder_in_use_is_refused_and_left_alone(quick_config: MakeConfig, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(OutputError, match="is not empty"):
+        train_run(quick_config("train.overwrite_output_dir=false"))
+    with pytest.raises(OutputError, match="no run wrote"):
+        train_run(quick_config("train.overwrite_output_dir=true"))
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+
+
+def test_an_earlier_run_is_replaced_whole(quick_config: MakeConfig, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("config.resolved.yaml", "old.txt"):
+        (folder / name).write_text("old", encoding="utf-8")
+    train_run(quick_config("train.overwrite_output_dir=true"))
+    assert not (folder / "old.txt").exists()
+    assert (folder / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "expected"),
+    [
+        (
+            "lora.target_modules=[q_proj, qkv]",
+            ModelError,
+            "no module is named qkv; linear modules of this model",
+        ),
+        ("data.max_context_length=5000", ModelError, "can position at most 4096 tokens"),
+        ("model.base_model_name=./nowhere", ModelError, "nowhere: no such model folder"),
+        ("model.base_model_name=package:nowhere", ModelError, "not installed"),
+        ("model.chat_template_path=nowhere.jinja", ModelError, "cannot be read"),
+        ("model.quantization=4bit", ModelError, "needs a CUDA GPU"),
+        ("data.load_module=no_such_domain", ConfigError, "no package no_such_domain can be imported"),
+        ("data.load_module=json", ConfigError, "exposes no build_datasets"),
+        ("train.report_to=trackio", ConfigError, "uv sync --extra trackio"),
+        ("train.report_to=mlflow", ConfigError, "must be one of"),
+        ("train.eval_strategy=sometimes", ConfigError, "train: "),
+        ("train.lr_scheduler_type=wavy", ConfigError, "train: "),
+    ],
+)
+def test_a_mistake_is_one_message_and_nothing_is_written(
+    override: str, error: type[Exception], expected: str, quick_config: MakeConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=expected):
+        train_run(quick_config(override))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_domain_that_fails_to_import_keeps_its_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "half_domain.py").write_text("import a_package_that_is_not_there\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="a_package_that_is_not_there"):
+        load_domain("half_domain")
+
+
+def test_the_adapter_and_the_metrics_are_pushed_to_the_hub(
+    quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created: list[dict[str, Any]] = []
+    uploaded: list[tuple[str, set[str]]] = []
+
+    class Repo:
+        repo_id = "me/adapter"
+
+    def create_repo(name: str, **options: Any) -> Repo:
+        created.append({"name": name, **options})
+        return Repo()
+
+    def upload_folder(*, repo_id: str, folder_path: str, **options: Any) -> str:
+        uploaded.append((repo_id, {path.name for path in Path(folder_path).iterdir()}))
+        return "done"
+
+    monkeypatch.setattr("transformers.trainer.create_repo", create_repo)
+    monkeypatch.setattr("transformers.trainer.upload_folder", upload_folder)
+    train_run(
+        quick_config(
+            "train.push_to_hub=true",
+            "train.hub_model_id=me/adapter",
+            "train.hub_private_repo=true",
+            "train.save_strategy=no",
+        )
+    )
+    assert created[0]["name"] == "me/adapter"
+    assert created[0]["private"] is True
+    assert uploaded[-1][0] == "me/adapter"
+    assert uploaded[-1][1] >= {"adapter_model.safetensors", "metrics.json", "report.md", "README.md"}
+
+
+def test_a_hub_that_refuses_is_an_explained_error(quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def create_repo(name: str, **options: Any) -> None:
+        raise OSError("401 unauthorized")
+
+    monkeypatch.setattr("transformers.trainer.create_repo", create_repo)
+    with pytest.raises(ConfigError, match=r"the hub refused me/adapter: 401"):
+        train_run(quick_config("train.push_to_hub=true", "train.hub_model_id=me/adapter"))

@@ -1,0 +1,159 @@
+"""Telling a template's format, and checking the data's calls against it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trl
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from trainer.errors import FormatError
+from trainer.tool_calls import RenderedTurn, check_round_trip, detect_format, get_format
+from trainer.tool_calls.detect import Render
+from trainer.types import Call, Message, Tool
+
+TRL_TEMPLATES = Path(trl.__file__).parent / "chat_templates"
+
+HEADER = "{% for m in messages %}<|{{ m.role }}|>{{ m.content or '' }}"
+FOOTER = "<|end|>{% endfor %}"
+
+
+def from_jinja(template: str) -> Render:
+    """Render as `transformers` does, as far as templates depend on it."""
+
+    def refuse(message: str) -> None:
+        raise ValueError(message)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
+    environment.globals["raise_exception"] = refuse
+    environment.globals["strftime_now"] = lambda form: "today"
+    compiled = environment.from_string(template)
+
+    def render(messages: Sequence[Message], tools: Sequence[Tool]) -> str:
+        return compiled.render(messages=messages, tools=tools, bos_token="<s>", eos_token="</s>")
+
+    return render
+
+
+def loop(before: str, each: str, between: str, after: str) -> str:
+    """A template that writes calls between given texts; `c` is a call's function."""
+    return (
+        HEADER + "{% if m.tool_calls %}" + before + "{% for t in m.tool_calls %}{% set c = t.function %}" + each
+        + "{% if not loop.last %}" + between + "{% endif %}{% endfor %}" + after + "{% endif %}" + FOOTER
+    )  # fmt: skip
+
+
+JSON_CALL = '{"name": "{{ c.name }}", "arguments": {{ c.arguments | tojson }}}'
+TEMPLATES = {
+    "hermes": loop("", "<tool_call>\n" + JSON_CALL + "\n</tool_call>", "\n", ""),
+    "xlam": loop("[", JSON_CALL, ", ", "]"),
+    "phi4_mini_json": loop("functools[", JSON_CALL, ", ", "]"),
+    "granite": loop("<|tool_call|>[", JSON_CALL, ", ", "]"),
+    "mistral": loop("[TOOL_CALLS] [", JSON_CALL[:-1] + ', "id": "{{ t.id }}"}', ", ", "]"),
+    "mistral_v11": loop("", "[TOOL_CALLS]{{ c.name }}[ARGS]{{ c.arguments | tojson }}", "", ""),
+    "llama3_json": loop("", JSON_CALL.replace("arguments\": ", "parameters\": "), "; ", ""),
+    "deepseek_v31": loop(
+        "<｜tool▁calls▁begin｜>",
+        "<｜tool▁call▁begin｜>{{ c.name }}<｜tool▁sep｜>{{ c.arguments }}<｜tool▁call▁end｜>",
+        "", "<｜tool▁calls▁end｜>"
+    ),
+    "pythonic": loop(
+        "[",
+        "{{ c.name }}({% for k, v in c.arguments.items() %}{{ k }}={{ v | tojson }}, {% endfor %})", ", ", "]"
+    ),
+    "functiongemma": loop(
+        "",
+        "<start_function_call>call:{{ c.name }}{ "
+        "{% for k, v in c.arguments.items() %}{{ k }}:<escape>{{ v }}<escape>{% if not loop.last %},{% endif %}"
+        "{% endfor %}}<end_function_call>", "", ""
+    ),
+}  # fmt: skip
+"""Templates in the manner of the families; the last one writes every value as a string."""
+
+TRL_FORMATS = {
+    "deepseekv3": "deepseek_v3", "diffusion_gemma": "gemma4", "gemma4": "gemma4", "gemma4_v2": "gemma4",
+    "gemma4_v5": "gemma4", "glm4moe": "glm45", "gptoss": "openai", "lfm2_v2": "lfm2",
+    "llama3_1": "llama3_json", "llama3_2": "llama3_json", "muse_glimmer": "muse_glimmer",
+    "nemotron_3_nano": "qwen3_xml", "qwen2_5": "hermes", "qwen3": "hermes", "qwen3_5_nothink": "qwen3_xml",
+    "qwen3_6": "qwen3_xml", "qwen3_instruct_2507": "hermes", "qwen3_vl": "hermes",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "template"), TEMPLATES.items())
+def test_the_format_of_a_template_is_told(name: str, template: str) -> None:
+    assert detect_format(from_jinja(template)).name == name
+
+
+@pytest.mark.parametrize(("template", "name"), TRL_FORMATS.items())
+def test_the_formats_of_original_templates_are_told(template: str, name: str) -> None:
+    source = (TRL_TEMPLATES / f"{template}.jinja").read_text(encoding="utf-8")
+    assert detect_format(from_jinja(source)).name == name
+
+
+@pytest.mark.parametrize("template", ["phi3", "gemma", "qwen2_5_vl", "llama3"])
+def test_a_template_without_tool_calls_is_refused(template: str) -> None:
+    source = (TRL_TEMPLATES / f"{template}.jinja").read_text(encoding="utf-8")
+    with pytest.raises(FormatError, match=r"writes nothing for a call; .*model\.chat_template_path"):
+        detect_format(from_jinja(source))
+
+
+def test_a_template_in_an_unknown_format_is_refused_with_its_text() -> None:
+    with pytest.raises(FormatError, match=r"no format reads '@@probe_search.*hermes, qwen3_xml"):
+        detect_format(from_jinja(loop("", "@@{{ c.name }}|{{ c.arguments | tojson }}@@", "", "")))
+
+
+def test_a_template_that_breaks_is_refused_with_its_error() -> None:
+    with pytest.raises(FormatError, match=r"ValueError: no tools here"):
+        detect_format(from_jinja("{{ raise_exception('no tools here') }}"))
+
+
+def test_two_formats_that_fit_equally_well_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"hermes": get_format("hermes"), "twin": get_format("hermes")}
+    monkeypatch.setattr("trainer.tool_calls.detect.formats", lambda: tuple(names))
+    monkeypatch.setattr("trainer.tool_calls.detect.get_format", names.__getitem__)
+    with pytest.raises(FormatError, match="fit several formats: hermes, hermes"):
+        detect_format(from_jinja(TEMPLATES["hermes"]))
+
+
+def turn(text: str, *calls: Call) -> RenderedTurn:
+    return RenderedTurn(where='session "s1", turn 2', text=text, calls=calls)
+
+
+def test_the_gate_lets_faithful_turns_pass() -> None:
+    fmt = get_format("hermes")
+    call = Call("f", {"a": 1, "b": [None, True]})
+    assert check_round_trip(fmt, [turn(fmt.render([call]) + "<|im_end|>", call), turn("Hello!")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "calls", "message"),
+    [
+        (
+            '<tool_call>{"name": "f", "arguments": "{}"}</tool_call>',
+            [Call("f", {})],
+            "reads as bad_arguments",
+        ),
+        ("Hello!", [Call("f", {})], "0 calls read, 1 expected"),
+        ('<tool_call>{"name": "f", "arguments": {}}</tool_call>', [], "1 calls read, 0 expected"),
+        (
+            '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>',
+            [Call("f", {"a": True})],
+            "reads as f",
+        ),
+    ],
+)
+def test_the_gate_names_the_turn_and_the_difference(text: str, calls: list[Call], message: str) -> None:
+    with pytest.raises(FormatError, match=rf'1 of 1 assistant turns:\n  session "s1", turn 2: .*{message}'):
+        check_round_trip(get_format("hermes"), [turn(text, *calls)])
+
+
+def test_the_gate_counts_all_failures_and_shows_some() -> None:
+    turns: list[Any] = [turn("", Call("f", {})) for _ in range(9)]
+    with pytest.raises(FormatError, match="9 of 9") as caught:
+        check_round_trip(get_format("hermes"), turns)
+    assert str(caught.value).count("session") == 5
