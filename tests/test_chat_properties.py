@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from trainer.chat import ChatEncoder, EncodedSession
 from trainer.chat.samples import TOOLS
 from trainer.chat.verify import verify_row
-from trainer.errors import TemplateError
 from trainer.types import Message, Session
 
 # The templates' own markup, edges that tokenizers merge across, and the start of longer markup.
@@ -21,10 +20,12 @@ PIECES = (
     *("<|eot_id|>", "<|start_header_id|>", "<|end|>", "<|", "|>", "<", "assistant", "\r\n", "\t", "é", "e\u0301"),
     *("🚗", "👩‍👩‍👧", "日本", "\u200b", "\u00a0", "\x00", "\ufeff", "</s>", "{{ x }}", "{% if %}", "None", '{"a": 1}'),
 )
-TEXT = st.lists(st.sampled_from(PIECES) | st.text(max_size=6), max_size=5).map("".join)
+# SmolLM2 has no tokens for some control characters and for planes above 3: it drops them.
+LETTERS = st.characters(max_codepoint=0x3FFFF, exclude_categories=("Cs", "Cc"))
+TEXT = st.lists(st.sampled_from(PIECES) | st.text(LETTERS, max_size=6), max_size=5).map("".join)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**6), 10**6) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(LETTERS, max_size=4), inner, max_size=2),
     max_leaves=4,
 )
 ARGUMENTS = st.dictionaries(st.sampled_from(("brand", "max_price", "day")), JSON, max_size=2)
@@ -48,9 +49,8 @@ def conversations(draw: st.DrawFn, *, tools: bool) -> list[Message]:
                 function: Any = {"name": "find_car", "arguments": given_as}
                 batch.append({"id": f"call{calls:05d}", "type": "function", "function": function})
             content = draw(st.none() | TEXT)
-            messages.append(
-                {"role": "assistant", "content": content, "tool_calls": batch, "train": draw(st.booleans())}
-            )  # type: ignore[typeddict-item]
+            turn: Any = {"role": "assistant", "content": content, "tool_calls": batch, "train": draw(st.booleans())}
+            messages.append(turn)
             messages += [{"role": "tool", "tool_call_id": call["id"], "content": draw(TEXT)} for call in batch]
         messages.append(
             {"role": "assistant", "content": draw(TEXT), "train": draw(st.sampled_from((True, True, False)))}
@@ -63,6 +63,8 @@ TEMPLATES = {
     **{name: stock_template(name) for name in ("qwen2_5", "qwen3", "qwen3_8", "glm4moe", "gemma4", "lfm2_2_5")},
 }
 TALKERS = {name: stock_template(name) for name in ("llama3", "gemma3", "phi3", "cohere", "llava_next", "qwen2_5_vl")}
+# Proven from their sources to write messages in order, so that one rendering is enough.
+IN_ORDER = ("own", "llama3", "gemma3", "phi3", "cohere", "llava_next", "qwen2_5_vl")
 CASES = [(name, kind) for name in (*TEMPLATES, *TALKERS) for kind in ("smollm2", "byte_level")]
 ENCODERS: dict[tuple[str, str], ChatEncoder] = {}
 
@@ -77,13 +79,13 @@ def encoder_for(name: str, kind: str) -> ChatEncoder:
 QUICK = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
-def encode(encoder: ChatEncoder, messages: list[Message], tools: Any) -> EncodedSession | None:
-    """The encoded session; None where it is refused, which must say where."""
-    try:
-        return encoder.encode(messages, tools, session_id="s-1")
-    except TemplateError as error:
-        assert "s-1" in str(error)
-        return None
+def encode(encoder: ChatEncoder, messages: list[Message], tools: Any) -> EncodedSession | str:
+    """The encoded session, or why it is refused, which must say where."""
+    (encoded,) = encoder.encode_batch([Session("s-1", tuple(messages), tools)])
+    if isinstance(encoded, EncodedSession):
+        return encoded
+    assert "s-1" in str(encoded)
+    return str(encoded)
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
@@ -97,7 +99,7 @@ def test_every_span_follows_its_serving_prompt_and_spells_its_turn(name: str, ki
     def check(messages: list[Message]) -> None:
         nonlocal encoded
         session = encode(encoder, messages, tools)
-        if session is None:
+        if isinstance(session, str):
             return
         trained = [i for i, m in enumerate(messages) if m["role"] == "assistant" and m["train"]]
         assert sorted(span.turn for row in session.rows for span in row.spans) == trained
@@ -137,12 +139,8 @@ def test_a_batch_gives_what_each_session_gives_alone(name: str) -> None:
     def check(batch: list[list[Message]]) -> None:
         sessions = [Session(f"s-{i}", tuple(messages), TOOLS) for i, messages in enumerate(batch)]
         for session, together in zip(sessions, encoder.encode_batch(sessions), strict=True):
-            try:
-                alone: Any = encoder.encode(session.messages, session.tools, session_id=session.session_id)
-            except TemplateError as error:
-                assert str(error) == str(together)
-            else:
-                assert alone == together
+            (alone,) = encoder.encode_batch([session])
+            assert alone == together or str(alone) == str(together)
 
     check()
 
@@ -154,8 +152,9 @@ def test_rows_are_as_few_as_can_be() -> None:
     @given(conversations(tools=True))
     def check(messages: list[Message]) -> None:
         session = encode(encoder, messages, TOOLS)
-        for one in session.rows if session else ():
-            for other in session.rows if session else ():
+        rows = () if isinstance(session, str) else session.rows
+        for one in rows:
+            for other in rows:
                 # Were one row the beginning of another, the other could carry the spans of both.
                 assert one is other or other.input_ids[: len(one.input_ids)] != one.input_ids
 

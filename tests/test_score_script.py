@@ -33,7 +33,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_saved_predictions_are_scored(folder: Path) -> None:
     done = run(folder / "final.jsonl", "--json", folder / "scores.json")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert "Scoring turns: 3/3 turns" in done.stderr
     assert "turn_exact" in done.stdout
     assert "0.667" in done.stdout
     written = json.loads((folder / "scores.json").read_text(encoding="utf-8"))

@@ -1,9 +1,11 @@
 """Texts as models write them, well and badly, and how each is read."""
 
+import json
 from collections.abc import Mapping
 
 import pytest
 
+from trainer import tool_calls
 from trainer.errors import FormatError
 from trainer.tool_calls import formats, get_format
 from trainer.types import Tool
@@ -40,12 +42,17 @@ WELL_FORMED: list[tuple[str, str, list[Read], str]] = [
     ("pythonic", 'On it.\n[g(b="x")]', [G2], "On it."),
     ("pythonic", '[f(a={"k": [None, True, -1.5e3], \'q\': "\\n"})]',
      [(OK, "f", {"a": {"k": [None, True, -1500.0], "q": "\n"}})], ""),
+    ("pythonic", '[f(a="\\ud83d\\ude00\\x41")]', [(OK, "f", {"a": "\U0001f600A"})], ""),
+    ("pythonic", "As before:\n[main()]\nor [see(below)].", [], "As before:\n[main()]\nor [see(below)]."),
     ("lfm2", '<|tool_call_start|>[f(a=1), g(b="x")]<|tool_call_end|>Checking.', [F1, G2], "Checking."),
     ("mistral", '[TOOL_CALLS] [{"name": "f", "arguments": {"a": 1}, "id": "abcdefghi"}]', [F1], ""),
     ("mistral_v11", '[TOOL_CALLS]f[ARGS]{"a": 1}[TOOL_CALLS]g[CALL_ID]123[ARGS]{"b": "x"}', [F1, G2], ""),
     ("xlam", '[{"name": "f", "arguments": {"a": 1}}, {"name": "g", "arguments": {"b": "x"}}]', [F1, G2], ""),
     ("xlam", '```json\n[{"name": "f", "arguments": {"a": 1}}]\n```', [F1], ""),
     ("xlam", 'Here: [{"name": "f", "arguments": {"a": 1}}]', [F1], "Here:"),
+    ("xlam", '[{"a": 1}, {"b": 2}]', [], '[{"a": 1}, {"b": 2}]'),
+    ("xlam", 'As JSON: [{"name": "Bob", "arguments": []}]', [], 'As JSON: [{"name": "Bob", "arguments": []}]'),
+    ("llama3_json", 'As JSON: {"name": "Bob", "age": 3}', [], 'As JSON: {"name": "Bob", "age": 3}'),
     ("functiongemma", "<start_function_call>call:f{a:1}<end_function_call>", [F1], ""),
     ("functiongemma", "<start_function_call>call:g{b:<escape>x<escape>}<end_function_call>", [G2], ""),
     ("gemma4", '<|tool_call>call:g{b:<|"|>x<|"|>}<tool_call|><|tool_call>call:f{a:1}<tool_call|>', [G2, F1], ""),
@@ -64,6 +71,8 @@ WELL_FORMED: list[tuple[str, str, list[Read], str]] = [
     ("openai",
      "<|channel|>analysis<|message|>Think f.<|end|><|start|>assistant<|channel|>commentary to=functions.f "
      '<|constrain|>json<|message|>{"a": 1}', [F1], ""),
+    ("openai", "<|start|>assistant to=user<|channel|>final<|message|>Hello!<|return|>", [], "Hello!"),
+    ("openai", " to=functions.assistant<|message|>{}", [(OK, "assistant", {})], ""),
     ("openai", "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Hello!", [],
      "Hello!"),
     ("glm45", "<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>1</arg_value>\n</tool_call>", [F1], ""),
@@ -90,12 +99,17 @@ MALFORMED: list[tuple[str, str, list[Read]]] = [
      [(JSON, None, None), F1]),
     ("hermes", '{"name": "f", "arguments": {"a": 1}}\n</tool_call>', [(UNCLOSED, None, None)]),
     ("qwen3_xml", "<tool_call>\n<function=f>\n<parameter=a>\n1\n</function>\n</tool_call>", [(ARGUMENTS, "f", None)]),
+    ("qwen3_xml", "<function=f><parameter=a>1</function><function=f><parameter=a>1</parameter></function>",
+     [(ARGUMENTS, "f", None), F1]),
     ("qwen3_xml", "<tool_call>\n<function=f>\n<parameter=a>\n1\n</parameter>\n</function>", [(UNCLOSED, None, None)]),
     ("qwen3_xml", '<tool_call>{"name": "f", "arguments": {}}</tool_call>', [(NAME, None, None)]),
     ("llama3_json", '{"name": "f"}', [(ARGUMENTS, "f", None)]),
     ("llama3_json", '{"name": "f", "parameters": {"a": 1', [(UNCLOSED, None, None)]),
     ("llama3_json", '{"name": "f", "parameters": {"a": x}}', [(JSON, None, None)]),
     ("llama3_json", "<|python_tag|>brave_search.call(query=\"x\")", [(JSON, None, None)]),
+    ("llama3_json", "{'name': 'f', 'parameters': {'a': 1}}", [(JSON, None, None)]),
+    ("xlam", "[{'name': 'f', 'arguments': {'a': 1}}]", [(JSON, None, None)]),
+    ("llama3_json", "<|python_tag|>", [(UNCLOSED, None, None)]),
     ("pythonic", "[f(1)]", [(ARGUMENTS, "f", None)]),
     ("pythonic", "[f(a=__import__('os').system('true'))]", [(ARGUMENTS, "f", None)]),
     ("pythonic", "[f(a=1), g(b='x'", [F1, (UNCLOSED, None, None)]),
@@ -105,11 +119,12 @@ MALFORMED: list[tuple[str, str, list[Read]]] = [
     ("mistral", '[TOOL_CALLS]f[ARGS]{"a": 1}', [(UNCLOSED, None, None)]),
     ("mistral_v11", '[TOOL_CALLS]f[ARGS]{"a": }', [(ARGUMENTS, "f", None)]),
     ("mistral_v11", '[TOOL_CALLS]f[ARGS]{"a": 1', [(UNCLOSED, None, None)]),
-    ("xlam", '[{"nme": "f", "arguments": {}}]', [(NAME, None, None)]),
+    ("xlam", '[{"arguments": {}}]', [(NAME, None, None)]),
     ("functiongemma", "<start_function_call>call:f{a:}<end_function_call>", [(ARGUMENTS, "f", None)]),
     ("functiongemma", "<start_function_call>f{a:1}<end_function_call>", [(NAME, None, None)]),
     ("gemma4", '<|tool_call>call:f{a:<|"|>x', [(UNCLOSED, None, None)]),
     ("phi4_mini_json", '<|tool_call|>[{"name": "f", "arguments": {}}]', [(UNCLOSED, None, None)]),
+    ("phi4_mini_json", '<|tool_call|>[{"name": }]<|/tool_call|> ok', [(JSON, None, None)]),
     ("granite", "<|tool_call|>[]", [(NAME, None, None)]),
     ("deepseek_v3", f"{BEGIN}function{SEP}f\n```json\n{{\"a\": }}\n```{END}", [(ARGUMENTS, "f", None)]),
     ("deepseek_v31", f'{BEGIN}f{SEP}{{"a": 1}}', [(UNCLOSED, None, None)]),
@@ -174,6 +189,15 @@ def test_a_closing_think_tag_in_an_argument_is_text() -> None:
     assert reading("hermes", text)[0] == [(OK, "f", {"a": "</think>"})]
 
 
+@pytest.mark.parametrize("value", [True, 123456, -1.5e-7, "\u00e9\n", None, {"k": []}])
+def test_long_arguments_are_read_whatever_stands_where(value: object) -> None:
+    """The reader looks at the text through windows; none of their ends may show."""
+    for n_padding in range(1950, 2070):
+        body = json.dumps({"name": "f", "arguments": {"a": "x" * n_padding, "b": value}})
+        (call,) = get_format("hermes").parse(f"<tool_call>{body}</tool_call>").calls
+        assert call.arguments == {"a": "x" * n_padding, "b": value}
+
+
 def test_deeply_nested_arguments_are_refused_not_crashed_on() -> None:
     for depth, status in ((40, OK), (80, JSON), (100_000, JSON)):
         text = f'<tool_call>{{"name": "f", "arguments": {{"a": {"[" * depth}{"]" * depth}}}}}</tool_call>'
@@ -216,7 +240,13 @@ def test_an_unknown_format_lists_the_known_ones() -> None:
         get_format("hermse")
 
 
-def test_every_format_of_the_documentation_exists() -> None:
+def test_the_package_offers_these_names() -> None:
+    assert tool_calls.__all__ == [
+        "RenderedTurn", "ToolCallFormat", "check_round_trip", "detect_format", "formats", "get_format"
+    ]  # fmt: skip
+
+
+def test_the_known_formats_are_these() -> None:
     assert formats() == (
         "hermes", "qwen3_xml", "llama3_json", "pythonic", "mistral", "mistral_v11", "xlam", "functiongemma", "gemma4",
         "phi4_mini_json", "granite", "deepseek_v3", "deepseek_v31", "openai", "glm45", "lfm2", "muse_glimmer",

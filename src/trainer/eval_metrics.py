@@ -6,7 +6,7 @@ format. What each metric means is in `trainer.rates`; how a turn is judged, in `
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -116,16 +116,14 @@ def judge_all(predictions: Sequence[Prediction], tools: Sequence[Tool], *, progr
             f"{len(twice)} turns are predicted more than once, the first is turn {turn} of session "
             f'"{session_id}"; score one prediction per turn'
         )
-    return [judge(prediction, specs) for prediction in _with_bar(predictions, progress)]
+    from trainer.progress import progress_bar  # brings the terminal library, which scoring itself does not need
 
-
-def _with_bar(predictions: Sequence[Prediction], progress: bool) -> Iterable[Prediction]:
-    if not progress:
-        return predictions
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(predictions, description="scoring turns", console=Console(stderr=True), transient=True)
+    judged = []
+    with progress_bar("Scoring turns", total=len(predictions), unit="turns", show=progress) as advance:
+        for prediction in predictions:
+            judged.append(judge(prediction, specs))
+            advance(1)
+    return judged
 
 
 def summarize(
@@ -135,9 +133,10 @@ def summarize(
     sessions = list(turns_by_session(judged).values())
     per_tool = tool_rows(judged)
     gold_names = [row.name for row in per_tool if row.n_gold]
-    counts = np.stack([_session_vector(turns, gold_names) for turns in sessions]) if sessions else None
+    vectors = [_session_vector(turns, gold_names) for turns in sessions]
+    counts = np.array(vectors, float).reshape(len(sessions), _N_COUNTERS + 2 * len(gold_names))
+    values = _statistics(counts.sum(axis=0))
     sums = add_counts([turn.counts for turn in judged])
-    values = _statistics(counts.sum(axis=0) if counts is not None else np.zeros(_N_COUNTERS))
     names = [*(rate.name for rate in RATES), MACRO_F1]
     return Scores(
         metrics=_by_name(names, values) | count_endings(predictions, judged, sums),
@@ -171,9 +170,9 @@ def _by_name(names: Sequence[str], values: FloatArray) -> dict[str, float | None
 
 
 def _intervals(
-    names: Sequence[str], counts: FloatArray | None, *, n_resamples: int, seed: int
+    names: Sequence[str], counts: FloatArray, *, n_resamples: int, seed: int
 ) -> dict[str, tuple[float, float]]:
-    if counts is None or len(counts) < 2 or n_resamples < 1:
+    if len(counts) < 2 or n_resamples < 1:
         return {}  # one session says nothing about how sessions differ
     lower, upper = session_intervals(counts, _statistics, n_resamples=n_resamples, seed=seed).tolist()
     bounds = zip(names, lower, upper, strict=True)

@@ -55,7 +55,7 @@ def details(dialogue: Dialogue) -> None:
         else:
             dialogue.user("details", car=dialogue.refer(vehicle))
             dialogue.call((DETAILS, {"vehicle_id": vehicle.id}))
-    if dialogue.chance(0.7):
+    if dialogue.chance(0.4):
         ask_fact(dialogue)
 
 
@@ -137,10 +137,14 @@ def _change_mind(dialogue: Dialogue, filters: dict[str, Any]) -> None:
     """Change or add one filter, so that something is still found; the others stay."""
     kind = dialogue.rng.choice(("fuel", "make"))
     rest = {key: value for key, value in filters.items() if key != kind}
-    options = sorted({str(getattr(vehicle, kind)) for vehicle in _matching(dialogue, rest)} - {filters.get(kind)})
+    shown = {str(getattr(dialogue.dealership.stock[i], kind)) for i in dialogue.listed}
+    options = {str(getattr(vehicle, kind)) for vehicle in _matching(dialogue, rest)}
+    if len(shown) == 1:
+        # Nobody asks for a Fiat who has just been shown nothing else.
+        options -= shown
     if not options:
         return
-    value = dialogue.rng.choice(options)
+    value = dialogue.rng.choice(sorted(options))
     dialogue.user(f"refine_{kind}", **{kind: value})
     changed = {**filters, kind: value}
     dialogue.call((SEARCH, {key: changed[key] for key in FILTERS if key in changed}))

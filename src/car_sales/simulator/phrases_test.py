@@ -64,7 +64,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "We are searching for {what}.",
         "My daughter is looking for {what}.",
         "I want to find {what}.",
-        "Are there any offers for {what} in stock?",
+        "I'm searching for {what}.",
         "Would you have {what} for us?",
     ),
     "search_open": (

@@ -24,12 +24,12 @@ Scene = Callable[[Dialogue], None]
 
 # A scene that stands twice is chosen twice as often.
 _LOOKING: tuple[Scene, ...] = (
-    *(details, details, details_and_rate),
+    *(details, details_and_rate),
     *(compare, compare, finance, finance),
 )
 _CLOSING: tuple[Scene, ...] = (
-    *(test_drive, test_drive, test_drive, test_drive),
-    *(details_and_drive, book_directly, book_directly, leave_address),
+    *(test_drive, test_drive, test_drive, details_and_drive),
+    *(book_directly, book_directly, leave_address, leave_address, leave_address),
 )
 _FIRST_DAY = date(2024, 1, 2)
 _N_DAYS = 3 * 365
@@ -46,8 +46,8 @@ _TO_SHOW = (
 )
 """What sessions have to show in turn, so that rare situations are frequent enough in any part of the data."""
 
-ASSISTANT_TURNS = range(5, 10)
-PIECES = range(300, 620)
+ASSISTANT_TURNS = range(10, 15)
+PIECES = range(560, 1000)
 """Bounds of a session's length in pieces of text (a digit, a word, a mark): a tokenizer's, roughly."""
 _PIECE = re.compile(r"\d|[^\W\d_]+|[^\w\s]")
 
@@ -110,14 +110,13 @@ def _open(rng: Random, split: str, *, session_id: str, inferred_date: str) -> Di
 
 
 def _plan(rng: Random) -> list[Scene]:
-    """Choose two to three wishes in a natural order, and talk around them."""
-    scenes: list[Scene] = [search] if rng.random() < 0.5 else []
-    scenes += dict.fromkeys(rng.sample(_LOOKING, rng.choice((1, 1, 2) if not scenes else (0, 0, 1, 1))))
-    if rng.random() < 0.45:
+    """Choose four to six wishes in a natural order, and talk around them."""
+    scenes: list[Scene] = [search] if rng.random() < 0.75 else []
+    scenes += dict.fromkeys(rng.sample(_LOOKING, rng.choice((1, 2))))
+    if rng.random() < 0.6:
         scenes.insert(rng.choice((0, len(scenes))), trade_in)
-    if rng.random() < 0.85:
-        scenes.append(rng.choice(_CLOSING))
-    for _ in range(rng.choice((0, 1, 1, 2))):
+    scenes += dict.fromkeys(rng.sample(_CLOSING, rng.choice((1, 2, 2))))
+    if rng.random() < 0.7:
         scenes.insert(rng.randrange(len(scenes) + 1), digress)
     if rng.random() < 0.25:
         scenes.insert(0, greet)

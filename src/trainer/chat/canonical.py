@@ -13,7 +13,13 @@ from trainer.types import Message, ToolCallJson
 ROLES = ("system", "user", "assistant", "tool")
 
 
-def canonical_messages(messages: Sequence[Message]) -> tuple[Message, ...]:
+class CanonicalMessages(tuple[Message, ...]):
+    """A conversation that `canonical_messages` has been through; it is not worked through again."""
+
+    __slots__ = ()
+
+
+def canonical_messages(messages: Sequence[Message]) -> CanonicalMessages:
     """Return the conversation in canonical form; canonical messages come back equal.
 
     Content is text ("" where it was null or missing), call arguments are decoded objects in which a null
@@ -24,6 +30,8 @@ def canonical_messages(messages: Sequence[Message]) -> tuple[Message, ...]:
     Raises:
         DataError: a message is malformed; the text names the turn (its index) and what is allowed.
     """
+    if isinstance(messages, CanonicalMessages):
+        return messages
     canonical: list[Message] = []
     open_calls: list[str | None] = []
     for turn, message in enumerate(messages):
@@ -40,7 +48,7 @@ def canonical_messages(messages: Sequence[Message]) -> tuple[Message, ...]:
             open_calls = []
             _copy_name(turn, message, clean)
         canonical.append(clean)
-    return tuple(canonical)
+    return CanonicalMessages(canonical)
 
 
 def is_trained(message: Message) -> bool:

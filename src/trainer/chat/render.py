@@ -14,15 +14,6 @@ from jinja2 import TemplateError as JinjaError
 from trainer.types import Message, Tool, ToolCallJson
 
 
-class Encoding(Protocol):
-    """What a fast tokenizer knows about one encoded text: tokens, and where in the text each lies."""
-
-    @property
-    def ids(self) -> list[int]: ...
-    def char_to_token(self, char_pos: int) -> int | None: ...
-    def token_to_chars(self, token_index: int) -> tuple[int, int] | None: ...
-
-
 class Tokenizer(Protocol):
     """The part of a `transformers` tokenizer that this package uses."""
 

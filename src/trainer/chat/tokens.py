@@ -5,11 +5,11 @@ tokenized on its own, so the tokens behind an added token do not depend on what 
 before it on what follows. Where that cannot decide, the prompt itself is tokenized and compared.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from trainer.chat.render import Encoding, Tokenizer, added_token_pattern
+from trainer.chat.render import Tokenizer, added_token_pattern
 from trainer.chat.texts import TurnText
 from trainer.errors import TemplateError
 
@@ -28,20 +28,31 @@ class Span(NamedTuple):
 
 
 class Anchor(NamedTuple):
-    """The last added token of a prompt: its character position, and the text and tokens from it to the end."""
+    """The last added token of a prompt: itself, its character position, and the prompt's tokens from it on."""
 
+    token: str
     position: int
-    text: str
     ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class TokenizedText:
-    """A text with its tokens, and, from a fast tokenizer, where in the text each token lies."""
+    """A text with its tokens. `is_split` says that its tokenizer splits texts at added tokens first."""
 
-    text: str
-    ids: list[int]
-    encoding: Encoding | None
+    def __init__(self, text: str, ids: list[int], *, is_split: bool) -> None:
+        self.text, self.ids, self.is_split = text, ids, is_split
+        self._places: dict[str, dict[int, int]] = {}
+
+    def places(self, token: str, token_id: int) -> dict[int, int]:
+        """For each occurrence of an added token, its character position and its place among the tokens.
+
+        Empty where text and tokens do not hold it equally often: then it is not known which is which.
+        """
+        if token not in self._places:
+            positions = list(_occurrences(self.text.index, token))
+            places = list(_occurrences(self.ids.index, token_id))
+            known = self.is_split and len(positions) == len(places)
+            self._places[token] = dict(zip(positions, places, strict=True)) if known else {}
+        return self._places[token]
 
 
 class Tokens:
@@ -60,41 +71,36 @@ class Tokens:
         """Tokenize many texts in one call."""
         if not texts:
             return []
-        out = self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)
-        encodings = out.encodings if self.tokenizer.is_fast else [None] * len(texts)
-        return [TokenizedText(*item) for item in zip(texts, out["input_ids"], encodings, strict=True)]
+        ids = self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+        return [TokenizedText(*item, is_split=self.tokenizer.is_fast) for item in zip(texts, ids, strict=True)]
 
     def prove(self, turn: TurnText, row: TokenizedText) -> Span | None:
         """Find the turn in a row whose text starts with its prompt and target; None where it is not proven."""
-        span = self.find(turn, row)
-        return span if span is not None and self.is_proven(turn, span, row) else None
-
-    def find(self, turn: TurnText, row: TokenizedText) -> Span | None:
-        """Where the turn's target should lie, from the positions of the added tokens around it."""
         anchor = self._anchor(turn.prompt)
-        if row.encoding is None or anchor is None:
-            return None
-        first = row.encoding.char_to_token(anchor.position)
-        last = row.encoding.char_to_token(turn.stop_position)
-        if first is None or last is None:
-            return None
-        return Span(turn.turn, first + len(anchor.ids), last + 1)
+        span = self.find(turn, row, anchor)
+        return span if span is not None and self.is_proven(turn, span, row, anchor) else None
 
-    def is_proven(self, turn: TurnText, span: Span, row: TokenizedText) -> bool:
+    def find(self, turn: TurnText, row: TokenizedText, anchor: Anchor | None) -> Span | None:
+        """Where the turn's target should lie, from the places of the added tokens around it."""
+        if anchor is None:
+            return None
+        first = row.places(anchor.token, anchor.ids[0]).get(anchor.position)
+        last = row.places(turn.stop, turn.stop_id).get(turn.stop_position)
+        return None if first is None or last is None else Span(turn.turn, first + len(anchor.ids), last + 1)
+
+    def is_proven(self, turn: TurnText, span: Span, row: TokenizedText, anchor: Anchor | None) -> bool:
         """Whether the tokens before the span are the prompt's, and those of the span are the target's.
 
         Compares only the tokens from the prompt's last added token on. False means not shown.
         """
-        anchor = self._anchor(turn.prompt)
-        if anchor is None or row.encoding is None or not row.text.startswith(turn.whole):
+        if anchor is None or not row.text.startswith(turn.whole):
             return False
         first, last = span.start - len(anchor.ids), span.end - 1
         return (
-            0 <= first < span.start <= last < len(row.ids)
-            and _begins_at(row.encoding, first, anchor.position)
+            row.places(anchor.token, anchor.ids[0]).get(anchor.position) == first
             and tuple(row.ids[first : span.start]) == anchor.ids
-            and _begins_at(row.encoding, last, turn.stop_position)
-            and row.ids[last] == turn.stop_id
+            and row.places(turn.stop, turn.stop_id).get(turn.stop_position) == last
+            and span.start <= last
         )
 
     def holds(self, turn: TurnText, ids: Sequence[int], row: TokenizedText) -> Span | None:
@@ -129,12 +135,10 @@ class Tokens:
     def _before_anchor(self, turn: TurnText, row: TokenizedText) -> tuple[list[int], str]:
         """The tokens before the prompt's last added token, and the prompt's text from it on."""
         anchor = self._anchor(turn.prompt)
-        if anchor is not None and row.encoding is not None:
-            first = row.encoding.char_to_token(anchor.position)
-            in_place = first is not None and _begins_at(row.encoding, first, anchor.position)
-            if first is not None and in_place and row.ids[first] == anchor.ids[0]:
-                return row.ids[:first], anchor.text
-        return [], turn.prompt
+        first = row.places(anchor.token, anchor.ids[0]).get(anchor.position) if anchor else None
+        if anchor is None or first is None:
+            return [], turn.prompt
+        return row.ids[:first], turn.prompt[anchor.position :]
 
     def _targets(self, turn: TurnText, ending: str, prompt: list[int]) -> Iterator[list[int]]:
         """Ways to write the target behind the prompt's tokens; each decodes to the same text as the whole."""
@@ -154,18 +158,27 @@ class Tokens:
         """The last added token of the prompt; None where none is near its end."""
         if self.added is None:
             return None
-        position = None
+        found = None
         for match in self.added.finditer(prompt, max(0, len(prompt) - WINDOW)):
-            position = match.start()
-        if position is None:
+            found = match
+        if found is None:
             return None
-        ending = prompt[position:]
+        ending = prompt[found.start() :]
         ids = self._endings.get(ending)
         if ids is None:
             if len(self._endings) >= MAX_ENDINGS:
                 self._endings.clear()
             ids = self._endings[ending] = tuple(self.ids(ending))
-        return Anchor(position, ending, ids)
+        return Anchor(found.group(), found.start(), ids)
+
+
+def _occurrences(index: Callable[[Any, int], int], item: Any) -> Iterator[int]:
+    """Every place at which the `index` method of a text or list finds an item."""
+    place = -1
+    with contextlib.suppress(ValueError):
+        while True:
+            place = index(item, place + 1)
+            yield place
 
 
 def literal_tokens(texts: Sequence[str], special: Mapping[str, int]) -> tuple[tuple[int, str], ...]:
@@ -174,8 +187,3 @@ def literal_tokens(texts: Sequence[str], special: Mapping[str, int]) -> tuple[tu
     if pattern is None:
         return ()
     return tuple((index, token) for index, text in enumerate(texts) for token in pattern.findall(text))
-
-
-def _begins_at(encoding: Encoding, token: int, position: int) -> bool:
-    chars = encoding.token_to_chars(token)
-    return chars is not None and chars[0] == position

@@ -9,6 +9,7 @@ from trainer.errors import FormatError
 from trainer.tool_calls.base import ToolCallFormat
 from trainer.tool_calls.registry import formats, get_format
 from trainer.types import Call, Message, Tool, ToolCallJson
+from trainer.values import equal
 
 Render = Callable[[Sequence[Message], Sequence[Tool]], str]
 
@@ -147,8 +148,8 @@ def _readings(turn: str, calls: tuple[Call, ...]) -> Iterator[_Reading]:
     for name in formats():
         fmt = get_format(name)
         parsed = fmt.parse(turn, tools=PROBE_TOOLS)
-        found = [(call.status, call.name, call.arguments) for call in parsed.calls]
-        if found == [("ok", call.name, call.arguments) for call in calls]:
+        found = [{"name": call.name, "arguments": call.arguments} for call in parsed.calls]
+        if equal(found, [{"name": call.name, "arguments": call.arguments} for call in calls]):
             yield _Reading(fmt, len(parsed.content))
 
 

@@ -10,9 +10,9 @@ from trainer.types import Call
 _START, _MESSAGE, _CHANNEL = "<|start|>", "<|message|>", "<|channel|>"
 _CALL = "<|call|>"
 _ENDS = ("<|end|>", _CALL, "<|return|>", _START)
-_RECIPIENT = re.compile(r"\bto=(?:functions\.)?([^\s<]*)")
+_RECIPIENT = re.compile(r"\bto=(functions\.)?([^\s<]*)")
 _REASONING = re.compile(r"<\|channel\|>\s*+analysis\b")
-_TO_PEOPLE = ("user", "assistant")
+_PEOPLE = ("user", "assistant")
 
 
 def _scan(source: Source) -> Iterator[Region]:
@@ -23,27 +23,22 @@ def _scan(source: Source) -> Iterator[Region]:
         message = finder.find(_MESSAGE, position)
         start = _header_start(text, position, message, finder)
         header = text[start:message]
-        recipient = _RECIPIENT.search(header) if _is_header(header, message < len(text)) else None
-        if message == len(text):
-            if recipient is not None and recipient[1] not in _TO_PEOPLE:
-                yield Region(start, message, (attempt(text, (start, message), status="unclosed"),))
-            return
-        body = message + len(_MESSAGE)
-        if recipient is not None and recipient[1] not in _TO_PEOPLE:
-            region = _read_call(text, start, (body, recipient[1]), finder)
-            yield region
+        is_whole = message < len(text)
+        tool = _tool_called(header) if is_whole or _may_be_header(header) else None
+        if tool is not None:
+            region = _read_call(text, start, (message, tool), finder)
             position = region.end
-            continue
-        end = finder.first(_ENDS, body)
-        if _REASONING.search(header):
-            yield Region(start, end, ())
+        elif is_whole:
+            body = message + len(_MESSAGE)
+            position = finder.first(_ENDS, body)
+            region = Region(start, position if _REASONING.search(header) else body, ())
         else:
-            yield Region(start, body, ())
-        position = end
-        marker = next((marker for marker in _ENDS[:-1] if text.startswith(marker, end)), "")
+            return
+        yield region
+        marker = next((marker for marker in _ENDS[:-1] if text.startswith(marker, position)), "")
         if marker:
-            position = end + len(marker)
-            yield Region(end, position, ())
+            yield Region(position, position + len(marker), ())
+            position += len(marker)
 
 
 def _header_start(text: str, position: int, message: int, finder: Finder) -> int:
@@ -52,17 +47,26 @@ def _header_start(text: str, position: int, message: int, finder: Finder) -> int
     return start if start < message else position
 
 
-def _is_header(header: str, is_whole: bool) -> bool:
-    """Whether text before `<|message|>`, or at the end of a cut-off text, is a header and not prose."""
-    return is_whole or _CHANNEL in header or header.lstrip().startswith(("to=", _START))
+def _may_be_header(header: str) -> bool:
+    """Whether the end of a text that was cut off is the beginning of a header, and not prose."""
+    return _CHANNEL in header or header.lstrip().startswith(("to=", _START))
+
+
+def _tool_called(header: str) -> str | None:
+    """The tool that a message is addressed to; None where it is addressed to a person."""
+    recipient = _RECIPIENT.search(header)
+    if recipient is None or (not recipient[1] and recipient[2] in _PEOPLE):
+        return None
+    return recipient[2]
 
 
 def _read_call(text: str, start: int, head: tuple[int, str], finder: Finder) -> Region:
-    body, name = head
+    message, tool = head
+    body = message + len(_MESSAGE)
     read = read_json(text, body)
     end = read.end if read.failure is None else finder.first(_ENDS, body)
-    is_cut = read.failure == "unclosed" and end == len(text)
-    parts = CallParts("unclosed") if is_cut else named_parts(name, read.value)
+    is_cut = message == len(text) or (read.failure == "unclosed" and end == len(text))
+    parts = CallParts("unclosed") if is_cut else named_parts(tool, read.value)
     after = skip_space(text, end)
     end = after + len(_CALL) if text.startswith(_CALL, after) else end
     return Region(start, end, (attempt(text, (start, end), **parts._asdict()),))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, scan_marked
 from trainer.tool_calls.reading import (
@@ -21,7 +22,6 @@ _MISTRAL_OPEN = "[TOOL_CALLS]"
 _MISTRAL_HEAD = re.compile(r"\[TOOL_CALLS\]\s*+([^\s\[\]{}]*+)\s*+(?:\[CALL_ID\]\s*+\w*+\s*+)?\[ARGS\]")
 _DEEPSEEK_OPEN, _DEEPSEEK_CLOSE = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>"
 _DEEPSEEK_BEGIN, _DEEPSEEK_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
-_DEEPSEEK_WRAPPERS = (_DEEPSEEK_BEGIN, _DEEPSEEK_END)
 _V3_HEAD = re.compile(r"<｜tool▁call▁begin｜>\s*+function\s*+<｜tool▁sep｜>\s*+([^\s`<]*+)\s*+```(?:json)?")
 _V3_TAIL = re.compile(r"\s*+```\s*+<｜tool▁call▁end｜>")
 _V31_HEAD = re.compile(r"<｜tool▁call▁begin｜>\s*+([^\s<]*+)\s*+<｜tool▁sep｜>")
@@ -39,7 +39,8 @@ def _read_hermes(source: Source, start: int, finder: Finder) -> Region:
     close = skip_space(text, read.end)
     if read.failure is None and text.startswith(_HERMES_CLOSE, close):
         return _region(text, (start, close + len(_HERMES_CLOSE)), call_parts(read.value))
-    return _broken(text, start, (body, _HERMES_OPEN, _HERMES_CLOSE), finder, CallParts("invalid_json"))
+    end, is_closed = _block_end(text, body, finder, opening=_HERMES_OPEN, closing=_HERMES_CLOSE)
+    return _region(text, (start, end), CallParts("invalid_json" if is_closed else "unclosed"))
 
 
 def _write_hermes(calls: Sequence[Call]) -> str:
@@ -48,28 +49,23 @@ def _write_hermes(calls: Sequence[Call]) -> str:
 
 
 def _scan_deepseek(source: Source, head: re.Pattern[str], tail: re.Pattern[str]) -> Iterator[Region]:
-    def read_block(source: Source, start: int, finder: Finder) -> Region:
-        text = source.text
-        opening = head.match(text, start)
-        if opening is None:
-            markers = (start + len(_DEEPSEEK_OPEN), _DEEPSEEK_OPEN, _DEEPSEEK_CLOSE)
-            return _broken(text, start, markers, finder, CallParts("missing_name"))
-        read = read_json(text, opening.end())
+    return scan_marked(source, (_DEEPSEEK_OPEN,), partial(_read_deepseek, head=head, tail=tail))
+
+
+def _read_deepseek(
+    source: Source, start: int, finder: Finder, *, head: re.Pattern[str], tail: re.Pattern[str]
+) -> Region:
+    text = source.text
+    opening = head.match(text, start)
+    body = opening.end() if opening else start + len(_DEEPSEEK_OPEN)
+    name = opening[1] if opening else ""
+    if opening is not None:
+        read = read_json(text, body)
         ending = tail.match(text, read.end)
         if read.failure is None and ending is not None:
-            return _region(text, (start, ending.end()), named_parts(opening[1], read.value))
-        markers = (opening.end(), _DEEPSEEK_OPEN, _DEEPSEEK_CLOSE)
-        return _broken(text, start, markers, finder, named_parts(opening[1], None))
-
-    return scan_marked(source, (_DEEPSEEK_OPEN,), read_block)
-
-
-def _scan_v3(source: Source) -> Iterator[Region]:
-    return _scan_deepseek(source, _V3_HEAD, _V3_TAIL)
-
-
-def _scan_v31(source: Source) -> Iterator[Region]:
-    return _scan_deepseek(source, _V31_HEAD, _V31_TAIL)
+            return _region(text, (start, ending.end()), named_parts(name, read.value))
+    end, is_closed = _block_end(text, body, finder, opening=_DEEPSEEK_OPEN, closing=_DEEPSEEK_CLOSE)
+    return _region(text, (start, end), named_parts(name, None) if is_closed else CallParts("unclosed"))
 
 
 def _write_v3(calls: Sequence[Call]) -> str:
@@ -111,16 +107,28 @@ def _region(text: str, span: tuple[int, int], parts: CallParts) -> Region:
     return Region(*span, (attempt(text, span, **parts._asdict()),))
 
 
-def _broken(text: str, start: int, markers: tuple[int, str, str], finder: Finder, if_closed: CallParts) -> Region:
-    """An attempt that cannot be read, up to its closing marker, the next opening one, or the end."""
-    body, opening, closing = markers
+def _block_end(text: str, body: int, finder: Finder, *, opening: str, closing: str) -> tuple[int, bool]:
+    """Where an attempt that cannot be read ends, and whether its closing marker is there.
+
+    Without one, it ends where the next attempt opens, or with the text.
+    """
     close, next_open = finder.find(closing, body), finder.find(opening, body)
-    if close < next_open:
-        return _region(text, (start, close + len(closing)), if_closed)
-    return _region(text, (start, next_open), CallParts("unclosed"))
+    return (close + len(closing), True) if close < next_open else (next_open, False)
 
 
 HERMES = ToolCallFormat("hermes", "hermes", _scan_hermes, _write_hermes)
-DEEPSEEK_V3 = ToolCallFormat("deepseek_v3", "deepseek_v3", _scan_v3, _write_v3, wrappers=_DEEPSEEK_WRAPPERS)
-DEEPSEEK_V31 = ToolCallFormat("deepseek_v31", "deepseek_v31", _scan_v31, _write_v31, wrappers=_DEEPSEEK_WRAPPERS)
+DEEPSEEK_V3 = ToolCallFormat(
+    "deepseek_v3",
+    "deepseek_v3",
+    partial(_scan_deepseek, head=_V3_HEAD, tail=_V3_TAIL),
+    _write_v3,
+    wrappers=(_DEEPSEEK_BEGIN, _DEEPSEEK_END),
+)
+DEEPSEEK_V31 = ToolCallFormat(
+    "deepseek_v31",
+    "deepseek_v31",
+    partial(_scan_deepseek, head=_V31_HEAD, tail=_V31_TAIL),
+    _write_v31,
+    wrappers=(_DEEPSEEK_BEGIN, _DEEPSEEK_END),
+)
 MISTRAL_V11 = ToolCallFormat("mistral_v11", "mistral", _scan_mistral, _write_mistral)

@@ -29,12 +29,14 @@ _LIST_OF_OBJECTS = re.compile(r"\s*+\[\s*+\{")
 
 # Each of these ends right before the bracket, or the marker, that opens the JSON. Their quantifiers are
 # possessive (`*+`): backtracking over hostile white space would be quadratic.
-_XLAM_AT_START = re.compile(r"\s*+(?:```(?:json)?\s*+)?(?=\[\s*+\{)")
-_XLAM_IN_PROSE = re.compile(r'(?=\[\s*+\{\s*+"name"\s*+:\s*+"[^"]*+"\s*+,\s*+"arguments"\s*+:)')
-_LLAMA_AT_START = re.compile(r'\s*+(?=\{\s*+"(?:name|type|function|parameters|arguments)"\s*+:)')
+_CALL_KEY = r"""["'](?:name|id|type|function|parameters|arguments)["']\s*+:"""
+_XLAM_AT_START = re.compile(rf"\s*+(?:```(?:json)?\s*+)?(?=\[\s*+\{{\s*+{_CALL_KEY})")
+_XLAM_IN_PROSE = re.compile(r'(?=\[\s*+\{\s*+"name"\s*+:\s*+"[^"]*+"\s*+,\s*+"arguments"\s*+:\s*+\{)')
+_PYTHON_TAG = "<|python_tag|>"
+_LLAMA_AT_START = re.compile(rf"\s*+(?=\{{\s*+{_CALL_KEY})")
 _LLAMA_IN_PROSE = re.compile(
     r'(?=\{\s*+(?:"type"\s*+:\s*+"function"\s*+,\s*+)?'
-    r'"name"\s*+:\s*+"[^"]*+"\s*+,\s*+"(?:parameters|arguments)"\s*+:)|<\|python_tag\|>'
+    r'"name"\s*+:\s*+"[^"]*+"\s*+,\s*+"(?:parameters|arguments)"\s*+:\s*+\{)|<\|python_tag\|>'
 )
 _LLAMA_NEXT = re.compile(r"\s*+;\s*+(?=\{)")
 _FENCE = re.compile(r"\s*+```")
@@ -78,6 +80,8 @@ def _read_marked_list(source: Source, start: int, finder: Finder, *, markers: Se
     if marker.word and not _LIST_OF_OBJECTS.match(text, body):
         return None
     limit = finder.first([other.opening for other in markers], body)
+    if marker.closing:
+        limit = min(limit, finder.find(marker.closing, body))
     if not _LIST.match(text, body):
         status: CallStatus = "unclosed" if limit == len(text) else "invalid_json"
         return Region(start, limit, (attempt(text, (start, limit), status=status),))
@@ -106,21 +110,20 @@ def _scan_llama(source: Source) -> Iterator[Region]:
     text = source.text
     opening = _LLAMA_AT_START.match(text, source.start) or _LLAMA_IN_PROSE.search(text, source.start)
     while opening is not None:
-        region = _read_llama_object(text, opening.start(), skip_space(text, opening.end()))
-        yield region
-        opening = _LLAMA_NEXT.match(text, region.end) or _LLAMA_IN_PROSE.search(text, region.end)
+        body = skip_space(text, opening.end())
+        call = _read_llama_object(text, opening.start() if opening[0] == _PYTHON_TAG else body, body)
+        yield Region(opening.start(), call.end, (call,))
+        opening = _LLAMA_NEXT.match(text, call.end) or _LLAMA_IN_PROSE.search(text, call.end)
 
 
-def _read_llama_object(text: str, region_start: int, start: int) -> Region:
-    read = read_json(text, start)
+def _read_llama_object(text: str, start: int, body: int) -> ParsedCall:
+    read = read_json(text, body)
     if read.failure is None and isinstance(read.value, dict):
-        parts = call_parts(read.value, ("parameters", "arguments"))
-        return Region(region_start, read.end, (attempt(text, (start, read.end), **parts._asdict()),))
-    following = _LLAMA_IN_PROSE.search(text, max(read.end, start + 1))
+        return attempt(text, (start, read.end), **call_parts(read.value, ("parameters", "arguments"))._asdict())
+    following = _LLAMA_IN_PROSE.search(text, max(read.end, body + 1))
     end = following.start() if following else len(text)
-    ends_early = end == len(text) and (read.failure == "unclosed" or start >= end)
-    status: CallStatus = "unclosed" if ends_early else "invalid_json"
-    return Region(region_start, end, (attempt(text, (start, end), status=status),))
+    is_cut = end == len(text) and (read.failure == "unclosed" or body >= end)
+    return attempt(text, (start, end), status="unclosed" if is_cut else "invalid_json")
 
 
 def _write_list(calls: Sequence[Call], *, before: str = "", after: str = "") -> str:

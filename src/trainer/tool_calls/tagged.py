@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, scan_marked
 from trainer.tool_calls.literals import read_literal, skip_blank
-from trainer.tool_calls.reading import CallParts, Finder, read_json, to_json
+from trainer.tool_calls.reading import CallParts, Finder, named_parts, read_json, to_json
 from trainer.tool_schemas import ANYTHING, SchemaNode
 from trainer.types import Call
 
@@ -70,43 +70,50 @@ def _read_call(source: Source, start: int, finder: Finder, *, tags: _Tags) -> Re
     head = tags.head.match(text, start)
     name = head[1].strip() if head else ""
     body = head.end() if head else start + 1
-    values, position = _read_values(text, body, tags, finder) if head else (None, body)
-    if values is not None:
-        end = position + len(tags.call_close)
-        tail = skip_blank(text, end)
-        if is_wrapped and text.startswith(tags.tail, tail):
-            end = tail + len(tags.tail)
-        elif is_wrapped:
-            values = None
-        if values is not None:
+    if head is not None and (read := _read_values(text, body, tags, finder)) is not None:
+        end = _past(tags.tail, text, read.end) if is_wrapped else read.end
+        if end is not None:
             node = source.nodes.get(name, ANYTHING)
-            arguments = {key: _to_value(value, node.property(key)) for key, value in values.items()}
-            parts = CallParts("ok", name, arguments) if name else CallParts("missing_name")
-            return Region(start, end, (attempt(text, (start, end), **parts._asdict()),))
+            arguments = {key: _to_value(value, node.property(key)) for key, value in read.values.items()}
+            return _region(text, (start, end), named_parts(name, arguments))
     closing = tags.tail if is_wrapped else tags.call_close
-    close, next_open = finder.find(closing, body), finder.find(tags.opening[0], body)
-    if close >= next_open:
-        return Region(start, next_open, (attempt(text, (start, next_open), status="unclosed"),))
-    parts = CallParts("bad_arguments", name) if name else CallParts("missing_name")
-    span = (start, close + len(closing))
-    return Region(*span, (attempt(text, span, **parts._asdict()),))
+    close = finder.find(closing, body)
+    next_open = finder.first(tags.opening[:1] if is_wrapped else tags.opening, body)
+    if close < next_open:
+        return _region(text, (start, close + len(closing)), named_parts(name, None))
+    return _region(text, (start, next_open), CallParts("unclosed"))
 
 
-def _read_values(text: str, position: int, tags: _Tags, finder: Finder) -> tuple[dict[str, str] | None, int]:
-    """The raw values by name and the position of the closing tag; None in place of them where it is broken."""
+class _ValuesRead(NamedTuple):
+    values: dict[str, str]
+    end: int
+
+
+def _read_values(text: str, position: int, tags: _Tags, finder: Finder) -> _ValuesRead | None:
+    """The raw values by name, and the end of the call's closing tag; None where the text is broken."""
     values: dict[str, str] = {}
     position = skip_blank(text, position)
     while not text.startswith(tags.call_close, position):
         opening = tags.parameter.match(text, position)
         if opening is None:
-            return None, position
+            return None
         closing = finder.search(tags.value_close, opening.end())
         if closing is None or closing.start() > finder.find(tags.call_close, opening.end()):
-            return None, opening.end()
+            return None
         value = text[opening.end() : closing.start()]
         values[opening[1].strip()] = _unpad(value) if tags.padded else value
         position = skip_blank(text, closing.end())
-    return values, position
+    return _ValuesRead(values, position + len(tags.call_close))
+
+
+def _past(tag: str, text: str, position: int) -> int | None:
+    """The end of `tag` if it comes next, space aside."""
+    position = skip_blank(text, position)
+    return position + len(tag) if text.startswith(tag, position) else None
+
+
+def _region(text: str, span: tuple[int, int], parts: CallParts) -> Region:
+    return Region(*span, (attempt(text, span, **parts._asdict()),))
 
 
 def _unpad(value: str) -> str:

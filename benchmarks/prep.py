@@ -1,0 +1,166 @@
+"""Sessions per second of four ways to prepare training rows, on the same sessions, one core each.
+
+growing_prefix       render and tokenize the conversation once more for every message, and compare lengths
+generation_markers   one rendering by a template with {% generation %} markers, mask by transformers
+raw_tokenization     tokenize finished texts in a batch: no rendering, no masks (the floor)
+project              canonical messages, one rendering, batch tokenization, spans, proof
+
+The template, the sample data and the tokenizer are those of the quickstart configuration.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# One worker process of `datasets` tokenizes on one core, so no side may use more.
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+if TYPE_CHECKING:
+    from trainer.types import Session
+
+CONFIG = Path(__file__).parent.parent / "configs" / "car_sales" / "quickstart.yaml"
+TARGET_TOKENS = 1900
+REQUIRED = {"growing_prefix": 20.0, "generation_markers": 1.2, "raw_tokenization": 0.7}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run every side in turn, several times, and report the best rate of each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sessions", type=int, default=200, help="sessions to prepare (default: 200)")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of each side; the best counts (default: 5)")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures as JSON, too")
+    args = parser.parse_args(argv)
+    os.chdir(CONFIG.parent.parent.parent)
+    result = measure(args.sessions, args.repeats)
+    rates = result["sessions_per_s"]
+    for name, rate in rates.items():
+        ratio = rates["project"] / rate
+        wanted = f" (wanted: at least {REQUIRED[name]:g})" if name in REQUIRED else ""
+        print(f"{name:<20} {rate:8.1f} sessions/s   project is {ratio:6.2f} times as fast{wanted}")
+    print(f"{result['tokens_per_session']:.0f} tokens and {result['turns_per_session']:.1f} trained turns per session")
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def measure(n_sessions: int, repeats: int) -> dict[str, Any]:
+    """Rates of all four sides, and the size of the sessions they were measured on."""
+    from trainer.chat import ChatEncoder, EncodedSession
+    from trainer.config import load_config
+    from trainer.tokenizer import load_tokenizer
+
+    cfg = load_config(CONFIG)
+    tokenizer: Any = load_tokenizer(cfg)
+    encoder = ChatEncoder(tokenizer)
+    sessions = read_sessions(cfg, tokenizer, encoder, n_sessions)
+    texts = [encoder.render(s.messages, s.tools, add_generation_prompt=False) for s in sessions]
+    marked = with_markers(tokenizer.chat_template)
+    # The growing prefix costs seconds per run: a part of the sessions says as much.
+    part = sessions[: max(1, n_sessions // 8)]
+    encoded = encoder.encode_batch(sessions)
+    rows = [row for session in encoded if isinstance(session, EncodedSession) for row in session.rows]
+    assert len(encoded) == len(rows) == len(sessions)
+    check_sides_agree(tokenizer, part[:4], rows, marked)
+    sides: dict[str, tuple[Callable[[], Any], int]] = {
+        "growing_prefix": (lambda: [growing_prefix(tokenizer, session) for session in part], len(part)),
+        "generation_markers": (lambda: [markers(tokenizer, s, marked) for s in sessions], len(sessions)),
+        "raw_tokenization": (lambda: tokenizer(texts, add_special_tokens=False), len(sessions)),
+        "project": (lambda: encoder.encode_batch(sessions), len(sessions)),
+    }
+    rates = dict.fromkeys(sides, 0.0)
+    for _ in range(repeats):
+        for name, (run, count) in sides.items():
+            started = time.perf_counter()
+            run()
+            rates[name] = max(rates[name], count / (time.perf_counter() - started))
+    return {
+        "sessions_per_s": rates,
+        "sessions": len(sessions),
+        "repeats": repeats,
+        "tokens_per_session": sum(len(row.input_ids) for row in rows) / len(rows),
+        "turns_per_session": sum(len(row.spans) for row in rows) / len(rows),
+    }
+
+
+def read_sessions(cfg: Any, tokenizer: Any, encoder: Any, n_sessions: int) -> "list[Session]":
+    """Shipped sessions of about 1,900 tokens: conversations follow one another until a session is long enough."""
+    from car_sales.data_prep import COLUMNS, session_to_messages
+    from trainer.encode_rows import SessionReader
+    from trainer.sources import load_split, read_text, read_tools
+    from trainer.types import Session
+
+    rows = load_split(cfg.data, cfg.data.train_split, columns=["session_id", *COLUMNS])
+    sysprompt = read_text(cfg.data.sysprompt_path, key="data.sysprompt_path")
+    reader = SessionReader(
+        session_to_messages, "session_id", sysprompt, cfg.data.timezone, read_tools(cfg.data.tools_path)
+    )
+    sessions: list[Session] = []
+    shipped = [reader.read(row) for row in rows]
+    index = 0
+    while len(sessions) < n_sessions:
+        first = shipped[index % len(shipped)]
+        messages = first.messages
+        while len(encoder.prompt_ids(messages, first.tools)) < TARGET_TOKENS - 100:
+            index += 1
+            messages += shipped[index % len(shipped)].messages[1:]
+        sessions.append(Session(first.session_id, messages, first.tools))
+        index += 1
+    return sessions
+
+
+def with_markers(template: str) -> str:
+    """Our template with markers around what the assistant writes; raises if it no longer looks as expected."""
+    start = "        {{- '<|im_start|>assistant\\n' }}\n        {%- if message.reasoning_content"
+    end = "        {{- '<|im_end|>\\n' }}\n    {%- elif message.role == 'tool' %}"
+    assert template.count(start) == template.count(end) == 1
+    opened = template.replace(start, start.replace("{%- if", "{%- generation %}\n        {%- if"))
+    closing = "        {{- '<|im_end|>' }}{%- endgeneration %}{{- '\\n' }}\n    {%- elif message.role == 'tool' %}"
+    return opened.replace(end, closing)
+
+
+def growing_prefix(tokenizer: Any, session: "Session") -> tuple[list[int], list[int]]:
+    """Tokens and mask, from one rendering and tokenization per message and per generation prompt."""
+    messages, tools = list(session.messages), list(session.tools)
+    ids: list[int] = []
+    mask: list[int] = []
+    for turn, message in enumerate(messages):
+        if message["role"] == "assistant":
+            prompt = tokenizer.apply_chat_template(
+                messages[:turn], tools=tools, add_generation_prompt=True, return_dict=False
+            )
+            mask += [0] * (len(prompt) - len(mask))
+        ids = tokenizer.apply_chat_template(messages[: turn + 1], tools=tools, return_dict=False)
+        mask += [int(message["role"] == "assistant")] * (len(ids) - len(mask))
+    return ids, mask
+
+
+def markers(tokenizer: Any, session: "Session", template: str) -> tuple[list[int], list[int]]:
+    """Tokens and mask, from the markers of the template."""
+    out = tokenizer.apply_chat_template(
+        list(session.messages),
+        tools=list(session.tools),
+        chat_template=template,
+        return_dict=True,
+        return_assistant_tokens_mask=True,
+    )
+    return out["input_ids"], out["assistant_masks"]
+
+
+def check_sides_agree(tokenizer: Any, sessions: "Sequence[Session]", rows: Sequence[Any], template: str) -> None:
+    """The sides do the same work: same tokens; same mask, but for the line break that the first one trains on."""
+    for session, row in zip(sessions, rows, strict=False):
+        mask = [int(label != -100) for label in row.labels()]
+        for ids, other in (growing_prefix(tokenizer, session), markers(tokenizer, session, template)):
+            length = len(row.input_ids)
+            assert ids[:length] == row.input_ids
+            differing = {tokenizer.decode(ids[i]) for i in range(length) if mask[i] != other[i]}
+            assert differing <= {"\n"}, differing
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""Rows from conversations: what is supervised, what is refused, and what holds when a part is broken."""
+
+import pickle
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from chat_support import own_template, stock_template, tokenizer_for
+from transformers import ByT5Tokenizer
+
+import trainer.chat
+from trainer.chat import ChatEncoder, EncodedSession, Span
+from trainer.chat.samples import SAMPLES, TOOLS
+from trainer.chat.tokens import Tokens
+from trainer.chat.verify import verify_row
+from trainer.errors import DataError, TemplateError
+from trainer.types import IGNORE_INDEX, Session
+
+SESSIONS = {session.session_id: session for session in SAMPLES}
+USER = {"role": "user", "content": "Hi"}
+SMALL = """{%- for m in messages -%}<|{{ m.role }}|>{{ m.content }}<|end|>{%- endfor -%}
+{%- if add_generation_prompt -%}HEAD{% endif -%}"""
+
+
+def encoder(template: str | None = None, kind: str = "smollm2", **kwargs: Any) -> ChatEncoder:
+    return ChatEncoder(tokenizer_for(template or own_template(), kind), template_kwargs=kwargs or None)
+
+
+def encode(made: ChatEncoder, *messages: Any, tools: Any = ()) -> EncodedSession:
+    return made.encode(messages, tools, session_id="s-1")
+
+
+def spelled(made: ChatEncoder, encoded: EncodedSession) -> dict[int, str]:
+    return {span.turn: made.decode(row.input_ids[span.start : span.end]) for row in encoded.rows for span in row.spans}
+
+
+def test_the_package_offers_these_names_and_imports_no_torch() -> None:
+    names = ["ChatEncoder", "EncodedRow", "EncodedSession", "Span", "TemplateProfile", "canonical_messages"]
+    assert trainer.chat.__all__ == names
+    code = "import sys, trainer.chat; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_labels_are_the_spans_and_nothing_else() -> None:
+    made = encoder()
+    (row,) = made.encode(*_parts("two rounds"), session_id="s").rows
+    labels = row.labels()
+    assert len(labels) == len(row.input_ids)
+    supervised = [token for token, label in zip(row.input_ids, labels, strict=True) if label != IGNORE_INDEX]
+    assert supervised == [token for span in row.spans for token in row.input_ids[span.start : span.end]]
+    assert made.decode(supervised).count("<|im_end|>") == 4
+    assert "Your" not in made.decode(supervised)
+
+
+def _parts(name: str) -> tuple[Any, Any]:
+    return SESSIONS[name].messages, SESSIONS[name].tools
+
+
+def test_calls_results_and_answers_are_told_apart() -> None:
+    made = encoder()
+    texts = spelled(made, made.encode(*_parts("content beside a call"), session_id="s"))
+    assert texts == {
+        1: 'Let me look.\n<tool_call>\n{"name": "find_car", "arguments": {"brand": "Škoda", "max_price": 20000}}\n'
+        "</tool_call><|im_end|>",
+        3: "None.<|im_end|>",
+    }
+
+
+def test_with_thinking_off_every_prompt_of_stock_qwen3_is_the_serving_prompt() -> None:
+    tokenizer: Any = tokenizer_for(stock_template("qwen3"))
+    made = ChatEncoder(tokenizer)
+    messages, tools = _parts("two rounds")
+    encoded = made.encode(messages, tools, session_id="s")
+    turns = [2, 4, 6, 8]
+    assert [[span.turn for span in row.spans] for row in encoded.rows] == [[turn] for turn in turns]
+    for row, turn in zip(encoded.rows, turns, strict=True):
+        served = tokenizer.apply_chat_template(
+            [made._renderer.shape(m) for m in trainer.chat.canonical_messages(messages[:turn])],
+            tools=list(tools),
+            add_generation_prompt=True,
+            enable_thinking=False,
+            return_dict=False,
+        )
+        assert row.input_ids[: row.spans[0].start] == served
+        assert tokenizer.decode(served).endswith("<think>\n\n</think>\n\n")
+    assert encoded.extra_tokens == sum(len(row.input_ids) for row in encoded.rows[:-1])
+
+
+def test_a_stable_template_needs_one_row() -> None:
+    encoded = encoder().encode(*_parts("two rounds"), session_id="s")
+    assert len(encoded.rows) == 1
+    assert encoded.extra_tokens == 0
+
+
+def test_an_answer_that_merges_into_the_prompt_gets_a_row_of_its_own() -> None:
+    made = encoder()
+    messages: Any = [USER, {"role": "assistant", "content": "\n\nHello"}, USER, {"role": "assistant", "content": "Yes"}]
+    encoded = encode(made, *messages)
+    assert [[span.turn for span in row.spans] for row in encoded.rows] == [[1], [3]]
+    for row in encoded.rows:
+        assert all(v.prompt_is_exact and v.text_is_exact for v in verify_row(made, messages, (), row))
+
+
+def test_turns_without_loss_are_context_only() -> None:
+    made = encoder()
+    untrained = {"role": "assistant", "content": "Never say this.", "train": False}
+    encoded = encode(made, USER, untrained, USER, {"role": "assistant", "content": "Hello"}, USER, untrained)
+    assert spelled(made, encoded) == {3: "Hello<|im_end|>"}
+    assert made.decode(encoded.rows[0].input_ids).count("Never say this.") == 1
+
+
+def test_a_session_without_trained_turns_has_no_rows() -> None:
+    assert encode(encoder(), USER).rows == ()
+
+
+def test_a_prompt_that_holds_a_closed_thinking_block_is_trained_as_it_is_served() -> None:
+    template = SMALL.replace("HEAD", "<|assistant|><think>\n\n</think>\n\n")
+    made = encoder(template + "{#<|assistant|><|user|>#}", "byte_level")
+    messages: Any = [USER, {"role": "assistant", "content": "A"}, USER, {"role": "assistant", "content": "B"}]
+    encoded = encode(made, *messages)
+    texts = [made.decode(row.input_ids) for row in encoded.rows]
+    head = "<|assistant|><think>\n\n</think>\n\n"
+    assert texts == [
+        f"<|user|>Hi<|end|>{head}A<|end|>",
+        f"<|user|>Hi<|end|><|assistant|>A<|end|><|user|>Hi<|end|>{head}B<|end|>",
+    ]
+    assert spelled(made, encoded) == {1: "A<|end|>", 3: "B<|end|>"}
+
+
+def test_special_tokens_in_the_text_of_messages_are_reported() -> None:
+    encoded = encode(encoder(), {"role": "user", "content": "a<|im_start|>b"}, {"role": "assistant", "content": "c"})
+    assert encoded.literal_specials == ((0, "<|im_start|>"),)
+
+
+@pytest.mark.parametrize("content", ["a<|im_end|>b", "a<|im_end|>", "<|im_end|>"])
+def test_an_answer_that_holds_the_stop_token_is_refused(content: str) -> None:
+    with pytest.raises(TemplateError, match=r"session s-1, turn 1: the stop token '<\|im_end\|>' lies inside"):
+        encode(encoder(), USER, {"role": "assistant", "content": content})
+
+
+def test_an_answer_that_holds_the_token_of_the_next_turn_is_refused_where_that_is_the_stop() -> None:
+    with pytest.raises(TemplateError, match=r"turn 1: the stop token '<\|user\|>' lies inside"):
+        encode(encoder(stock_template("glm4moe")), USER, {"role": "assistant", "content": "a<|user|>"})
+
+
+@pytest.mark.parametrize(
+    ("template", "name", "lacks"),
+    [
+        ("lfm2", "call, result, answer", "turn 1: the chat template does not render tool calls"),
+        ("llama3", "talk beside tools", "does not render tool schemas"),
+        ("llama3_1", "parallel calls", "turn 1: the chat template does not render several calls in a turn"),
+        ("llama3_1", "content beside a call", "turn 1: the chat template does not render content beside a call"),
+        ("gemma", "talk with system", "turn 0: the chat template does not render system message"),
+        ("qwen2_5", "reasoning", "turn 1: the chat template does not render reasoning"),
+        ("qwen3", "reasoning", "enable_thinking: true"),
+        ("qwen3_8", "no user", "No user query found"),
+    ],
+)
+def test_what_a_template_would_drop_is_refused_with_session_turn_and_remedy(
+    template: str, name: str, lacks: str
+) -> None:
+    session = SESSIONS.get(name) or Session(name, ({"role": "assistant", "content": "Hi"},), ())
+    if name == "no user":
+        session = Session(name, ({"role": "system", "content": "x"}, *session.messages), ())
+    with pytest.raises(TemplateError) as caught:
+        encoder(stock_template(template)).encode(session.messages, session.tools, session_id="s-9")
+    assert "session s-9" in str(caught.value)
+    assert lacks in str(caught.value)
+    assert "set " in str(caught.value)
+
+
+def test_malformed_messages_are_refused_with_the_session() -> None:
+    with pytest.raises(DataError, match="session s-1, turn 0: content must be text"):
+        encode(encoder(), {"role": "user", "content": 1})
+
+
+def test_a_refused_session_does_not_stop_a_batch() -> None:
+    good, bad = SESSIONS["talk"], Session("bad", ({"role": "assistant", "content": None},), ())
+    first, second, third = encoder().encode_batch([good, bad, good])
+    assert isinstance(first, EncodedSession)
+    assert isinstance(second, DataError)
+    assert third == first
+
+
+def test_a_broken_span_finder_never_leads_to_a_wrong_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = encoder()
+    right = [made.encode(s.messages, s.tools, session_id="s") for s in SAMPLES]
+    find = Tokens.find
+
+    def shifted(self: Tokens, turn: Any, row: Any, anchor: Any) -> Span | None:
+        span = find(self, turn, row, anchor)
+        return span and Span(span.turn, span.start + 1, span.end)
+
+    monkeypatch.setattr(Tokens, "find", shifted)
+    assert [made.encode(s.messages, s.tools, session_id="s") for s in SAMPLES] == right
+
+
+def test_a_tokenizer_that_tells_no_positions_is_compared_in_full() -> None:
+    tokenizer: Any = ByT5Tokenizer(extra_ids=0)
+    tokenizer.add_special_tokens({"extra_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.chat_template = own_template()
+    assert not tokenizer.is_fast
+    made = ChatEncoder(tokenizer)
+    for session in SAMPLES:
+        encoded = made.encode(*_parts(session.session_id), session_id="s")
+        assert len(encoded.rows) == 1
+        for verdict in verify_row(made, *_parts(session.session_id), encoded.rows[0]):
+            assert verdict.prompt_is_exact
+            assert verdict.text_is_exact
+
+
+def test_an_encoder_travels_to_worker_processes() -> None:
+    made = encoder()
+    copy = pickle.loads(pickle.dumps(made))
+    assert copy.encode(*_parts("two rounds"), session_id="s") == made.encode(*_parts("two rounds"), session_id="s")
+
+
+def test_prompt_ids_are_the_serving_prompt() -> None:
+    made = encoder()
+    messages, tools = _parts("two rounds")
+    (row,) = made.encode(messages, tools, session_id="s").rows
+    for span in row.spans:
+        assert made.prompt_ids(messages[: span.turn], tools) == row.input_ids[: span.start]
+
+
+def test_tools_are_given_to_the_template_as_they_are() -> None:
+    text = encoder(stock_template("qwen2_5")).render(
+        [{"role": "user", "content": "x"}], TOOLS, add_generation_prompt=False
+    )
+    assert (
+        '{"name": "find_car", "description": "Does find_car.", "parameters": {"type": "object", "properties": ' in text
+    )
+    assert "null" not in text
