@@ -3,9 +3,10 @@
 growing_prefix       render and tokenize the conversation once more for every message, and compare lengths
 generation_markers   one rendering by a template with {% generation %} markers, mask by transformers
 raw_tokenization     tokenize finished texts in a batch: no rendering, no masks (the floor)
-project              canonical messages, one rendering, batch tokenization, spans, proof
+project              one rendering, batch tokenization, spans, proof
 
-The template, the sample data and the tokenizer are those of the quickstart configuration.
+All sides start from the same canonical messages; template, sample data and tokenizer are those of the
+quickstart configuration.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 if TYPE_CHECKING:
-    from trainer.types import Session
+    from trainer.types import Message, Session
 
 CONFIG = Path(__file__).parent.parent / "configs" / "car_sales" / "quickstart.yaml"
 TARGET_TOKENS = 1900
@@ -57,7 +59,7 @@ def measure(n_sessions: int, repeats: int) -> dict[str, Any]:
     cfg = load_config(CONFIG)
     tokenizer: Any = load_tokenizer(cfg)
     encoder = ChatEncoder(tokenizer)
-    sessions = read_sessions(cfg, tokenizer, encoder, n_sessions)
+    sessions = read_sessions(cfg, encoder, n_sessions)
     texts = [encoder.render(s.messages, s.tools, add_generation_prompt=False) for s in sessions]
     marked = with_markers(tokenizer.chat_template)
     # The growing prefix costs seconds per run: a part of the sessions says as much.
@@ -87,39 +89,42 @@ def measure(n_sessions: int, repeats: int) -> dict[str, Any]:
     }
 
 
-def read_sessions(cfg: Any, tokenizer: Any, encoder: Any, n_sessions: int) -> "list[Session]":
-    """Shipped sessions of about 1,900 tokens: conversations follow one another until a session is long enough."""
+def read_sessions(cfg: Any, encoder: Any, n_sessions: int) -> "list[Session]":
+    """Shipped sessions, each continued with rounds of the following ones until it has about 1,900 tokens."""
     from car_sales.data_prep import COLUMNS, session_to_messages
+    from trainer.chat import canonical_messages
     from trainer.encode_rows import SessionReader
     from trainer.sources import load_split, read_text, read_tools
     from trainer.types import Session
 
     rows = load_split(cfg.data, cfg.data.train_split, columns=["session_id", *COLUMNS])
     sysprompt = read_text(cfg.data.sysprompt_path, key="data.sysprompt_path")
-    reader = SessionReader(
-        session_to_messages, "session_id", sysprompt, cfg.data.timezone, read_tools(cfg.data.tools_path)
-    )
-    sessions: list[Session] = []
+    tools = read_tools(cfg.data.tools_path)
+    reader = SessionReader(session_to_messages, "session_id", sysprompt, cfg.data.timezone, tools)
     shipped = [reader.read(row) for row in rows]
-    index = 0
-    while len(sessions) < n_sessions:
-        first = shipped[index % len(shipped)]
+    rounds = cycle([part for session in shipped for part in split_rounds(session)])
+    sessions = []
+    for first in islice(cycle(shipped), n_sessions):
         messages = first.messages
-        while len(encoder.prompt_ids(messages, first.tools)) < TARGET_TOKENS - 100:
-            index += 1
-            messages += shipped[index % len(shipped)].messages[1:]
-        sessions.append(Session(first.session_id, messages, first.tools))
-        index += 1
+        while len(encoder.prompt_ids(messages, first.tools)) < TARGET_TOKENS:
+            messages += next(rounds)
+        sessions.append(Session(first.session_id, canonical_messages(messages), first.tools))
     return sessions
+
+
+def split_rounds(session: "Session") -> "list[tuple[Message, ...]]":
+    """The conversation in rounds: a user message with all that follows it up to the next one."""
+    starts = [turn for turn, message in enumerate(session.messages) if message["role"] == "user"]
+    return [session.messages[i:j] for i, j in pairwise([*starts, len(session.messages)])]
 
 
 def with_markers(template: str) -> str:
     """Our template with markers around what the assistant writes; raises if it no longer looks as expected."""
-    start = "        {{- '<|im_start|>assistant\\n' }}\n        {%- if message.reasoning_content"
-    end = "        {{- '<|im_end|>\\n' }}\n    {%- elif message.role == 'tool' %}"
+    start = "        {{- '<|im_start|>assistant\\n' }}\n        {%- if 'reasoning_content'"
+    end = "        {{- '<|im_end|>\\n' }}\n    {%- elif role == 'tool' %}"
     assert template.count(start) == template.count(end) == 1
     opened = template.replace(start, start.replace("{%- if", "{%- generation %}\n        {%- if"))
-    closing = "        {{- '<|im_end|>' }}{%- endgeneration %}{{- '\\n' }}\n    {%- elif message.role == 'tool' %}"
+    closing = "        {{- '<|im_end|>' }}{%- endgeneration %}{{- '\\n' }}\n    {%- elif role == 'tool' %}"
     return opened.replace(end, closing)
 
 

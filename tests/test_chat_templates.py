@@ -190,6 +190,6 @@ def test_a_span_moved_by_one_token_is_never_proven(case: str) -> None:
                 Span(span.turn, span.start + 1, span.end + 1),
                 Span(span.turn, span.start - 1, span.end - 1),
             ):
-                assert not tokens.is_proven(turn, wrong, row, tokens._anchor(turn.prompt))
+                assert not tokens.is_proven(turn, wrong, row, tokens.anchor(turn))
                 moved += 1
     assert moved >= 30

@@ -118,23 +118,23 @@ def test_a_comparison_names_the_cheapest_and_the_least_driven(dealership: Dealer
 
 
 def test_financing_is_an_annuity(dealership: Dealership) -> None:
-    result = ask(dealership, "calculate_financing", vehicle_id="V1", months=12, interest=12, down_payment=10000)
+    result = ask(dealership, "financing_rate", vehicle_id="V1", months=12, interest=12, down_payment=10000)
     # 10,000 over 12 months at 1% a month, from any annuity table: 888.49
     assert result == {"id": "V1", "monthly": 888, "months": 12, "total": 888 * 12}
-    assert ask(dealership, "calculate_financing", vehicle_id="V1", months=20, interest=0)["monthly"] == 1000
+    assert ask(dealership, "financing_rate", vehicle_id="V1", months=20, interest=0)["monthly"] == 1000
 
 
 def test_omitted_arguments_mean_the_defaults_of_the_schema(dealership: Dealership) -> None:
-    properties = SCHEMAS["calculate_financing"]["properties"]
+    properties = SCHEMAS["financing_rate"]["properties"]
     defaults = {name: schema["default"] for name, schema in properties.items() if "default" in schema}
     assert len(defaults) == 2
-    short = ask(dealership, "calculate_financing", vehicle_id="V1", months=48)
-    assert short == ask(dealership, "calculate_financing", vehicle_id="V1", months=48, **defaults)
+    short = ask(dealership, "financing_rate", vehicle_id="V1", months=48)
+    assert short == ask(dealership, "financing_rate", vehicle_id="V1", months=48, **defaults)
 
 
 def test_an_accident_and_mileage_lower_a_trade_in(dealership: Dealership) -> None:
     def value(mileage: int, had_accident: bool) -> int:
-        result = ask(dealership, "value_trade_in", plate="ZH 4817", mileage=mileage, had_accident=had_accident)
+        result = ask(dealership, "trade_in_value", plate="ZH 4817", mileage=mileage, had_accident=had_accident)
         return int(result["value"])
 
     assert value(50_000, False) > value(150_000, False) > value(150_000, True) > 0
@@ -143,21 +143,21 @@ def test_an_accident_and_mileage_lower_a_trade_in(dealership: Dealership) -> Non
 def test_a_booked_time_is_taken_for_that_car_alone(dealership: Dealership) -> None:
     day, times = free_day("V1", n_times=2)
     booking = {"vehicle_id": "V1", "date": day, "time": times[0], "customer": ANNA}
-    assert ask(dealership, "list_test_drive_slots", vehicle_id="V1", date=day)["free"] == times
-    others_before = ask(dealership, "list_test_drive_slots", vehicle_id="V2", date=day)
+    assert ask(dealership, "test_drive_slots", vehicle_id="V1", date=day)["free"] == times
+    others_before = ask(dealership, "test_drive_slots", vehicle_id="V2", date=day)
     assert ask(dealership, "book_test_drive", **booking) == {
         "booking": "B1", "car": "Skoda Octavia", "date": day, "time": times[0],
     }  # fmt: skip
-    assert ask(dealership, "list_test_drive_slots", vehicle_id="V1", date=day)["free"] == times[1:]
+    assert ask(dealership, "test_drive_slots", vehicle_id="V1", date=day)["free"] == times[1:]
     again = ask(dealership, "book_test_drive", **booking)
     assert again == {"error": f"{times[0]} is not free", "free": times[1:]}
-    assert ask(dealership, "list_test_drive_slots", vehicle_id="V2", date=day) == others_before
+    assert ask(dealership, "test_drive_slots", vehicle_id="V2", date=day) == others_before
 
 
 def test_bookings_and_leads_are_numbered_and_failures_use_no_number(dealership: Dealership) -> None:
     day, times = free_day("V1")
-    ask(dealership, "save_lead", topic="offer", name="Anna", email="nonsense")
-    assert ask(dealership, "save_lead", topic="offer", name="Anna", email="a@example.com")["lead"] == "L1"
+    ask(dealership, "send_by_email", topic="offer", name="Anna", email="nonsense")
+    assert ask(dealership, "send_by_email", topic="offer", name="Anna", email="a@example.com")["lead"] == "L1"
     booked = ask(dealership, "book_test_drive", vehicle_id="V1", date=day, time=times[0], customer=ANNA)
     assert booked["booking"] == "B2"
 
@@ -165,28 +165,28 @@ def test_bookings_and_leads_are_numbered_and_failures_use_no_number(dealership: 
 @pytest.mark.parametrize(
     ("name", "arguments", "error"),
     [
-        ("get_vehicle_details", {"vehicle_id": "V99"}, "V99 is unknown"),
+        ("vehicle_details", {"vehicle_id": "V99"}, "V99 is unknown"),
         ("compare_vehicles", {"vehicle_ids": ["V1", "V99"]}, "V99 is unknown"),
-        ("value_trade_in", {"plate": "ZH 1", "mileage": 1, "had_accident": False}, "plate ZH 1 is unknown"),
+        ("trade_in_value", {"plate": "ZH 1", "mileage": 1, "had_accident": False}, "plate ZH 1 is unknown"),
         (
-            "calculate_financing",
+            "financing_rate",
             {"vehicle_id": "V1", "months": 48, "down_payment": 20000},
             "the down payment must be below 20000",
         ),
-        ("list_test_drive_slots", {"vehicle_id": "V1", "date": "2025-03-16"}, "we are closed on Sundays"),
-        ("list_test_drive_slots", {"vehicle_id": "V1", "date": "2025-03-13"}, "2025-03-13 is in the past"),
+        ("test_drive_slots", {"vehicle_id": "V1", "date": "2025-03-16"}, "we are closed on Sundays"),
+        ("test_drive_slots", {"vehicle_id": "V1", "date": "2025-03-13"}, "2025-03-13 is in the past"),
         (
-            "list_test_drive_slots",
+            "test_drive_slots",
             {"vehicle_id": "V1", "date": "soon"},
             "soon is not a date written YYYY-MM-DD",
         ),
         (
-            "save_lead",
+            "send_by_email",
             {"topic": "offer", "name": "A", "email": "a@example"},
             "a@example is not a valid e-mail",
         ),
         (
-            "save_lead",
+            "send_by_email",
             {"topic": "offer", "name": "A", "email": "a@b.ch", "vehicle_id": "V99"},
             "V99 is unknown",
         ),
@@ -203,14 +203,14 @@ def test_what_cannot_be_done_is_explained(
     ("name", "arguments", "word"),
     [
         ("open_garage", {}, "open_garage"),
-        ("get_vehicle_details", {}, "vehicle_id"),
-        ("get_vehicle_details", {"vehicle_id": "V1", "color": "red"}, "color"),
-        ("get_vehicle_details", {"vehicle_id": 1}, "vehicle_id"),
-        ("calculate_financing", {"vehicle_id": "V1", "months": "48"}, "months"),
-        ("calculate_financing", {"vehicle_id": "V1", "months": 48, "interest": float("nan")}, "interest"),
-        ("calculate_financing", {"vehicle_id": "V1", "months": 0}, "months"),
+        ("vehicle_details", {}, "vehicle_id"),
+        ("vehicle_details", {"vehicle_id": "V1", "color": "red"}, "color"),
+        ("vehicle_details", {"vehicle_id": 1}, "vehicle_id"),
+        ("financing_rate", {"vehicle_id": "V1", "months": "48"}, "months"),
+        ("financing_rate", {"vehicle_id": "V1", "months": 48, "interest": float("nan")}, "interest"),
+        ("financing_rate", {"vehicle_id": "V1", "months": 0}, "months"),
         ("search_inventory", {"fuel": "coal"}, "fuel"),
-        ("value_trade_in", {"plate": "ZH 4817", "mileage": 1, "had_accident": "no"}, "had_accident"),
+        ("trade_in_value", {"plate": "ZH 4817", "mileage": 1, "had_accident": "no"}, "had_accident"),
         ("compare_vehicles", {"vehicle_ids": "V1"}, "vehicle_ids"),
         (
             "book_test_drive",
@@ -228,7 +228,7 @@ def test_wrong_arguments_are_answered_and_never_raise(
 
 
 def test_results_are_compact_and_keep_umlauts(dealership: Dealership) -> None:
-    assert dealership.call("get_vehicle_details", {"vehicle_id": "Vü"}) == '{"error":"Vü is unknown"}'
+    assert dealership.call("vehicle_details", {"vehicle_id": "Vü"}) == '{"error":"Vü is unknown"}'
     assert ", " not in dealership.call("search_inventory", {"max_price": 99999})
 
 

@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("base_models", "sources", "data_report", "training_arguments"),
     ("tokenizer",),
     ("encode_rows",),
-    ("data", "lora_model", "collate", "loss", "trunks", "kv_cache", "grouped_attention", "continuation"),
+    ("data", "lora_model", "collate", "loss", "precision", "trunks", "kv_cache", "grouped_attention", "continuation"),
     ("decode",),
     ("evaluation",),
     ("tool_trainer", "run_folder", "summary"),

@@ -60,13 +60,13 @@ class Dealership:
         """The tools by name, in the order of `data/tool_calls.json`."""
         functions = (
             self.search_inventory,
-            self.get_vehicle_details,
+            self.vehicle_details,
             self.compare_vehicles,
-            self.calculate_financing,
-            self.value_trade_in,
-            self.list_test_drive_slots,
+            self.financing_rate,
+            self.trade_in_value,
+            self.test_drive_slots,
             self.book_test_drive,
-            self.save_lead,
+            self.send_by_email,
         )
         return {function.__name__: function for function in functions}
 
@@ -117,7 +117,7 @@ class Dealership:
         cheapest = sorted(hits, key=lambda vehicle: vehicle.price)[:MAX_HITS]
         return {"cars": [{"car": v.name, "id": v.id, "price": v.price, "km": v.km} for v in cheapest]}
 
-    def get_vehicle_details(self, vehicle_id: str) -> Result:
+    def vehicle_details(self, vehicle_id: str) -> Result:
         """Tell all that is known of one car."""
         vehicle = self._vehicle(vehicle_id)
         return {
@@ -146,7 +146,7 @@ class Dealership:
             "km": freshest.km,
         }
 
-    def calculate_financing(
+    def financing_rate(
         self,
         vehicle_id: str,
         months: Annotated[int, Field(ge=1, le=120)],
@@ -162,7 +162,7 @@ class Dealership:
         monthly = round(loan * rate / (1 - (1 + rate) ** -months) if rate else loan / months)
         return {"id": vehicle.id, "monthly": monthly, "months": months, "total": monthly * months}
 
-    def value_trade_in(self, plate: str, mileage: Annotated[int, Field(ge=0)], had_accident: bool) -> Result:
+    def trade_in_value(self, plate: str, mileage: Annotated[int, Field(ge=0)], had_accident: bool) -> Result:
         """Estimate what a customer's own car is worth, from its age, its kilometres and its past."""
         car = self.registry.get(plate)
         if car is None:
@@ -177,7 +177,7 @@ class Dealership:
             "valid_days": 30 if age < 6 else 14,
         }
 
-    def list_test_drive_slots(self, vehicle_id: str, date: str) -> Result:
+    def test_drive_slots(self, vehicle_id: str, date: str) -> Result:
         """List the free test-drive times of a car on a day (YYYY-MM-DD)."""
         vehicle = self._vehicle(vehicle_id)
         day = self._open_day(date)
@@ -193,7 +193,7 @@ class Dealership:
         self._taken.add((vehicle.id, day, time))
         return {"booking": f"B{self._number()}", "car": vehicle.name, "date": date, "time": time}
 
-    def save_lead(
+    def send_by_email(
         self,
         topic: Literal["offer", "brochure", "newsletter"],
         name: str,

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -48,9 +47,8 @@ class RunFolder:
 
     def write_evaluation(self, name: str, evaluation: Evaluation) -> None:
         """Write `predictions/<name>.jsonl`, one line per judged turn, with its verdict."""
-        verdicts = [asdict(verdict) for verdict in evaluation.scores.verdicts]
         target = self.path / "predictions" / f"{name}.jsonl"
-        write_predictions(target, evaluation.predictions, self._tools, verdicts=verdicts)
+        write_predictions(target, evaluation.predictions, self._tools, verdicts=evaluation.scores.verdicts)
 
 
 def claim(path: Path, *, overwrite: bool, resume: bool) -> None:

@@ -5,6 +5,7 @@ Knows no domain and writes no report.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from transformers import Trainer
 from trainer.decode import DecodedTurn, DecodeSettings
 from trainer.evaluation import Evaluation, ToolCallEvaluator, adapter_off, row_loss
 from trainer.loss import n_supervised, supervised_logits, takes_logits_to_keep, token_loss
+from trainer.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
 from trainer.tool_calls import ToolCallFormat
 from trainer.types import Tool, ToolEvalExample
 
@@ -53,10 +55,17 @@ class ToolTrainer(Trainer):
         self.on_evaluation: OnEvaluation = lambda name, evaluation: None
         assert isinstance(self.model, nn.Module)
         self._selects_logits = takes_logits_to_keep(self.model)
+        self._autocasts_adapter = computes_in_bfloat16(self.model)
+        if self._autocasts_adapter:
+            let_autocast_choose(self.model)
         # The loss below is a sum divided by the tokens of the whole step, so Trainer must count those, and must
         # not divide by the number of accumulated batches again.
         self.model_accepts_loss_kwargs = True
         self.loss_is_scaled_for_ga = True
+
+    def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> AbstractContextManager[Any]:
+        """Trainer's hook around a training step: mixed precision that accelerate leaves out on a CPU."""
+        return bfloat16_autocast(self._autocasts_adapter)
 
     def compute_loss(
         self,
@@ -113,7 +122,8 @@ class ToolTrainer(Trainer):
         started = time.monotonic()
         model = self._evaluation_model()
         training = model.training
-        with adapter_off(self.accelerator.unwrap_model(self.model), off=base), self.accelerator.autocast():
+        precision = (self.accelerator.autocast(), self.autocast_smart_context_manager())
+        with adapter_off(self.accelerator.unwrap_model(self.model), off=base), precision[0], precision[1]:
             decoded = self._decode_shared(model)
             other_rows = row_loss(model, iter(self._other_rows(eval_dataset)))
         model.train(training)

@@ -28,9 +28,11 @@ def check_trackers(cfg: Config) -> None:
 
 def training_arguments(cfg: Config) -> Any:
     """The `transformers.TrainingArguments` of a run. Raises `ConfigError` where they contradict each other."""
+    import torch
     from transformers import TrainingArguments
 
     values = {key: value for key, value in cfg.train.items() if key not in OWN_TRAIN_KEYS}
+    values.setdefault("dataloader_pin_memory", torch.cuda.is_available())
     ratio = cfg.train.get("warmup_ratio")
     if ratio and not cfg.train.get("warmup_steps"):
         # A fraction below 1 means a share of all steps; exactly 1 would mean one step.

@@ -8,7 +8,7 @@ from car_sales.simulator.replies import ASK_FILTER, fact
 from car_sales.stock import Vehicle
 
 SEARCH = "search_inventory"
-DETAILS = "get_vehicle_details"
+DETAILS = "vehicle_details"
 FILTERS = ("make", "body", "fuel", "max_price")
 FACTS = ("color", "seats", "gearbox", "fuel", "km")
 _PRICE_STEP = 1000
@@ -107,10 +107,10 @@ def _details_of_wrong_id(dialogue: Dialogue) -> None:
 
 def _filters_for(dialogue: Dialogue, target: Vehicle) -> dict[str, Any]:
     kinds = dialogue.rng.choice(
-        (("make",), ("body",), ("fuel",), ("make", "body"), ("body", "fuel"), ("make", "fuel"), ())
+        (*3 * (("make",), ("body",), ("fuel",)), ("make", "body"), ("body", "fuel"), ("make", "fuel"))
     )
     filters: dict[str, Any] = {kind: getattr(target, kind) for kind in FILTERS if kind in kinds}
-    if not kinds or dialogue.chance(0.4):
+    if dialogue.chance(0.5):
         steps = -(-target.price // _PRICE_STEP) + dialogue.rng.randrange(4)
         filters["max_price"] = steps * _PRICE_STEP
     return filters

@@ -121,7 +121,7 @@ class Dialogue:
             return self.rng.choice(self.voice.this_car)
         if vehicle.id in self.listed[:3] and len(self.listed) > 1 and self.chance(0.1):
             return self._ordinal(vehicle)
-        if vehicle.id in self.named and self.chance(0.6):
+        if vehicle.id in self.named and self.chance(0.35):
             return self._name(vehicle)
         return self.voice.by_id(vehicle.id)
 
@@ -138,7 +138,7 @@ class Dialogue:
         same_week = chosen.isocalendar().week == self.now.isocalendar().week
         if n_days == 1 and self.chance(0.8):
             return Day(chosen, "tomorrow", "tomorrow")
-        if self.chance(0.08):
+        if self.chance(0.5):
             return Day(chosen, f"on {chosen.isoformat()}", chosen.isoformat())
         # Where "next Tuesday" could mean two days, customers here do not say it.
         if n_days == DAYS_AHEAD or (not same_week and self.chance(0.4)):
@@ -171,7 +171,7 @@ class Dialogue:
                 self.listed = tuple(car["id"] for car in result["cars"])
                 about.extend(self.listed)
                 self.named.extend(i for i in self.listed if i not in self.named)
-            elif name == "get_vehicle_details" and "error" not in result:
+            elif name == "vehicle_details" and "error" not in result:
                 self.details[result["id"]] = result
                 self.named.extend({result["id"]} - set(self.named))
             elif name == "compare_vehicles":

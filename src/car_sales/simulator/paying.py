@@ -7,7 +7,7 @@ from car_sales.simulator.dialogue import Dialogue
 from car_sales.simulator.replies import ask_for, fact
 from car_sales.stock import OwnedCar, Vehicle
 
-FINANCE = "calculate_financing"
+FINANCE = "financing_rate"
 TERMS = (12, 24, 36, 48, 60, 72)
 INTERESTS = (1.9, 2.5, 2.9, 3.5, 4.5, 4.9, 5.5)
 _ERROR_RATE = 0.15
@@ -22,7 +22,7 @@ def finance(dialogue: Dialogue) -> None:
     months, wrong = dialogue.rng.sample(TERMS, 2)
     optional, extras = _extras(dialogue, vehicle)
     said = {"months": dialogue.voice.corrected(months, wrong), "extras": extras}
-    if dialogue.chance(0.35):
+    if dialogue.chance(0.3):
         dialogue.user("finance_open", car=dialogue.refer(vehicle))
         dialogue.say(ask_for("months"))
         dialogue.user("finance_months", **said)
@@ -34,7 +34,7 @@ def finance(dialogue: Dialogue) -> None:
         arguments["down_payment"] = _down_payment(dialogue, vehicle)
         dialogue.user("fix_down", down=arguments["down_payment"])
         (result,) = dialogue.call((FINANCE, arguments))
-    if dialogue.chance(0.35):
+    if dialogue.chance(0.3):
         dialogue.user("fact_total")
         dialogue.say(fact("total", result))
     elif dialogue.chance(0.2):
@@ -58,7 +58,7 @@ def _extras(dialogue: Dialogue, vehicle: Vehicle) -> tuple[dict[str, Any], str]:
         down = vehicle.price + 1000 if is_too_high else _down_payment(dialogue, vehicle)
         optional["down_payment"] = down
         words += dialogue.voice.pick("extras_down").format(down=down)
-    if dialogue.chance(0.35):
+    if dialogue.chance(0.3):
         optional["interest"] = dialogue.rng.choice(INTERESTS)
         words += dialogue.voice.pick("extras_interest").format(interest=optional["interest"])
     return optional, words
@@ -78,11 +78,11 @@ def trade_in(dialogue: Dialogue) -> None:
         "had_accident": dialogue.chance(0.45),
     }
     _state(dialogue, arguments)
-    (result,) = dialogue.call(("value_trade_in", arguments))
+    (result,) = dialogue.call(("trade_in_value", arguments))
     if has_typo:
         arguments["plate"] = car.plate
         dialogue.user("fix_plate", plate=car.plate)
-        (result,) = dialogue.call(("value_trade_in", arguments))
+        (result,) = dialogue.call(("trade_in_value", arguments))
     if dialogue.chance(0.4):
         dialogue.user("fact_valid")
         dialogue.say(fact("valid", result))

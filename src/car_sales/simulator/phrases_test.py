@@ -262,10 +262,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "give_email": ("Of course, {email}.", "The address is {email}.", "Please use {email}."),
     "fix_email": ("No, it is {email}.", "The right one is {email}."),
     "topic_offer": ("a good offer for {car}", "an offer on {car}"),
-    "topic_brochure": ("the brochure for {car}", "a brochure about {car}"),
     "topic_newsletter": ("a newsletter", "that newsletter"),
-    "topic_offer_open": ("a good offer", "your offer"),
-    "topic_brochure_open": ("some brochure", "a printed brochure"),
+    "topic_brochure": ("some brochure", "a printed brochure"),
     # Two wishes at once
     "details_finance": (
         "Could you tell me more about {car} and calculate the rate over {months} months?",

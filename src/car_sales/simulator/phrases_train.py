@@ -516,10 +516,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "It should be {email}.",
     ),
     "topic_offer": ("an offer for {car}", "your offer for {car}", "a written offer for {car}"),
-    "topic_brochure": ("the brochure of {car}", "a brochure of {car}", "your brochure for {car}"),
     "topic_newsletter": ("your newsletter", "the newsletter"),
-    "topic_offer_open": ("an offer", "a written offer"),
-    "topic_brochure_open": ("your brochure", "the brochure", "a brochure"),
+    "topic_brochure": ("your brochure", "the brochure", "a brochure"),
     # Two wishes at once
     "details_finance": (
         "[Show|Give] me the details of {car} and the monthly rate over {months} months.",

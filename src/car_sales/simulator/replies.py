@@ -102,7 +102,7 @@ def _failure(outcome: Outcome) -> Reply:
     statement = f"Sorry, {error}."
     if outcome.result.get("free"):
         return Reply(f"{statement} Free times: {', '.join(outcome.result['free'])}.", "Which time suits you?")
-    if outcome.name == "calculate_financing" and "down payment" in error:
+    if outcome.name == "financing_rate" and "down payment" in error:
         return Reply(statement, "How much would you like to pay?")
     if "date" in outcome.arguments and "unknown" not in error:
         return Reply(statement, "Which other day suits you?")
@@ -115,11 +115,11 @@ def _template(text: str) -> Callable[[Mapping[str, Any]], Reply]:
 
 _SUCCESS: Mapping[str, Callable[[Mapping[str, Any]], Reply]] = {
     "search_inventory": _search,
-    "get_vehicle_details": _template("{car} {id} from {year} costs CHF {price} and has {km} km."),
+    "vehicle_details": _template("{car} {id} from {year} costs CHF {price} and has {km} km."),
     "compare_vehicles": _template("Cheapest: {cheapest} for CHF {price}. Fewest km: {fewest_km} with {km}."),
-    "calculate_financing": _template("{id} costs CHF {monthly} a month over {months} months."),
-    "value_trade_in": _template("Your {car} from {year} is worth CHF {value}."),
-    "list_test_drive_slots": _slots,
+    "financing_rate": _template("{id} costs CHF {monthly} a month over {months} months."),
+    "trade_in_value": _template("Your {car} from {year} is worth CHF {value}."),
+    "test_drive_slots": _slots,
     "book_test_drive": _template("Test drive {booking} is booked: {car} on {date} at {time}."),
-    "save_lead": _template("Done, {lead}: the {topic} is on its way."),
+    "send_by_email": _template("Done, {lead}: the {topic} is on its way."),
 }

@@ -6,7 +6,7 @@ from car_sales.simulator.dialogue import Day, Dialogue
 from car_sales.simulator.replies import ask_for
 from car_sales.stock import TEST_DRIVE_TIMES, Vehicle, times_offered
 
-SLOTS = "list_test_drive_slots"
+SLOTS = "test_drive_slots"
 BOOK = "book_test_drive"
 
 
@@ -45,7 +45,7 @@ def details_and_drive(dialogue: Dialogue) -> None:
     day = dialogue.day()
     dialogue.user("details_slots", car=dialogue.refer(vehicle), day=day.said)
     slots = (SLOTS, {"vehicle_id": vehicle.id, "date": day.iso})
-    dialogue.call(("get_vehicle_details", {"vehicle_id": vehicle.id}), slots)
+    dialogue.call(("vehicle_details", {"vehicle_id": vehicle.id}), slots)
     free = times_offered(vehicle.id, day.date)
     if free and dialogue.chance(0.6):
         time = dialogue.rng.choice(free)
@@ -78,12 +78,10 @@ def leave_address(dialogue: Dialogue) -> None:
     arguments: dict[str, Any] = {"topic": topic, "name": dialogue.person.name, "email": dialogue.person.email}
     situation = f"topic_{topic}"
     said = {}
-    if topic != "newsletter" and (dialogue.focus or dialogue.chance(0.6)):
+    if topic == "offer":
         vehicle = dialogue.pick_car()
         arguments["vehicle_id"] = vehicle.id
         said["car"] = dialogue.refer(vehicle)
-    elif topic != "newsletter":
-        situation = f"topic_{topic}_open"
     is_cut = dialogue.chance(0.12)
     if is_cut:
         arguments["email"] = dialogue.person.email.rpartition(".")[0]
@@ -103,11 +101,11 @@ def leave_address(dialogue: Dialogue) -> None:
     if missing:
         dialogue.say(ask_for(*missing))
         dialogue.user(answer, **words)
-    dialogue.call(("save_lead", arguments))
+    dialogue.call(("send_by_email", arguments))
     if is_cut:
         arguments["email"] = dialogue.person.email
         dialogue.user("fix_email", email=dialogue.person.email)
-        dialogue.call(("save_lead", arguments))
+        dialogue.call(("send_by_email", arguments))
 
 
 def _ask_two_days(dialogue: Dialogue, vehicle: Vehicle, day: Day) -> None:

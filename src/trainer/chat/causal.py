@@ -27,7 +27,7 @@ def writes_in_order(tree: nodes.Template) -> bool:
     only, and what is written there depends on the template's switches alone.
     """
     aliases = _aliases(tree)
-    loops = [node for node in tree.body if isinstance(node, nodes.For) and _is_rest(node.iter, aliases)]
+    loops = [node for node in tree.body if isinstance(node, nodes.For) and _rests(node.iter, aliases)]
     if len(loops) != 1 or any(True for _ in tree.find_all(OPAQUE)):
         return False
     (loop,) = loops
@@ -35,7 +35,7 @@ def writes_in_order(tree: nodes.Template) -> bool:
     uses = sum(name.name in aliases and name.ctx == "load" for name in tree.find_all(nodes.Name))
     return (
         not (loop.else_ or loop.test or loop.recursive)
-        and uses == 1 + _harmless_uses(tree, aliases)
+        and uses == _rests(loop.iter, aliases) + _harmless_uses(tree, aliases)
         and all(_looks_back(node) for node in loop.body)
         and _is_constant(tail, tree, aliases)
     )
@@ -50,33 +50,37 @@ def _aliases(tree: nodes.Template) -> set[str]:
         if isinstance(assign.target, nodes.Name):
             values.setdefault(assign.target.name, []).append(assign.node)
     for name, given in values.items():
-        if len(given) == stores[name] and all(_is_rest(value, aliases) for value in given):
+        if len(given) == stores[name] and all(_rests(value, aliases) for value in given):
             aliases.add(name)
         else:
             aliases.discard(name)
     return aliases if stores["messages"] == len(values.get("messages", ())) else set()
 
 
-def _is_rest(value: nodes.Node, aliases: set[str]) -> bool:
-    """Whether an expression is the messages, or all of them from a fixed one on."""
+def _rests(value: nodes.Node, aliases: set[str]) -> int:
+    """How often an expression names the messages, if it is all of them from a fixed one on; else 0."""
+    if isinstance(value, nodes.CondExpr) and value.expr2 is not None:
+        branches = [_rests(value.expr1, aliases), _rests(value.expr2, aliases)]
+        return sum(branches) if all(branches) else 0
     if isinstance(value, nodes.Getitem) and isinstance(value.arg, nodes.Slice):
         start = value.arg.start
         fixed = start is None or (isinstance(start, nodes.Const) and type(start.value) is int and start.value >= 0)
-        return fixed and value.arg.stop is None and value.arg.step is None and _is_rest(value.node, aliases)
-    return isinstance(value, nodes.Name) and value.name in aliases
+        return _rests(value.node, aliases) if fixed and value.arg.stop is None and value.arg.step is None else 0
+    return int(isinstance(value, nodes.Name) and value.name in aliases)
 
 
 def _harmless_uses(tree: nodes.Template, aliases: set[str]) -> int:
-    """How often the messages are given another name, or the first of them is read."""
-    targets = [assign.target.name for assign in tree.find_all(nodes.Assign) if isinstance(assign.target, nodes.Name)]
+    """How often the messages are named to give them another name, or to read the first of them."""
+    named = [assign for assign in tree.find_all(nodes.Assign) if isinstance(assign.target, nodes.Name)]
     firsts = [
         item.node.name
         for item in tree.find_all(nodes.Getitem)
         if isinstance(item.node, nodes.Name) and isinstance(item.arg, nodes.Const) and item.arg.value == 0
     ]
     # The first of a rest, `messages[1:][0]`, may not exist in a shorter prompt.
-    first_of_all = firsts.count("messages") if "messages" not in targets else 0
-    return sum(target in aliases for target in targets) + first_of_all
+    is_renamed = any(assign.target.name == "messages" for assign in named)  # type: ignore[attr-defined]
+    aliased = [assign.node for assign in named if assign.target.name in aliases]  # type: ignore[attr-defined]
+    return sum(_rests(value, aliases) for value in aliased) + (0 if is_renamed else firsts.count("messages"))
 
 
 def _looks_back(node: nodes.Node) -> bool:

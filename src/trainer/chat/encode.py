@@ -146,29 +146,29 @@ class ChatEncoder:
         *earlier, last = draft.pending
         span = self._tokens.prove(last, row)
         if span is not None:
-            ids = row.ids[: span.end]
+            ids, n_shared = row.ids, span.end
         else:
-            prompt, target = self._tokens.apart(last, row)
+            prompt, target, n_shared = self._tokens.apart(last, row)
             ids = prompt + target
             span = Span(last.turn, len(prompt), len(ids))
         spans, left = [span], []
         for turn in earlier:
-            found = self._find_exact(turn, row, ids)
+            found = self._find_exact(turn, row, ids, n_shared=n_shared) if turn.begins(row.text) else None
             if found is None:
                 left.append(turn)
             else:
                 spans.append(found)
-        draft.rows.append(EncodedRow(ids, tuple(sorted(spans, key=lambda span: span.start))))
+        draft.rows.append(EncodedRow(ids[: span.end], tuple(sorted(spans, key=lambda span: span.start))))
         draft.pending = left
 
-    def _find_exact(self, turn: TurnText, row: TokenizedText, ids: list[int]) -> Span | None:
-        """The span of a turn in the row, if the row's tokens are exactly its prompt and target so far."""
-        if not row.text.startswith(turn.whole):
-            return None
+    def _find_exact(self, turn: TurnText, row: TokenizedText, ids: list[int], *, n_shared: int) -> Span | None:
+        """The span of an earlier turn in the final tokens of a row, of which the first `n_shared` are the row's."""
         span = self._tokens.prove(turn, row)
-        if span is not None and ids[: span.end] == row.ids[: span.end]:
+        if span is not None and span.end <= n_shared:
             return span
-        return self._tokens.holds(turn, ids, row)
+        prompt, target, _ = self._tokens.apart(turn, row)
+        whole = prompt + target
+        return Span(turn.turn, len(prompt), len(whole)) if ids[: len(whole)] == whole else None
 
 
 @dataclass(slots=True)

@@ -18,6 +18,8 @@ class Tokenizer(Protocol):
     """The part of a `transformers` tokenizer that this package uses."""
 
     is_fast: bool
+    split_special_tokens: bool
+    backend_tokenizer: Any
     added_tokens_decoder: dict[int, Any]
     name_or_path: str
 

@@ -6,12 +6,12 @@ The template's own renderings are the only authority. Knows no tokens.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, NoReturn
 
 from trainer.chat.canonical import is_trained
-from trainer.chat.marked import Tails, render_marked
+from trainer.chat.marked import MarkedText, Tails, render_marked
 from trainer.chat.profile import Feature, TemplateProfile
 from trainer.chat.render import Renderer, RenderError
+from trainer.chat.stops import Stop
 from trainer.errors import TemplateError
 from trainer.types import Message, Tool
 
@@ -20,30 +20,41 @@ REMEDY = "set model.chat_template_path to a template that can (chatml_tools.jinj
 
 @dataclass(frozen=True, slots=True)
 class TurnText:
-    """One trained turn: `prompt` is the serving prompt, `target` what follows it, ending with `stop`."""
+    """One trained turn in a text: `text[:start]` is the serving prompt, `text[start:end]` what follows it.
+
+    The target ends with `stop`. Turns of one rendering share its text.
+    """
 
     turn: int
-    prompt: str
-    target: str
+    text: str
+    start: int
+    end: int
     stop: str
     stop_id: int
 
     @property
+    def prompt(self) -> str:
+        """The serving prompt."""
+        return self.text[: self.start]
+
+    @property
+    def target(self) -> str:
+        """What the model has to write, stop token included."""
+        return self.text[self.start : self.end]
+
+    @property
     def whole(self) -> str:
         """Prompt and target."""
-        return self.prompt + self.target
+        return self.text[: self.end]
 
     @property
     def stop_position(self) -> int:
-        """Character position of the stop token in the whole."""
-        return len(self.prompt) + len(self.target) - len(self.stop)
+        """Character position of the stop token in the text."""
+        return self.end - len(self.stop)
 
-
-class Written(NamedTuple):
-    """Two renderings: the serving prompt of a turn, and the conversation up to the end of that turn."""
-
-    prompt: str
-    final: str
+    def begins(self, text: str) -> bool:
+        """Whether a text begins with this turn's prompt and target."""
+        return text is self.text or text.startswith(self.whole)
 
 
 class TurnReader:
@@ -68,10 +79,8 @@ class TurnReader:
             raise TemplateError(f"the chat template cannot be trained: {self.profile.refusal}; or {REMEDY}")
         self._check_features(messages, tools)
         turns = [turn for turn, message in enumerate(messages) if is_trained(message)]
-        written = self._written_at_once(messages, tools, turns)
-        if written is None:
-            written = [self._written(messages, tools, turn) for turn in turns]
-        return [self._turn(turn, messages[turn], texts) for turn, texts in zip(turns, written, strict=True)]
+        marked = self._render_once(messages[: turns[-1] + 1], tools) if turns else None
+        return [self._from_one(marked, messages, turn) or self._on_its_own(messages, tools, turn) for turn in turns]
 
     def _check_features(self, messages: Sequence[Message], tools: Sequence[Tool]) -> None:
         """Refuse a conversation that needs what the template is known to drop."""
@@ -83,8 +92,30 @@ class TurnReader:
                 if feature not in renders:
                     raise TemplateError(f"turn {turn}: the chat template does not render {feature}; {REMEDY}")
 
-    def _written(self, messages: Sequence[Message], tools: Sequence[Tool], turn: int) -> Written:
-        """Both texts of a turn, each from a rendering of its own."""
+    def _render_once(self, messages: Sequence[Message], tools: Sequence[Tool]) -> MarkedText | None:
+        """One rendering that holds every turn; None where the template is not proven to allow that."""
+        if self.tails is None:
+            return None
+        try:
+            return render_marked(self.renderer, messages, tools, add_generation_prompt=False)
+        except RenderError:
+            return None
+
+    def _from_one(self, marked: MarkedText | None, messages: Sequence[Message], turn: int) -> TurnText | None:
+        """A turn of the one rendering; None where its header or its end are not the usual ones."""
+        if marked is None or self.tails is None or turn - 1 not in marked.ends or turn not in marked.ends:
+            return None
+        text, begin, end = marked.text, marked.ends[turn - 1], marked.ends[turn]
+        start = begin + len(self.tails.prompt)
+        found = self._stop_pattern.search(text, start, end)
+        if found is None or not text.startswith(self.tails.prompt, begin):
+            return None
+        if not self._ends_turn(messages[turn], text[found.end() : end] + self.tails.final):
+            return None
+        return TurnText(turn, text, start, found.end(), found.group(), self.profile.stops[found.group()])
+
+    def _on_its_own(self, messages: Sequence[Message], tools: Sequence[Tool], turn: int) -> TurnText:
+        """A turn from two renderings of its own: its serving prompt, and the conversation up to its end."""
         try:
             prompt = self.renderer(messages[:turn], tools, add_generation_prompt=True)
         except RenderError as error:
@@ -93,60 +124,52 @@ class TurnReader:
                 "set train: false on the turn"
             ) from error
         try:
-            return Written(prompt, self.renderer(messages[: turn + 1], tools, add_generation_prompt=False))
+            final = self.renderer(messages[: turn + 1], tools, add_generation_prompt=False)
         except RenderError as error:
             raise TemplateError(f"turn {turn}: the chat template refuses it: {error}; {REMEDY}") from error
+        message = messages[turn]
+        target, stop = self._cut(turn, message, self._continuation(turn, message, prompt, final))
+        text = prompt + target
+        return TurnText(turn, text, len(prompt), len(text), stop, self.profile.stops[stop])
 
-    def _written_at_once(
-        self, messages: Sequence[Message], tools: Sequence[Tool], turns: Sequence[int]
-    ) -> list[Written] | None:
-        """The same texts cut from one rendering; None where the template is not proven to allow that."""
-        if self.tails is None or not turns:
-            return None
-        try:
-            text, ends = render_marked(self.renderer, messages[: turns[-1] + 1], tools, add_generation_prompt=False)
-        except RenderError:
-            return None
-        if any(turn - 1 not in ends or turn not in ends for turn in turns):
-            return None
-        return [
-            Written(text[: ends[turn - 1]] + self.tails.prompt, text[: ends[turn]] + self.tails.final) for turn in turns
-        ]
-
-    def _turn(self, turn: int, message: Message, written: Written) -> TurnText:
-        prompt, final = written
-        start = len(prompt)
-        if not final.startswith(prompt):
-            start -= len(self.profile.generation_only)
-            if not (prompt.endswith(self.profile.generation_only) and final.startswith(prompt[:start])):
-                self._refuse_continuation(turn, message, written)
-        target, stop = self._cut(turn, message, final[start:])
-        return TurnText(turn, prompt, target, stop, self.profile.stops[stop])
-
-    def _refuse_continuation(self, turn: int, message: Message, written: Written) -> NoReturn:
+    def _continuation(self, turn: int, message: Message, prompt: str, final: str) -> str:
+        """What the turn's own rendering has behind the serving prompt."""
+        if final.startswith(prompt):
+            return final[len(prompt) :]
+        header = prompt.removesuffix(self.profile.generation_only)
+        if self.profile.generation_only and header != prompt and final.startswith(header):
+            return final[len(header) :]
         remedy = f"{REMEDY}, or set train: false on the turn"
         if message.get("reasoning_content") and self.renderer.switches.get("enable_thinking") is False:
             remedy = "set data.chat_template_kwargs to {enable_thinking: true} for data with reasoning"
         raise TemplateError(
             f"turn {turn}: the template does not write this turn as a continuation of its serving prompt "
-            f"(the prompt ends {written.prompt[-60:]!r}, the turn is written {written.final[-120:]!r}); {remedy}"
+            f"(the prompt ends {prompt[-60:]!r}, the turn is written {final[-120:]!r}); {remedy}"
         )
 
     def _cut(self, turn: int, message: Message, written: str) -> tuple[str, str]:
         """Cut the written turn behind its stop token, which must be its only one; return both."""
-        expected = self.profile.call_stop if message.get("tool_calls") else self.profile.talk_stop
+        stop = self._usual_stop(message)
         found = self._stop_pattern.search(written)
-        if expected is not None and expected.opens_next and found is None:
-            return written + expected.token, expected.token
+        if stop is not None and stop.opens_next and found is None:
+            return written + stop.token, stop.token
         if found is None:
             names = ", ".join(self.profile.stop_tokens)
             raise TemplateError(f"turn {turn}: no stop token ({names}) ends it: {written[-120:]!r}; {REMEDY}")
-        if written[found.end() :] not in self._behind_stop or (expected is not None and expected.opens_next):
+        if not self._ends_turn(message, written[found.end() :]):
             raise TemplateError(
                 f"turn {turn}: the stop token {found.group()!r} lies inside the turn, where a served model would "
                 "stop; remove it from the text, or set train: false on the turn"
             )
         return written[: found.end()], found.group()
+
+    def _ends_turn(self, message: Message, behind: str) -> bool:
+        """Whether a stop token with this text behind it ends the turn."""
+        stop = self._usual_stop(message)
+        return behind in self._behind_stop and not (stop is not None and stop.opens_next)
+
+    def _usual_stop(self, message: Message) -> Stop | None:
+        return self.profile.call_stop if message.get("tool_calls") else self.profile.talk_stop
 
 
 def needed_features(message: Message) -> list[Feature]:

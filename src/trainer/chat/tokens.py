@@ -5,7 +5,6 @@ tokenized on its own, so the tokens behind an added token do not depend on what 
 before it on what follows. Where that cannot decide, the prompt itself is tokenized and compared.
 """
 
-import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,8 +12,6 @@ from trainer.chat.render import Tokenizer, added_token_pattern
 from trainer.chat.texts import TurnText
 from trainer.errors import TemplateError
 
-# Prompts end in a handful of ways; where they do not, the memory for them stays bounded.
-MAX_ENDINGS = 4096
 # Characters in which the last added token of a prompt is looked for. Missing it costs time, nothing else.
 WINDOW = 256
 
@@ -27,12 +24,28 @@ class Span(NamedTuple):
     end: int
 
 
+class Ending(NamedTuple):
+    """The end of a prompt from its last added token on: that token, the text, and its tokens."""
+
+    token: str
+    text: str
+    ids: tuple[int, ...]
+
+
 class Anchor(NamedTuple):
     """The last added token of a prompt: itself, its character position, and the prompt's tokens from it on."""
 
     token: str
     position: int
     ids: tuple[int, ...]
+
+
+class Apart(NamedTuple):
+    """Tokens of a prompt and of its target; the first `n_shared` of them are also those of the row at hand."""
+
+    prompt: list[int]
+    target: list[int]
+    n_shared: int
 
 
 class TokenizedText:
@@ -48,8 +61,8 @@ class TokenizedText:
         Empty where text and tokens do not hold it equally often: then it is not known which is which.
         """
         if token not in self._places:
-            positions = list(_occurrences(self.text.index, token))
-            places = list(_occurrences(self.ids.index, token_id))
+            positions = _occurrences(self.text.index, token)
+            places = _occurrences(self.ids.index, token_id)
             known = self.is_split and len(positions) == len(places)
             self._places[token] = dict(zip(positions, places, strict=True)) if known else {}
         return self._places[token]
@@ -61,7 +74,7 @@ class Tokens:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.added = added_token_pattern(tokenizer.get_added_vocab())
-        self._endings: dict[str, tuple[int, ...]] = {}
+        self._usual = Ending("", "", ())
 
     def ids(self, text: str) -> list[int]:
         """Tokens of a text in which special tokens are written out, as a server tokenizes a prompt."""
@@ -69,14 +82,22 @@ class Tokens:
 
     def batch(self, texts: Sequence[str]) -> list[TokenizedText]:
         """Tokenize many texts in one call."""
-        if not texts:
-            return []
-        ids = self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
-        return [TokenizedText(*item, is_split=self.tokenizer.is_fast) for item in zip(texts, ids, strict=True)]
+        is_fast = self.tokenizer.is_fast
+        ids = self._batch_ids(texts) if is_fast else [self.ids(text) for text in texts]
+        return [TokenizedText(*item, is_split=is_fast) for item in zip(texts, ids, strict=True)]
+
+    def _batch_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokens by the tokenizer's own engine, spared the positions that transformers would ask it for."""
+        engine = self.tokenizer.backend_tokenizer
+        # What an earlier call has set stays set.
+        engine.no_truncation()
+        engine.no_padding()
+        engine.encode_special_tokens = self.tokenizer.split_special_tokens
+        return [encoding.ids for encoding in engine.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def prove(self, turn: TurnText, row: TokenizedText) -> Span | None:
-        """Find the turn in a row whose text starts with its prompt and target; None where it is not proven."""
-        anchor = self._anchor(turn.prompt)
+        """Find the turn in a row whose text begins with it; None where it is not proven."""
+        anchor = self.anchor(turn)
         span = self.find(turn, row, anchor)
         return span if span is not None and self.is_proven(turn, span, row, anchor) else None
 
@@ -91,9 +112,10 @@ class Tokens:
     def is_proven(self, turn: TurnText, span: Span, row: TokenizedText, anchor: Anchor | None) -> bool:
         """Whether the tokens before the span are the prompt's, and those of the span are the target's.
 
-        Compares only the tokens from the prompt's last added token on. False means not shown.
+        The row's text must begin with the turn. Compares only the tokens from the prompt's last added token
+        on. False means not shown.
         """
-        if anchor is None or not row.text.startswith(turn.whole):
+        if anchor is None:
             return False
         first, last = span.start - len(anchor.ids), span.end - 1
         return (
@@ -103,26 +125,24 @@ class Tokens:
             and span.start <= last
         )
 
-    def holds(self, turn: TurnText, ids: Sequence[int], row: TokenizedText) -> Span | None:
-        """The turn's span in tokens made from a row, by comparing all of them; None if they differ."""
-        prompt, target = self.apart(turn, row)
-        whole = prompt + target
-        return Span(turn.turn, len(prompt), len(whole)) if list(ids[: len(whole)]) == whole else None
-
-    def apart(self, turn: TurnText, row: TokenizedText) -> tuple[list[int], list[int]]:
+    def apart(self, turn: TurnText, row: TokenizedText) -> Apart:
         """Tokens of the prompt, and of the target as what follows them.
 
-        Needed where tokens of the text as a whole run across the end of the prompt. Given a row
-        that starts with the turn's text, only what follows the prompt's last added token is tokenized again.
+        Needed where tokens of the text as a whole run across the end of the prompt. Given a row whose text
+        begins with the turn, only what follows the prompt's last added token is tokenized again.
 
         Raises:
             TemplateError: no tokens of the target continue the prompt's tokens to the right text.
         """
-        before, ending = self._before_anchor(turn, row)
+        anchor = self.anchor(turn)
+        first = row.places(anchor.token, anchor.ids[0]).get(anchor.position) if anchor else None
+        before, ending = [], turn.prompt
+        if anchor is not None and first is not None:
+            before, ending = row.ids[:first], turn.text[anchor.position : turn.start]
         prompt = self.ids(ending)
         for target in self._targets(turn, ending, prompt):
             if target and target[-1] == turn.stop_id:
-                return before + prompt, target
+                return Apart(before + prompt, target, len(before))
         raise TemplateError(
             f"turn {turn.turn}: the tokenizer cannot write this turn behind its serving prompt "
             f"(prompt ends {turn.prompt[-40:]!r}, turn begins {turn.target[:40]!r})"
@@ -131,14 +151,6 @@ class Tokens:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of tokens, special tokens written out, nothing tidied."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
-
-    def _before_anchor(self, turn: TurnText, row: TokenizedText) -> tuple[list[int], str]:
-        """The tokens before the prompt's last added token, and the prompt's text from it on."""
-        anchor = self._anchor(turn.prompt)
-        first = row.places(anchor.token, anchor.ids[0]).get(anchor.position) if anchor else None
-        if anchor is None or first is None:
-            return [], turn.prompt
-        return row.ids[:first], turn.prompt[anchor.position :]
 
     def _targets(self, turn: TurnText, ending: str, prompt: list[int]) -> Iterator[list[int]]:
         """Ways to write the target behind the prompt's tokens; each decodes to the same text as the whole."""
@@ -154,36 +166,40 @@ class Tokens:
         if self.decode(prompt + inside) == text:
             yield inside
 
-    def _anchor(self, prompt: str) -> Anchor | None:
-        """The last added token of the prompt; None where none is near its end."""
-        if self.added is None:
-            return None
-        found = None
-        for match in self.added.finditer(prompt, max(0, len(prompt) - WINDOW)):
-            found = match
-        if found is None:
-            return None
-        ending = prompt[found.start() :]
-        ids = self._endings.get(ending)
-        if ids is None:
-            if len(self._endings) >= MAX_ENDINGS:
-                self._endings.clear()
-            ids = self._endings[ending] = tuple(self.ids(ending))
-        return Anchor(found.group(), found.start(), ids)
+    def anchor(self, turn: TurnText) -> Anchor | None:
+        """The last added token of the turn's prompt; None where none is near its end."""
+        token, ending, ids = self._usual
+        if not ending or not turn.text.startswith(ending, turn.start - len(ending)):
+            found = None
+            for match in self.added.finditer(turn.text, max(0, turn.start - WINDOW), turn.start) if self.added else ():
+                found = match
+            if found is None:
+                return None
+            token, ending = found.group(), turn.text[found.start() : turn.start]
+            ids = tuple(self.ids(ending))
+            # Prompts end alike, so the next one will most likely be known.
+            self._usual = Ending(token, ending, ids)
+        return Anchor(token, turn.start - len(ending), ids)
 
 
-def _occurrences(index: Callable[[Any, int], int], item: Any) -> Iterator[int]:
+def _occurrences(index: Callable[[Any, int], int], item: Any) -> list[int]:
     """Every place at which the `index` method of a text or list finds an item."""
+    places: list[int] = []
     place = -1
-    with contextlib.suppress(ValueError):
+    try:
         while True:
             place = index(item, place + 1)
-            yield place
+            places.append(place)
+    except ValueError:
+        return places
 
 
 def literal_tokens(texts: Sequence[str], special: Mapping[str, int]) -> tuple[tuple[int, str], ...]:
     """Special tokens that stand in texts, as (index of the text, token)."""
-    pattern = added_token_pattern(special)
+    # Almost no text holds any: looking for their first characters is all that it takes to know.
+    starts = {token[0] for token in special}
+    suspects = [(index, text) for index, text in enumerate(texts) if any(start in text for start in starts)]
+    pattern = added_token_pattern(special) if suspects else None
     if pattern is None:
         return ()
-    return tuple((index, token) for index, text in enumerate(texts) for token in pattern.findall(text))
+    return tuple((index, token) for index, text in suspects for token in pattern.findall(text))
