@@ -1,51 +1,29 @@
 """For the tests of `trainer.chat`: real templates, tokenizers of several kinds, and a slow, obvious reference."""
 
-import importlib.util
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+from template_table import MARKUP, SPLIT, templates
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from trainer.base_models import resolve_model
 from trainer.types import Message, Tool
 
-# The markup of every family: words that their tokenizers hold as one added token each.
-MARKUP = re.compile(
-    r"<[|｜][^<>\s'\"|｜]+[|｜]>|<\|[a-z_]+>|<[a-z_]+\|>|<(?:start|end)_of_(?:turn|utterance)>|\[gMASK\]|<sop>|</s>"
-)
-
-
-MODERN_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-
-
-def template_folder() -> Path:
-    """Where TRL keeps the chat templates of the model families."""
-    spec = importlib.util.find_spec("trl")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    return Path(spec.submodule_search_locations[0]) / "chat_templates"
+SOURCES = dict(templates())
 
 
 def stock_template(name: str) -> str:
     """Source of a stock template by its file's stem."""
-    return (template_folder() / f"{name}.jinja").read_text(encoding="utf-8")
+    return SOURCES[name]
 
 
 def own_template() -> str:
     """Source of the template that this project ships."""
-    import trainer
-
-    path = Path(trainer.__file__).parent / "templates" / "chatml_tools.jinja"
-    return path.read_text(encoding="utf-8")
+    return SOURCES["chatml_tools"]
 
 
 @cache
@@ -79,7 +57,7 @@ def _built(kind: str) -> Tokenizer:
     if kind == "byte_level":
         tokenizer = Tokenizer(models.BPE())
         # The split of Llama 3 and Qwen: line breaks stay with what stands before them.
-        split = pre_tokenizers.Split(Regex(MODERN_SPLIT), behavior="isolated")
+        split = pre_tokenizers.Split(Regex(SPLIT), behavior="isolated")
         plain = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, plain])
         tokenizer.decoder = decoders.ByteLevel()

@@ -9,9 +9,9 @@ from chat_support import (
     own_template,
     reference,
     stock_template,
-    template_folder,
     tokenizer_for,
 )
+from template_table import template_folder
 
 from trainer.chat import ChatEncoder, EncodedSession
 from trainer.chat.samples import SAMPLES

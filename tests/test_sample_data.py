@@ -175,7 +175,7 @@ def test_spoken_days_mean_the_dates_that_the_prompt_spells_out(split: str) -> No
 @each_split
 def test_sessions_are_neither_short_nor_long(split: str) -> None:
     for messages in conversations(split):
-        assert 5 <= sum(message["role"] == "assistant" for message in messages) <= 9
+        assert 10 <= sum(message["role"] == "assistant" for message in messages) <= 14
 
 
 @each_split

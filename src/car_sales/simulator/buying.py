@@ -107,7 +107,7 @@ def _details_of_wrong_id(dialogue: Dialogue) -> None:
 
 def _filters_for(dialogue: Dialogue, target: Vehicle) -> dict[str, Any]:
     kinds = dialogue.rng.choice(
-        (*3 * (("make",), ("body",), ("fuel",)), ("make", "body"), ("body", "fuel"), ("make", "fuel"))
+        (*8 * (("make",), ("body",), ("fuel",)), ("make", "body"), ("body", "fuel"), ("make", "fuel"))
     )
     filters: dict[str, Any] = {kind: getattr(target, kind) for kind in FILTERS if kind in kinds}
     if dialogue.chance(0.5):

@@ -121,7 +121,7 @@ class Dialogue:
             return self.rng.choice(self.voice.this_car)
         if vehicle.id in self.listed[:3] and len(self.listed) > 1 and self.chance(0.1):
             return self._ordinal(vehicle)
-        if vehicle.id in self.named and self.chance(0.35):
+        if vehicle.id in self.named and self.chance(0.2):
             return self._name(vehicle)
         return self.voice.by_id(vehicle.id)
 
@@ -138,7 +138,7 @@ class Dialogue:
         same_week = chosen.isocalendar().week == self.now.isocalendar().week
         if n_days == 1 and self.chance(0.8):
             return Day(chosen, "tomorrow", "tomorrow")
-        if self.chance(0.5):
+        if self.chance(0.75):
             return Day(chosen, f"on {chosen.isoformat()}", chosen.isoformat())
         # Where "next Tuesday" could mean two days, customers here do not say it.
         if n_days == DAYS_AHEAD or (not same_week and self.chance(0.4)):

@@ -53,12 +53,12 @@ def _extras(dialogue: Dialogue, vehicle: Vehicle) -> tuple[dict[str, Any], str]:
     """Choose optional arguments and the words for them."""
     optional: dict[str, Any] = {}
     words = ""
-    if dialogue.chance(0.5):
+    if dialogue.chance(0.25):
         is_too_high = dialogue.chance(_ERROR_RATE)
         down = vehicle.price + 1000 if is_too_high else _down_payment(dialogue, vehicle)
         optional["down_payment"] = down
         words += dialogue.voice.pick("extras_down").format(down=down)
-    if dialogue.chance(0.3):
+    if dialogue.chance(0.25):
         optional["interest"] = dialogue.rng.choice(INTERESTS)
         words += dialogue.voice.pick("extras_interest").format(interest=optional["interest"])
     return optional, words
@@ -100,7 +100,6 @@ def _state(dialogue: Dialogue, arguments: dict[str, Any]) -> None:
             ("tradein_all", (), ""),
             ("tradein_all", (), ""),
             ("tradein", ("plate", "mileage", "had_accident"), "give_all"),
-            ("tradein_plate", ("mileage", "had_accident"), "give_mileage_accident"),
             ("tradein_plate_mileage", ("had_accident",), "give_accident"),
         )
     )

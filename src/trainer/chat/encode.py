@@ -78,7 +78,7 @@ class ChatEncoder:
         self._reader = TurnReader(self._renderer, self.profile, tails)
         self._tokens = Tokens(tokenizer)
         added = self._tokenizer.added_tokens_decoder
-        self._special = {token.content: number for number, token in added.items() if token.special}
+        self._special = tuple(token.content for token in added.values() if token.special)
 
     @property
     def stop_token_ids(self) -> tuple[int, ...]:

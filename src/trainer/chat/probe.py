@@ -133,8 +133,8 @@ class Probe:
                 yield "several calls in a turn"
             if self._shows((ANSWER, VALUE), USER, CALL_WITH_TEXT, tools=TOOLS):
                 yield "content beside a call"
-            if self._shows((RESULT,), USER, CALL, FOUND, tools=TOOLS, prompt=True):
-                yield "tool results"
+        if self._shows((RESULT,), USER, CALL, FOUND, tools=TOOLS, prompt=True):
+            yield "tool results"
         if self._shows((REASONING,), USER, THOUGHT):
             yield "reasoning"
 

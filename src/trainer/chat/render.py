@@ -5,7 +5,7 @@ The only place that calls `apply_chat_template`. Knows no tokens.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -105,7 +105,7 @@ class Renderer:
         return {**call, "function": {"name": function["name"], "arguments": arguments}}
 
 
-def added_token_pattern(added: Mapping[str, int]) -> re.Pattern[str] | None:
+def added_token_pattern(added: Collection[str]) -> re.Pattern[str] | None:
     """A pattern that finds added tokens in text as the tokenizer does: leftmost, then longest."""
     if not added:
         return None

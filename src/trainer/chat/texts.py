@@ -5,7 +5,7 @@ The template's own renderings are the only authority. Knows no tokens.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from trainer.chat.canonical import is_trained
 from trainer.chat.marked import MarkedText, Tails, render_marked
@@ -18,8 +18,7 @@ from trainer.types import Message, Tool
 REMEDY = "set model.chat_template_path to a template that can (chatml_tools.jinja can)"
 
 
-@dataclass(frozen=True, slots=True)
-class TurnText:
+class TurnText(NamedTuple):
     """One trained turn in a text: `text[:start]` is the serving prompt, `text[start:end]` what follows it.
 
     The target ends with `stop`. Turns of one rendering share its text.
@@ -174,18 +173,19 @@ class TurnReader:
 
 def needed_features(message: Message) -> list[Feature]:
     """What a template must be able to write for this message."""
+    role = message["role"]
+    if role == "user":
+        return []
+    if role != "assistant":
+        return ["system message" if role == "system" else "tool results"]
     needed: list[Feature] = []
-    calls = message.get("tool_calls") or ()
-    if message["role"] == "system":
-        needed.append("system message")
-    if message["role"] == "tool":
-        needed.append("tool results")
+    calls = message.get("tool_calls")
     if calls:
         needed.append("tool calls")
-    if len(calls) > 1:
-        needed.append("several calls in a turn")
-    if calls and message.get("content"):
-        needed.append("content beside a call")
+        if len(calls) > 1:
+            needed.append("several calls in a turn")
+        if message.get("content"):
+            needed.append("content beside a call")
     if message.get("reasoning_content"):
         needed.append("reasoning")
     return needed

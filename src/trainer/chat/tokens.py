@@ -5,7 +5,7 @@ tokenized on its own, so the tokens behind an added token do not depend on what 
 before it on what follows. Where that cannot decide, the prompt itself is tokenized and compared.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from trainer.chat.render import Tokenizer, added_token_pattern
@@ -194,12 +194,12 @@ def _occurrences(index: Callable[[Any, int], int], item: Any) -> list[int]:
         return places
 
 
-def literal_tokens(texts: Sequence[str], special: Mapping[str, int]) -> tuple[tuple[int, str], ...]:
+def literal_tokens(texts: Sequence[str], special: Iterable[str]) -> tuple[tuple[int, str], ...]:
     """Special tokens that stand in texts, as (index of the text, token)."""
-    # Almost no text holds any: looking for their first characters is all that it takes to know.
-    starts = {token[0] for token in special}
-    suspects = [(index, text) for index, text in enumerate(texts) if any(start in text for start in starts)]
-    pattern = added_token_pattern(special) if suspects else None
+    # Almost no text holds any: looking for their first characters in all texts at once is enough to know.
+    together = "".join(texts)
+    suspects = [token for token in special if token[0] in together and token in together]
+    pattern = added_token_pattern(suspects)
     if pattern is None:
         return ()
-    return tuple((index, token) for index, text in suspects for token in pattern.findall(text))
+    return tuple((index, token) for index, text in enumerate(texts) for token in pattern.findall(text))
