@@ -1,5 +1,6 @@
 """The public function that turns one session into tokens and labels, with the real tokenizer and real templates."""
 
+import json
 from typing import Any
 
 import pytest
@@ -84,8 +85,6 @@ def test_what_stands_before_a_span_is_the_serving_prompt(name: str) -> None:
 
 def as_served(message: Message) -> dict[str, Any]:
     """The message as a server hands it to the template: arguments decoded, content never null."""
-    import json
-
     served: dict[str, Any] = {**message, "content": message.get("content") or ""}
     if message.get("tool_calls"):
         served["tool_calls"] = [

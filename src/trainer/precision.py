@@ -21,7 +21,7 @@ def let_autocast_choose(model: nn.Module) -> None:
     """Stop adapter layers from turning their input into float32 before autocast turns it back."""
     for module in model.modules():
         if isinstance(module, BaseTunerLayer):
-            module.cast_input_dtype_enabled = False
+            module.cast_input_dtype_enabled = False  # type: ignore[assignment]
 
 
 def bfloat16_autocast(active: bool) -> AbstractContextManager[object]:

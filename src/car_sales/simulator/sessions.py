@@ -116,7 +116,7 @@ def _plan(rng: Random) -> list[Scene]:
     if rng.random() < 0.6:
         scenes.insert(rng.choice((0, len(scenes))), trade_in)
     scenes += dict.fromkeys(rng.sample(_CLOSING, rng.choice((1, 2, 2))))
-    if rng.random() < 0.7:
+    for _ in range(rng.choice((1, 1, 2))):
         scenes.insert(rng.randrange(len(scenes) + 1), digress)
     if rng.random() < 0.25:
         scenes.insert(0, greet)

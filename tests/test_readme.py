@@ -1,0 +1,24 @@
+"""The README says what is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+from config_reference import with_reference
+from conftest import ROOT
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+_PATH = re.compile(r"(?:configs|data|scripts|src|tests|docs|benchmarks)/[\w./-]*\w")
+
+
+def test_the_configuration_reference_is_that_of_the_schema() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert with_reference(text) == text
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_that_a_document_names_exists(document: Path) -> None:
+    text = document.read_text(encoding="utf-8").replace("src/<domain>/", "")
+    named = {match[0] for match in _PATH.finditer(text)}
+    missing = [name for name in sorted(named) if not (ROOT / name).exists() and not list(ROOT.glob(name + "*"))]
+    assert not missing
