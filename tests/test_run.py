@@ -192,22 +192,21 @@ def test_the_adapter_and_the_metrics_are_pushed_to_the_hub(
     class Repo:
         repo_id = "me/adapter"
 
-    def create_repo(name: str, **options: Any) -> Repo:
+    def create_repo(api: object, name: str, **options: Any) -> Repo:
         created.append({"name": name, **options})
         return Repo()
 
-    def upload_folder(*, repo_id: str, folder_path: str, **options: Any) -> str:
+    def upload_folder(api: object, *, repo_id: str, folder_path: str, **options: Any) -> str:
         uploaded.append((repo_id, {path.name for path in Path(folder_path).iterdir()}))
         return "done"
 
-    monkeypatch.setattr("transformers.trainer.create_repo", create_repo)
-    monkeypatch.setattr("transformers.trainer.upload_folder", upload_folder)
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", create_repo)
+    monkeypatch.setattr("huggingface_hub.HfApi.upload_folder", upload_folder)
     train_run(
         quick_config(
             "train.push_to_hub=true",
             "train.hub_model_id=me/adapter",
             "train.hub_private_repo=true",
-            "train.save_strategy=no",
         )
     )
     assert created[0]["name"] == "me/adapter"
@@ -217,9 +216,9 @@ def test_the_adapter_and_the_metrics_are_pushed_to_the_hub(
 
 
 def test_a_hub_that_refuses_is_an_explained_error(quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    def create_repo(name: str, **options: Any) -> None:
+    def create_repo(api: object, name: str, **options: Any) -> None:
         raise OSError("401 unauthorized")
 
-    monkeypatch.setattr("transformers.trainer.create_repo", create_repo)
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", create_repo)
     with pytest.raises(ConfigError, match=r"the hub refused me/adapter: 401"):
         train_run(quick_config("train.push_to_hub=true", "train.hub_model_id=me/adapter"))

@@ -163,7 +163,7 @@ def test_spoken_days_mean_the_dates_that_the_prompt_spells_out(split: str) -> No
         for before, message in pairwise(messages):
             said = re.findall(rf"tomorrow|{'|'.join(WEEKDAYS)}", before["content"] or "")
             dates = {args["date"] for _, args in calls_of([message]) if "date" in args}
-            if len(said) != 1 or not dates or before["role"] != "user":
+            if len(said) != 1 or len(dates) != 1 or before["role"] != "user":
                 continue
             ahead = [today + timedelta(days=n) for n in range(1, 8)]
             meant = ahead[0] if said == ["tomorrow"] else ahead[[WEEKDAYS[d.weekday()] for d in ahead].index(*said)]

@@ -40,5 +40,8 @@ def _class_body(name: str) -> list[ast.stmt]:
 
 
 def _plain_type(annotation: str) -> Any:
-    known = [_PLAIN_TYPES[part] for part in annotation.split(" | ") if part in _PLAIN_TYPES]
+    parts = annotation.split(" | ")
+    if any("[" in part and part not in _PLAIN_TYPES for part in parts):
+        return Any
+    known = [_PLAIN_TYPES[part] for part in parts if part in _PLAIN_TYPES]
     return Union[tuple(known)] if known else Any  # noqa: UP007 - the members are known at run time only

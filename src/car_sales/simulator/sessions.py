@@ -69,11 +69,13 @@ def make_session(split: str, *, number: int, seed: int) -> dict[str, Any]:
         dialogue = _open(rng, split, session_id=session_id, inferred_date=inferred_date)
         for scene in _plan(rng):
             scene(dialogue)
-        if _is_well_sized(dialogue.messages) and _shows(dialogue.messages, _TO_SHOW[number % len(_TO_SHOW)]):
+        messages = dialogue.messages
+        feature = _TO_SHOW[number % len(_TO_SHOW)]
+        if _is_well_sized(messages) and _recovers(messages) and _shows(messages, feature):
             return {
                 "session_id": session_id,
                 "inferred_date": inferred_date,
-                "conversation": dialogue.messages,
+                "conversation": messages,
             }
     raise AssertionError(f"{session_id}: no plan has the right size")
 
@@ -84,6 +86,16 @@ def _shows(messages: list[dict[str, Any]], feature: str) -> bool:
     if feature == "parallel calls":
         return any(len(m["tool_calls"] or ()) > 1 for m in messages)
     return True
+
+
+def _recovers(messages: list[dict[str, Any]]) -> bool:
+    """Whether every failed call is followed by one of the same tool that succeeds: two scenes may want one slot."""
+    names = [call["function"]["name"] for message in messages for call in message["tool_calls"] or ()]
+    failed = ['"error"' in message["content"] for message in messages if message["role"] == "tool"]
+    outcomes = list(zip(names, failed, strict=True))
+    return all(
+        not has_failed or (name, False) in outcomes[index + 1 :] for index, (name, has_failed) in enumerate(outcomes)
+    )
 
 
 def _is_well_sized(messages: list[dict[str, Any]]) -> bool:

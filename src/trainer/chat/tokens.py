@@ -5,6 +5,7 @@ tokenized on its own, so the tokens behind an added token do not depend on what 
 before it on what follows. Where that cannot decide, the prompt itself is tokenized and compared.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from trainer.chat.render import Tokenizer, added_token_pattern
 from trainer.chat.texts import TurnText
 from trainer.errors import TemplateError
 
-# Characters in which the last added token of a prompt is looked for. Missing it costs time, nothing else.
+# Characters in which the last added token of a prompt is looked for at first: most prompts end close to one.
 WINDOW = 256
 
 
@@ -167,12 +168,11 @@ class Tokens:
             yield inside
 
     def anchor(self, turn: TurnText) -> Anchor | None:
-        """The last added token of the turn's prompt; None where none is near its end."""
+        """The last added token of the turn's prompt; None where it holds none."""
         token, ending, ids = self._usual
         if not ending or not turn.text.startswith(ending, turn.start - len(ending)):
-            found = None
-            for match in self.added.finditer(turn.text, max(0, turn.start - WINDOW), turn.start) if self.added else ():
-                found = match
+            found = self._last_added(turn.text, turn.start - WINDOW, turn.start)
+            found = found or self._last_added(turn.text, 0, turn.start)
             if found is None:
                 return None
             token, ending = found.group(), turn.text[found.start() : turn.start]
@@ -180,6 +180,13 @@ class Tokens:
             # Prompts end alike, so the next one will most likely be known.
             self._usual = Ending(token, ending, ids)
         return Anchor(token, turn.start - len(ending), ids)
+
+    def _last_added(self, text: str, start: int, end: int) -> re.Match[str] | None:
+        """The last added token in a part of a text; what is found is checked against the tokens later."""
+        found = None
+        for match in self.added.finditer(text, max(0, start), end) if self.added else ():
+            found = match
+        return found
 
 
 def _occurrences(index: Callable[[Any, int], int], item: Any) -> list[int]:
