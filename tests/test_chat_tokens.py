@@ -6,7 +6,8 @@ import pytest
 from chat_support import tokenizer_for
 
 from trainer.chat.texts import TurnText
-from trainer.chat.tokens import TokenizedText, Tokens, literal_tokens
+from trainer.chat.tokenized import TokenizedText, literal_tokens
+from trainer.chat.tokens import Tokens
 from trainer.errors import TemplateError
 
 TEMPLATE = "<|start|><|end|>"
@@ -56,7 +57,7 @@ def test_a_prompt_without_any_special_token_is_tokenized_in_full() -> None:
 
 def test_a_special_token_far_before_the_end_of_the_prompt_is_found() -> None:
     made = tokens("byte_level")
-    far = turn(made, "<|start|>" + "find a car " * 60, "yes<|end|>")
+    far = turn(made, "<|start|>" + "find a car. " * 60 + "Well?", " yes<|end|>")
     (row,) = made.batch([far.text])
     span = made.prove(far, row)
     assert span is not None

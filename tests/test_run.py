@@ -66,7 +66,7 @@ def test_the_run_folder_explains_itself(finished: RunResult) -> None:
 def test_the_resolved_configuration_names_every_default_and_runs_again(finished: RunResult) -> None:
     cfg = load_config(finished.output_dir / "config.resolved.yaml")
     assert cfg.train["weight_decay"] == 0.0
-    assert cfg.train["warmup_ratio"] == 0.1
+    assert cfg.train["warmup_ratio"] == 0.05
     assert cfg.train["max_steps"] == 2
 
 

@@ -6,11 +6,12 @@ before it on what follows. Where that cannot decide, the prompt itself is tokeni
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from trainer.chat.render import Tokenizer, added_token_pattern
 from trainer.chat.texts import TurnText
+from trainer.chat.tokenized import TokenizedText
 from trainer.errors import TemplateError
 
 # Characters in which the last added token of a prompt is looked for at first: most prompts end close to one.
@@ -47,26 +48,6 @@ class Apart(NamedTuple):
     prompt: list[int]
     target: list[int]
     n_shared: int
-
-
-class TokenizedText:
-    """A text with its tokens. `is_split` says that its tokenizer splits texts at added tokens first."""
-
-    def __init__(self, text: str, ids: list[int], *, is_split: bool) -> None:
-        self.text, self.ids, self.is_split = text, ids, is_split
-        self._places: dict[str, dict[int, int]] = {}
-
-    def places(self, token: str, token_id: int) -> dict[int, int]:
-        """For each occurrence of an added token, its character position and its place among the tokens.
-
-        Empty where text and tokens do not hold it equally often: then it is not known which is which.
-        """
-        if token not in self._places:
-            positions = _occurrences(self.text.index, token)
-            places = _occurrences(self.ids.index, token_id)
-            known = self.is_split and len(positions) == len(places)
-            self._places[token] = dict(zip(positions, places, strict=True)) if known else {}
-        return self._places[token]
 
 
 class Tokens:
@@ -187,26 +168,3 @@ class Tokens:
         for match in self.added.finditer(text, max(0, start), end) if self.added else ():
             found = match
         return found
-
-
-def _occurrences(index: Callable[[Any, int], int], item: Any) -> list[int]:
-    """Every place at which the `index` method of a text or list finds an item."""
-    places: list[int] = []
-    place = -1
-    try:
-        while True:
-            place = index(item, place + 1)
-            places.append(place)
-    except ValueError:
-        return places
-
-
-def literal_tokens(texts: Sequence[str], special: Iterable[str]) -> tuple[tuple[int, str], ...]:
-    """Special tokens that stand in texts, as (index of the text, token)."""
-    # Almost no text holds any: looking for their first characters in all texts at once is enough to know.
-    together = "".join(texts)
-    suspects = [token for token in special if token[0] in together and token in together]
-    pattern = added_token_pattern(suspects)
-    if pattern is None:
-        return ()
-    return tuple((index, token) for index, text in enumerate(texts) for token in pattern.findall(text))
