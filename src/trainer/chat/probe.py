@@ -9,31 +9,37 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from trainer.chat.probe_messages import (
-    ANSWER,
-    ASK,
-    CALL,
-    CALL_WITH_TEXT,
-    CALLS,
-    FOUND,
-    INSTRUCT,
-    OTHER_VALUE,
-    REASONING,
-    RESULT,
-    SYSTEM,
-    TALK,
-    THOUGHT,
-    TOOLS,
-    USER,
-    VALUE,
-)
 from trainer.chat.profile import Feature, TemplateProfile
 from trainer.chat.render import MessageForm, Renderer, RenderError, Tokenizer, added_token_pattern
 from trainer.chat.source import TemplateSource
 from trainer.chat.stops import Stop, find_call_stop, find_talk_stop, shared_length
-from trainer.types import Message, Tool
+from trainer.types import Message, Tool, ToolCallJson
 
+SYSTEM, ASK, ANSWER, REASONING = "qxsystem", "qxask", "qxanswer", "qxreason"
+VALUE, OTHER_VALUE, RESULT = "qxvalue", "qxother", "qxresult"
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
+
+
+def _tool(name: str) -> Tool:
+    schema = {"type": "object", "properties": {"place": {"type": "string", "description": "qxplace"}}}
+    return {"type": "function", "function": {"name": name, "description": "qxtool", "parameters": schema}}
+
+
+def _call(name: str, value: str, call_id: str) -> ToolCallJson:
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": {"place": value}}}
+
+
+TOOLS = (_tool("qxfind"), _tool("qxbook"))
+# Nine letters and digits: the only form of id that every family accepts.
+FIND, BOOK = _call("qxfind", VALUE, "qxcallid1"), _call("qxbook", OTHER_VALUE, "qxcallid2")
+INSTRUCT: Message = {"role": "system", "content": SYSTEM}
+USER: Message = {"role": "user", "content": ASK}
+TALK: Message = {"role": "assistant", "content": ANSWER}
+THOUGHT: Message = {**TALK, "reasoning_content": REASONING}
+CALL: Message = {"role": "assistant", "content": "", "tool_calls": [FIND]}
+CALLS: Message = {"role": "assistant", "content": "", "tool_calls": [FIND, BOOK]}
+CALL_WITH_TEXT: Message = {"role": "assistant", "content": ANSWER, "tool_calls": [FIND]}
+FOUND: Message = {"role": "tool", "content": RESULT, "tool_call_id": "qxcallid1"}
 
 
 class Probe:

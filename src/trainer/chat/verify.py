@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from trainer.chat.canonical import canonical_messages
-from trainer.chat.encode import ChatEncoder
-from trainer.chat.rows import EncodedRow
+from trainer.chat.encode import ChatEncoder, EncodedRow
 from trainer.types import Message, Tool
 
 
