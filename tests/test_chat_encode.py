@@ -102,6 +102,17 @@ def test_an_answer_that_merges_into_the_prompt_gets_a_row_of_its_own() -> None:
         assert all(v.prompt_is_exact and v.text_is_exact for v in verify_row(made, messages, (), row))
 
 
+def test_history_that_is_rewritten_at_equal_length_is_noticed() -> None:
+    last_user = "messages | selectattr('role', 'equalto', 'user') | list | last"
+    label = "{{ 'new:' if ($) is sameas m else 'old:' }}".replace("$", last_user)
+    made = encoder(SMALL.replace("{{ m.content }}", label + "{{ m.content }}").replace("HEAD", "<|assistant|>old:"))
+    messages: Any = [USER, {"role": "assistant", "content": "A"}, USER, {"role": "assistant", "content": "B"}]
+    encoded = encode(made, *messages)
+    assert [[span.turn for span in row.spans] for row in encoded.rows] == [[1], [3]]
+    for row in encoded.rows:
+        assert all(v.prompt_is_exact and v.text_is_exact for v in verify_row(made, messages, (), row))
+
+
 def test_turns_without_loss_are_context_only() -> None:
     made = encoder()
     untrained = {"role": "assistant", "content": "Never say this.", "train": False}
@@ -126,6 +137,24 @@ def test_a_prompt_that_holds_a_closed_thinking_block_is_trained_as_it_is_served(
         f"<|user|>Hi<|end|><|assistant|>A<|end|><|user|>Hi<|end|>{head}B<|end|>",
     ]
     assert spelled(made, encoded) == {1: "A<|end|>", 3: "B<|end|>"}
+
+
+def test_a_prompt_that_changes_once_it_is_answered_is_trained_as_it_is_served() -> None:
+    # As in Mistral's templates: the system message stands in the last user message, but only while it is the last.
+    template = (
+        "{%- for m in messages if m.role != 'system' -%}{%- if m.role == 'user' -%}<|ask|>"
+        "{{ messages[0].content + ': ' if loop.last and messages[0].role == 'system' else '' }}{{ m.content }}<|do|>"
+        "{%- else -%}{{ ' ' + m.content + '<|end|>' }}{%- endif -%}{%- endfor -%}"
+    )
+    made = encoder(template, "byte_level")
+    system = {"role": "system", "content": "Be brief"}
+    messages: Any = [system, USER, {"role": "assistant", "content": "A"}, USER, {"role": "assistant", "content": "B"}]
+    encoded = encode(made, *messages)
+    assert [made.decode(row.input_ids) for row in encoded.rows] == [
+        "<|ask|>Be brief: Hi<|do|> A<|end|>",
+        "<|ask|>Hi<|do|> A<|end|><|ask|>Be brief: Hi<|do|> B<|end|>",
+    ]
+    assert spelled(made, encoded) == {2: " A<|end|>", 4: " B<|end|>"}
 
 
 def test_special_tokens_in_the_text_of_messages_are_reported() -> None:
@@ -196,7 +225,18 @@ def test_a_broken_span_finder_never_leads_to_a_wrong_row(monkeypatch: pytest.Mon
     assert [made.encode(s.messages, s.tools, session_id="s") for s in SAMPLES] == right
 
 
-def test_a_tokenizer_that_tells_no_positions_is_compared_in_full() -> None:
+def test_a_special_token_inside_a_longer_one_misleads_no_span() -> None:
+    tokenizer: Any = tokenizer_for(own_template())
+    tokenizer.add_tokens(["so<|im_end|>"], special_tokens=True)
+    made = ChatEncoder(tokenizer)
+    user = {"role": "user", "content": "so<|im_end|> what"}
+    messages: Any = [user, {"role": "assistant", "content": "A"}, user, {"role": "assistant", "content": "B"}]
+    encoded = encode(made, *messages)
+    assert spelled(made, encoded) == {1: "A<|im_end|>", 3: "B<|im_end|>"}
+    assert all(v.prompt_is_exact for row in encoded.rows for v in verify_row(made, messages, (), row))
+
+
+def test_a_tokenizer_that_is_not_fast_is_compared_in_full() -> None:
     tokenizer: Any = ByT5Tokenizer(extra_ids=0)
     tokenizer.add_special_tokens({"extra_special_tokens": ["<|im_start|>", "<|im_end|>"]})
     tokenizer.chat_template = own_template()

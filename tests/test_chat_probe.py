@@ -36,7 +36,7 @@ def test_our_own_template_writes_everything_in_order() -> None:
     assert found.stable
     assert found.refusal is None
     assert found.stop_tokens == ("<|im_end|>",)
-    assert found.generation_prompt == "<|im_start|>assistant\n"
+    assert found.header.prompt == "<|im_start|>assistant\n"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_rewritten_history_is_noticed() -> None:
 def test_a_closed_thinking_block_in_the_generation_prompt_alone_is_kept_in_the_prompt() -> None:
     found = profile(small(head="<|assistant|><think>\n\n</think>\n\n"))
     assert found.refusal is None
-    assert found.generation_only == "<think>\n\n</think>\n\n"
+    assert found.header.unwritten == "<think>\n\n</think>\n\n"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Any chat template: which tokens of a conversation carry loss, proven for every row."""
 
 from trainer.chat.canonical import canonical_messages
-from trainer.chat.encode import ChatEncoder, EncodedRow, EncodedSession
+from trainer.chat.encode import ChatEncoder
 from trainer.chat.profile import TemplateProfile
+from trainer.chat.rows import EncodedRow, EncodedSession
 from trainer.chat.tokens import Span
 
 __all__ = [

@@ -14,45 +14,13 @@ from trainer.chat.marked import find_tails
 from trainer.chat.probe import Probe
 from trainer.chat.profile import TemplateProfile
 from trainer.chat.render import Renderer, RenderError, Tokenizer
+from trainer.chat.rows import EncodedRow, EncodedSession
 from trainer.chat.source import TemplateSource
 from trainer.chat.texts import TurnReader, TurnText
-from trainer.chat.tokens import Span, TokenizedText, Tokens, literal_tokens
+from trainer.chat.tokenized import TokenizedText, literal_tokens
+from trainer.chat.tokens import Span, Tokens
 from trainer.errors import DataError, TemplateError
-from trainer.types import IGNORE_INDEX, Message, Session, Tool
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedRow:
-    """One training row. For each span, the tokens before it are the serving prompt of its turn."""
-
-    input_ids: list[int]
-    spans: tuple[Span, ...]
-
-    def labels(self) -> list[int]:
-        """One label per token: the token itself inside the spans, `IGNORE_INDEX` outside."""
-        labels = [IGNORE_INDEX] * len(self.input_ids)
-        for span in self.spans:
-            labels[span.start : span.end] = self.input_ids[span.start : span.end]
-        return labels
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedSession:
-    """The rows of one session: every trained turn lies in exactly one of them.
-
-    `literal_specials` are special tokens that stand in the text of messages, as (turn, token); a server
-    reads them as special too.
-    """
-
-    session_id: str
-    rows: tuple[EncodedRow, ...]
-    literal_specials: tuple[tuple[int, str], ...] = ()
-
-    @property
-    def extra_tokens(self) -> int:
-        """Tokens that the session costs beyond its longest row, because the template rewrites history."""
-        lengths = [len(row.input_ids) for row in self.rows]
-        return sum(lengths) - max(lengths, default=0)
+from trainer.types import Message, Session, Tool
 
 
 class ChatEncoder:

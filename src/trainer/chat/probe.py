@@ -9,37 +9,31 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from trainer.chat.profile import Feature, TemplateProfile
+from trainer.chat.probe_messages import (
+    ANSWER,
+    ASK,
+    CALL,
+    CALL_WITH_TEXT,
+    CALLS,
+    FOUND,
+    INSTRUCT,
+    OTHER_VALUE,
+    REASONING,
+    RESULT,
+    SYSTEM,
+    TALK,
+    THOUGHT,
+    TOOLS,
+    USER,
+    VALUE,
+)
+from trainer.chat.profile import AnswerHeader, Feature, TemplateProfile
 from trainer.chat.render import MessageForm, Renderer, RenderError, Tokenizer, added_token_pattern
 from trainer.chat.source import TemplateSource
 from trainer.chat.stops import Stop, find_call_stop, find_talk_stop, shared_length
-from trainer.types import Message, Tool, ToolCallJson
+from trainer.types import Message, Tool
 
-SYSTEM, ASK, ANSWER, REASONING = "qxsystem", "qxask", "qxanswer", "qxreason"
-VALUE, OTHER_VALUE, RESULT = "qxvalue", "qxother", "qxresult"
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
-
-
-def _tool(name: str) -> Tool:
-    schema = {"type": "object", "properties": {"place": {"type": "string", "description": "qxplace"}}}
-    return {"type": "function", "function": {"name": name, "description": "qxtool", "parameters": schema}}
-
-
-def _call(name: str, value: str, call_id: str) -> ToolCallJson:
-    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": {"place": value}}}
-
-
-TOOLS = (_tool("qxfind"), _tool("qxbook"))
-# Nine letters and digits: the only form of id that every family accepts.
-FIND, BOOK = _call("qxfind", VALUE, "qxcallid1"), _call("qxbook", OTHER_VALUE, "qxcallid2")
-INSTRUCT: Message = {"role": "system", "content": SYSTEM}
-USER: Message = {"role": "user", "content": ASK}
-TALK: Message = {"role": "assistant", "content": ANSWER}
-THOUGHT: Message = {**TALK, "reasoning_content": REASONING}
-CALL: Message = {"role": "assistant", "content": "", "tool_calls": [FIND]}
-CALLS: Message = {"role": "assistant", "content": "", "tool_calls": [FIND, BOOK]}
-CALL_WITH_TEXT: Message = {"role": "assistant", "content": ANSWER, "tool_calls": [FIND]}
-FOUND: Message = {"role": "tool", "content": RESULT, "tool_call_id": "qxcallid1"}
 
 
 class Probe:
@@ -60,7 +54,7 @@ class Probe:
         renders = frozenset(self._features())
         talk = self._talk_stop()
         call = self._call_stop(talk) if "tool calls" in renders else None
-        prompt, only, mismatch = self._generation_prompt()
+        header, mismatch = self._header()
         problems = (self._plain_problem(), self._date_problem(), mismatch, self._stop_problem(talk, call, renders))
         return TemplateProfile(
             form=self.renderer.form,
@@ -68,8 +62,7 @@ class Probe:
             talk_stop=talk,
             call_stop=call,
             stops={stop.token: self.vocabulary[stop.token] for stop in (talk, call) if stop},
-            generation_prompt=prompt,
-            generation_only=only,
+            header=header,
             switches=self.source.switches,
             ignored_switches=self.ignored,
             stable=self._is_stable(talk, call),
@@ -150,27 +143,23 @@ class Probe:
             return None
         return find_call_stop(_behind(VALUE, final), _behind(VALUE, history), self.added, talk=talk)
 
-    def _generation_prompt(self) -> tuple[str, str, str]:
-        """The generation prompt, what of it the written turn leaves out, and why that cannot be trained."""
-        before, prompt, final = (
-            self._text(USER) or "",
-            self._text(USER, prompt=True) or "",
-            self._text(USER, TALK) or "",
-        )
-        added = prompt[shared_length(before, prompt) :]
+    def _header(self) -> tuple[AnswerHeader, str]:
+        """What stands before an answer, and why that cannot be trained, if it cannot."""
+        before, prompt = self._text(USER) or "", self._text(USER, prompt=True) or ""
+        final = self._text(USER, TALK) or ""
+        start = shared_length(before, prompt)
+        for match in self.added.finditer(prompt) if self.added else ():
+            # Two texts may part in the middle of a token.
+            start = match.start() if match.start() < start < match.end() else start
         if final.startswith(prompt):
-            return added, "", ""
+            return AnswerHeader(prompt[start:], "", final[len(prompt) :].partition(ANSWER)[0]), ""
         shared = shared_length(prompt, final)
-        only = prompt[shared:]
-        if final.startswith(ANSWER, shared) and not _leaves_open(only):
-            return added, only, ""
-        return (
-            added,
-            only,
-            (
-                f"its generation prompt ends with {only!r}, which it does not write before an assistant's "
-                "message, so no training text continues the serving prompt"
-            ),
+        header = AnswerHeader(prompt[start:], prompt[shared:], "")
+        if final.startswith(ANSWER, shared) and not _leaves_open(header.unwritten):
+            return header, ""
+        return header, (
+            f"its generation prompt ends with {header.unwritten!r}, which it does not write before an "
+            "assistant's message, so no training text continues the serving prompt"
         )
 
     def _is_stable(self, talk: Stop | None, call: Stop | None) -> bool:

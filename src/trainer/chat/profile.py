@@ -1,7 +1,7 @@
 """What is known about a chat template once it has been probed: values only, and how they are shown."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from trainer.chat.render import MessageForm
 from trainer.chat.stops import Stop
@@ -21,17 +21,33 @@ Feature = Literal[
 FEATURES: tuple[Feature, ...] = get_args(Feature)
 
 
+class AnswerHeader(NamedTuple):
+    """What stands before an answer.
+
+    `prompt` is the generation prompt. `unwritten` is the end of it that the template leaves out when it
+    writes the turn down (an empty thinking block, for instance); `lead` is what the template writes between
+    the generation prompt and the text of the answer, and the model has to write, too.
+    """
+
+    prompt: str
+    unwritten: str
+    lead: str
+
+    @property
+    def written(self) -> str:
+        """The part of the generation prompt that also stands before a written turn."""
+        return self.prompt.removesuffix(self.unwritten)
+
+
 @dataclass(frozen=True, slots=True)
 class TemplateProfile:
     """The behaviour of one chat template with its switches set.
 
     `renders` are the features whose text reaches the model; data that needs another is refused.
-    `stops` maps each stop token to its id, that of a talk turn first. `generation_only` is text of the
-    generation prompt that the template leaves out when it writes the turn down (an empty thinking block,
-    for instance). `switches` are what the template takes, `ignored_switches` what was set but it does not
-    take. `stable` says that earlier turns are never rewritten when the conversation goes on, as
-    far as the probes show; `causal` that this is proven from its source. `refusal` is the reason why
-    nothing can be trained with it, or None.
+    `stops` maps each stop token to its id, that of a talk turn first. `switches` are what the template
+    takes, `ignored_switches` what was set but it does not take. `stable` says that earlier turns are never
+    rewritten when the conversation goes on, as far as the probes show; `causal` that this is proven from its
+    source. `refusal` is the reason why nothing can be trained with it, or None.
     """
 
     form: MessageForm
@@ -39,8 +55,7 @@ class TemplateProfile:
     talk_stop: Stop | None
     call_stop: Stop | None
     stops: dict[str, int]
-    generation_prompt: str
-    generation_only: str
+    header: AnswerHeader
     switches: tuple[str, ...]
     ignored_switches: tuple[str, ...]
     stable: bool
@@ -70,7 +85,7 @@ class TemplateProfile:
             ("does not render", ", ".join(missing) or "-"),
             ("call arguments as", self.form.arguments),
             ("stop tokens", ", ".join(f"{token} ({number})" for token, number in self.stops.items()) or "none"),
-            ("generation prompt", repr(self.generation_prompt)),
+            ("generation prompt", repr(self.header.prompt)),
             ("switches", ", ".join(self.switches) or "none"),
             ("ignored switches", ", ".join(self.ignored_switches) or "-"),
             ("history", self._history()),

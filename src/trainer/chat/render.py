@@ -17,12 +17,15 @@ from trainer.types import Message, Tool, ToolCallJson
 class Tokenizer(Protocol):
     """The part of a `transformers` tokenizer that this package uses."""
 
-    is_fast: bool
-    split_special_tokens: bool
-    backend_tokenizer: Any
-    added_tokens_decoder: dict[int, Any]
     name_or_path: str
+    split_special_tokens: bool
 
+    @property
+    def is_fast(self) -> bool: ...
+    @property
+    def backend_tokenizer(self) -> Any: ...
+    @property
+    def added_tokens_decoder(self) -> Mapping[int, Any]: ...
     def apply_chat_template(self, conversation: Any, **kwargs: Any) -> Any: ...
     def get_chat_template(self, chat_template: str | None = None, tools: Any = None) -> str: ...
     def get_added_vocab(self) -> dict[str, int]: ...

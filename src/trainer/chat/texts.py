@@ -5,10 +5,11 @@ The template's own renderings are the only authority. Knows no tokens.
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from trainer.chat.canonical import is_trained
 from trainer.chat.marked import MarkedText, Tails, render_marked
+from trainer.chat.probe_messages import ANSWER, TALK
 from trainer.chat.profile import Feature, TemplateProfile
 from trainer.chat.render import Renderer, RenderError
 from trainer.chat.stops import Stop
@@ -126,18 +127,33 @@ class TurnReader:
             final = self.renderer(messages[: turn + 1], tools, add_generation_prompt=False)
         except RenderError as error:
             raise TemplateError(f"turn {turn}: the chat template refuses it: {error}; {REMEDY}") from error
-        message = messages[turn]
-        target, stop = self._cut(turn, message, self._continuation(turn, message, prompt, final))
+        written = self._continuation(messages[:turn], tools, prompt, final)
+        if written is None:
+            self._refuse(turn, messages[turn], prompt, final)
+        target, stop = self._cut(turn, messages[turn], written)
         text = prompt + target
         return TurnText(turn, text, len(prompt), len(text), stop, self.profile.stops[stop])
 
-    def _continuation(self, turn: int, message: Message, prompt: str, final: str) -> str:
-        """What the turn's own rendering has behind the serving prompt."""
+    def _continuation(self, messages: Sequence[Message], tools: Sequence[Tool], prompt: str, final: str) -> str | None:
+        """What the turn's own rendering has behind the serving prompt; None where it does not continue it."""
         if final.startswith(prompt):
             return final[len(prompt) :]
-        header = prompt.removesuffix(self.profile.generation_only)
-        if self.profile.generation_only and header != prompt and final.startswith(header):
-            return final[len(header) :]
+        header = self.profile.header
+        if not prompt.endswith(header.prompt):
+            return None
+        if final.startswith(prompt.removesuffix(header.unwritten)):
+            return final[len(prompt) - len(header.unwritten) :]
+        # Some templates change what stands before a turn once the turn is there (Mistral's move the system
+        # message). Then another answer in the turn's place shows where the turn itself begins.
+        try:
+            twin = self.renderer((*messages, TALK), tools, add_generation_prompt=False)
+        except RenderError:
+            return None
+        start = twin.rfind(header.lead + ANSWER)
+        before = final[:start]
+        return final[start:] if start >= 0 and twin.startswith(before) and before.endswith(header.written) else None
+
+    def _refuse(self, turn: int, message: Message, prompt: str, final: str) -> NoReturn:
         remedy = f"{REMEDY}, or set train: false on the turn"
         if message.get("reasoning_content") and self.renderer.switches.get("enable_thinking") is False:
             remedy = "set data.chat_template_kwargs to {enable_thinking: true} for data with reasoning"

@@ -5,14 +5,16 @@ tokenized on its own, so the tokens behind an added token do not depend on what 
 before it on what follows. Where that cannot decide, the prompt itself is tokenized and compared.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from trainer.chat.render import Tokenizer, added_token_pattern
 from trainer.chat.texts import TurnText
+from trainer.chat.tokenized import TokenizedText
 from trainer.errors import TemplateError
 
-# Characters in which the last added token of a prompt is looked for. Missing it costs time, nothing else.
+# Characters in which the last added token of a prompt is looked for at first: most prompts end close to one.
 WINDOW = 256
 
 
@@ -46,26 +48,6 @@ class Apart(NamedTuple):
     prompt: list[int]
     target: list[int]
     n_shared: int
-
-
-class TokenizedText:
-    """A text with its tokens. `is_split` says that its tokenizer splits texts at added tokens first."""
-
-    def __init__(self, text: str, ids: list[int], *, is_split: bool) -> None:
-        self.text, self.ids, self.is_split = text, ids, is_split
-        self._places: dict[str, dict[int, int]] = {}
-
-    def places(self, token: str, token_id: int) -> dict[int, int]:
-        """For each occurrence of an added token, its character position and its place among the tokens.
-
-        Empty where text and tokens do not hold it equally often: then it is not known which is which.
-        """
-        if token not in self._places:
-            positions = _occurrences(self.text.index, token)
-            places = _occurrences(self.ids.index, token_id)
-            known = self.is_split and len(positions) == len(places)
-            self._places[token] = dict(zip(positions, places, strict=True)) if known else {}
-        return self._places[token]
 
 
 class Tokens:
@@ -167,12 +149,11 @@ class Tokens:
             yield inside
 
     def anchor(self, turn: TurnText) -> Anchor | None:
-        """The last added token of the turn's prompt; None where none is near its end."""
+        """The last added token of the turn's prompt; None where it holds none."""
         token, ending, ids = self._usual
         if not ending or not turn.text.startswith(ending, turn.start - len(ending)):
-            found = None
-            for match in self.added.finditer(turn.text, max(0, turn.start - WINDOW), turn.start) if self.added else ():
-                found = match
+            found = self._last_added(turn.text, turn.start - WINDOW, turn.start)
+            found = found or self._last_added(turn.text, 0, turn.start)
             if found is None:
                 return None
             token, ending = found.group(), turn.text[found.start() : turn.start]
@@ -181,25 +162,9 @@ class Tokens:
             self._usual = Ending(token, ending, ids)
         return Anchor(token, turn.start - len(ending), ids)
 
-
-def _occurrences(index: Callable[[Any, int], int], item: Any) -> list[int]:
-    """Every place at which the `index` method of a text or list finds an item."""
-    places: list[int] = []
-    place = -1
-    try:
-        while True:
-            place = index(item, place + 1)
-            places.append(place)
-    except ValueError:
-        return places
-
-
-def literal_tokens(texts: Sequence[str], special: Iterable[str]) -> tuple[tuple[int, str], ...]:
-    """Special tokens that stand in texts, as (index of the text, token)."""
-    # Almost no text holds any: looking for their first characters in all texts at once is enough to know.
-    together = "".join(texts)
-    suspects = [token for token in special if token[0] in together and token in together]
-    pattern = added_token_pattern(suspects)
-    if pattern is None:
-        return ()
-    return tuple((index, token) for index, text in enumerate(texts) for token in pattern.findall(text))
+    def _last_added(self, text: str, start: int, end: int) -> re.Match[str] | None:
+        """The last added token in a part of a text; what is found is checked against the tokens later."""
+        found = None
+        for match in self.added.finditer(text, max(0, start), end) if self.added else ():
+            found = match
+        return found
