@@ -4,19 +4,15 @@ With one new token per row, the query heads that share a key-value head are quer
 are handed to the kernel as a short sequence. Grouped-query attention: Ainslie et al. 2023. Knows no model.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch import nn
 from torch.nn import functional
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
-_NAME = "sdpa_grouped_decoding"
+from trainer.attention import attend_with
 
 
 def _attention(
@@ -39,20 +35,6 @@ def _attention(
     return output.reshape(rows, 1, heads, value.shape[-1]), None
 
 
-@contextmanager
-def grouped_decoding(model: nn.Module) -> Iterator[None]:
+def grouped_decoding(model: nn.Module) -> AbstractContextManager[None]:
     """Within it, a model that attends by torch's kernel does so without repeating keys and values."""
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
-    if not isinstance(base, PreTrainedModel) or base.config._attn_implementation != "sdpa":
-        yield
-        return
-    AttentionInterface.register(_NAME, _attention)
-    AttentionMaskInterface.register(_NAME, sdpa_mask)
-    configs = [base.config, base.config.get_text_config()]
-    for config in configs:
-        config._attn_implementation = _NAME
-    try:
-        yield
-    finally:
-        for config in configs:
-            config._attn_implementation = "sdpa"
+    return attend_with(model, "sdpa_grouped_decoding", _attention)

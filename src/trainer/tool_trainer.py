@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 from transformers import Trainer
 
+from trainer.blocked_attention import blocked_training
 from trainer.decode import DecodedTurn, DecodeSettings
 from trainer.evaluation import Evaluation, ToolCallEvaluator, adapter_off, row_loss
 from trainer.loss import n_supervised, supervised_logits, takes_logits_to_keep, token_loss
@@ -91,7 +92,9 @@ class ToolTrainer(Trainer):
         """Trainer's step, with the tokens counted for the rates that are shown."""
         self.n_tokens_seen += int(inputs["attention_mask"].sum())
         self.n_supervised_seen += int(n_supervised(inputs))
-        return super().training_step(model, inputs, *args, **kwargs)
+        assert isinstance(self.model, nn.Module)
+        with blocked_training(self.model):  # around the backward pass, too, since checkpoints are computed there anew
+            return super().training_step(model, inputs, *args, **kwargs)
 
     def evaluate(
         self,

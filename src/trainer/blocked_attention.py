@@ -1,0 +1,127 @@
+"""Causal attention for training on a CPU in bfloat16, as matrix products over blocks of queries.
+
+torch's CPU kernel reaches a fraction of the machine's speed in bfloat16 and computes its backward pass slower
+still. Here each block of queries meets the keys up to its own end in one product, which the CPU's bfloat16 units
+do at full rate; the probabilities are computed anew in the backward pass, so memory grows with the tokens, not
+with their square (the recomputation of FlashAttention, Dao et al. 2022). Query heads that share a key-value head
+are handled as rows of the same product (grouped-query attention, Ainslie et al. 2023). Knows no model.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from trainer.attention import attend_with
+
+_N_QUERIES = 128  # queries of a block: enough rows for full rate, few products above the diagonal
+
+
+class _Block(NamedTuple):
+    """Queries [start, end) with their scores against keys [0, end): probabilities [kv heads, rows, end]."""
+
+    start: int
+    end: int
+    queries: torch.Tensor  # [kv heads, group * (end - start), size], scaled
+    probabilities: torch.Tensor
+
+
+class _BlockedAttention(torch.autograd.Function):
+    """Shapes: query and output [kv heads, group, tokens, size]; key and value [kv heads, tokens, size]."""
+
+    @staticmethod
+    def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
+        output = torch.empty_like(query)
+        for block in _blocks(query, key, scale):
+            mixed = torch.bmm(block.probabilities, value[:, : block.end])
+            output[:, :, block.start : block.end] = _unfold(mixed, query)
+        ctx.save_for_backward(query, key, value, output)
+        ctx.scale = scale
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
+        query, key, value, output = ctx.saved_tensors
+        grad_query = torch.empty_like(query)
+        # Many blocks add to the same keys, so their sums are kept in float32 at least.
+        exact = torch.promote_types(query.dtype, torch.float32)
+        grad_key, grad_value = (torch.zeros_like(x, dtype=exact) for x in (key, value))
+        mean = (grad_output.to(exact) * output.to(exact)).sum(dim=-1, keepdim=True).to(query.dtype)
+        for start, end, queries, probabilities in _blocks(query, key, ctx.scale):
+            grad = _fold(grad_output[:, :, start:end])
+            grad_value[:, :end] += torch.bmm(probabilities.transpose(1, 2), grad)
+            grad_scores = torch.bmm(grad, value[:, :end].transpose(1, 2))
+            grad_scores.sub_(_fold(mean[:, :, start:end])).mul_(probabilities)
+            grad_query[:, :, start:end] = _unfold(torch.bmm(grad_scores, key[:, :end]) * ctx.scale, query)
+            grad_key[:, :end] += torch.bmm(grad_scores.transpose(1, 2), queries)
+        return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype), None
+
+
+def _blocks(query: torch.Tensor, key: torch.Tensor, scale: float) -> Iterator[_Block]:
+    n_tokens = query.shape[2]
+    later = torch.ones(_N_QUERIES, _N_QUERIES, dtype=torch.bool).triu(1)
+    for start in range(0, n_tokens, _N_QUERIES):
+        end = min(start + _N_QUERIES, n_tokens)
+        n = end - start
+        queries = _fold(query[:, :, start:end] * scale)
+        scores = torch.bmm(queries, key[:, :end].transpose(1, 2))
+        scores.view(-1, query.shape[1], n, end)[..., start:].masked_fill_(later[:n, :n], -torch.inf)
+        yield _Block(start, end, queries, torch.softmax(scores, dim=-1))
+
+
+def _fold(block: torch.Tensor) -> torch.Tensor:
+    return block.flatten(1, 2)
+
+
+def _unfold(rows: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return rows.view(like.shape[0], like.shape[1], -1, rows.shape[-1])
+
+
+def blocked_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale: float | None = None
+) -> torch.Tensor:
+    """Causal attention of query [batch, heads, tokens, size] to key and value [batch, kv heads, tokens, size].
+
+    `scale` defaults to 1/sqrt(size). The result has the shape of `query`; gradients flow to all three.
+    """
+    batch, heads, n_tokens, size = query.shape
+    kv_heads = key.shape[1]
+    folded = query.reshape(batch * kv_heads, heads // kv_heads, n_tokens, size)
+    mixed = _BlockedAttention.apply(  # type: ignore[no-untyped-call]
+        folded, key.flatten(0, 1), value.flatten(0, 1), scale or size**-0.5
+    )
+    assert isinstance(mixed, torch.Tensor)
+    return mixed.reshape(batch, heads, n_tokens, size)
+
+
+def _attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    is_causal = options.get("is_causal")
+    plain = (
+        query.device.type == "cpu"
+        and query.dtype == key.dtype == value.dtype == torch.bfloat16
+        and query.shape[-2:] == key.shape[-2:] == value.shape[-2:]
+        and attention_mask is None
+        and (getattr(module, "is_causal", True) if is_causal is None else is_causal)
+        and not options.get("dropout")
+        and options.get("position_bias") is None
+        and options.get("cache") is None
+    )
+    if not plain:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    mixed = blocked_attention(query, key, value, scale=options.get("scaling"))
+    return mixed.transpose(1, 2).contiguous(), None
+
+
+def blocked_training(model: nn.Module) -> AbstractContextManager[None]:
+    """Within it, training steps on a CPU in bfloat16 attend in blocks; all else goes to torch's kernel as before."""
+    return attend_with(model, "sdpa_blocked_training", _attention)

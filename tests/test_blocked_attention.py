@@ -1,0 +1,91 @@
+"""Blocked attention equals torch's kernel, forward and backward, and is used for what it is meant for alone."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+from transformers import LlamaConfig, LlamaForCausalLM
+
+import trainer.blocked_attention as module
+from trainer.blocked_attention import blocked_attention, blocked_training
+
+
+def tensors(n_tokens: int, *, dtype: torch.dtype, batch: int = 2) -> tuple[torch.Tensor, ...]:
+    """Query [batch, 6, tokens, 8], key and value [batch, 2, tokens, 8], and a gradient like the query."""
+    torch.manual_seed(n_tokens)
+    heads = (6, 2, 2, 6)
+    return tuple(torch.randn(batch, n, n_tokens, 8, dtype=dtype).requires_grad_(n_h < 3) for n_h, n in enumerate(heads))
+
+
+@pytest.mark.parametrize("n_tokens", [1, 127, 128, 129, 300])
+@pytest.mark.parametrize("scale", [None, 0.3])
+def test_output_and_gradients_are_those_of_the_kernel(n_tokens: int, scale: float | None) -> None:
+    query, key, value, grad = tensors(n_tokens, dtype=torch.float64)
+    expected = functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True, scale=scale)
+    wanted = torch.autograd.grad(expected, (query, key, value), grad)
+    output = blocked_attention(query, key, value, scale=scale)
+    torch.testing.assert_close(output, expected)
+    got = torch.autograd.grad(output, (query, key, value), grad)
+    for found, want in zip(got, wanted, strict=True):
+        torch.testing.assert_close(found, want)
+
+
+def test_gradients_in_bfloat16_stay_close_to_the_true_ones() -> None:
+    query, key, value, grad = tensors(400, dtype=torch.float64)
+    wanted = torch.autograd.grad(blocked_attention(query, key, value), (query, key, value), grad)
+    low = [x.detach().bfloat16().requires_grad_() for x in (query, key, value)]
+    got = torch.autograd.grad(blocked_attention(*low), low, grad.bfloat16())
+    for found, want in zip(got, wanted, strict=True):
+        assert (found.double() - want).norm() / want.norm() < 0.02
+
+
+def tiny_model(dtype: torch.dtype) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
+    model = LlamaForCausalLM(config)
+    return model.bfloat16() if dtype == torch.bfloat16 else model
+
+
+@pytest.mark.parametrize(
+    ("dtype", "padded", "used"),
+    [(torch.bfloat16, False, True), (torch.float32, False, False), (torch.bfloat16, True, False)],
+)
+def test_only_unpadded_bfloat16_is_attended_in_blocks(
+    dtype: torch.dtype, padded: bool, used: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def spy(*args: Any, **options: Any) -> torch.Tensor:
+        calls.append(args)
+        return blocked_attention(*args, **options)
+
+    monkeypatch.setattr(module, "blocked_attention", spy)
+    model = tiny_model(dtype)
+    ids = torch.arange(40).reshape(2, 20)
+    mask = torch.ones_like(ids)
+    if padded:
+        mask[1, 15:] = 0
+    expected = model(input_ids=ids, attention_mask=mask).logits
+    with blocked_training(model):
+        found = model(input_ids=ids, attention_mask=mask).logits
+    assert bool(calls) == used
+    torch.testing.assert_close(found[mask.bool()], expected[mask.bool()], atol=0.05 if used else 0.0, rtol=0.0)
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_gradient_checkpoints_are_computed_anew_by_the_same_function() -> None:
+    model = tiny_model(torch.bfloat16)
+    model.gradient_checkpointing_enable()
+    model.train()
+    ids = torch.arange(40).reshape(2, 20)
+    with blocked_training(model):
+        model(input_ids=ids, labels=ids).loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
