@@ -85,13 +85,6 @@ def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrai
     tokenizer = load_tokenizer(cfg)
     model = load_base_model(cfg, pad_token_id=tokenizer.pad_token_id)
     encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)
-    decoding = DecodeSettings(
-        stop_token_ids=frozenset(encoder.stop_token_ids) | _stop_tokens(model.generation_config),
-        max_new_tokens=cfg.eval.max_new_tokens_eval,
-        max_context_tokens=bundle.max_ctx,
-        temperature=cfg.eval.temperature,
-        seed=cfg.seed,
-    )
     adapted = add_lora(model, cfg.lora)
     if arguments.gradient_checkpointing:
         adapted.enable_input_require_grads()
@@ -106,7 +99,7 @@ def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrai
             tool_eval_examples=bundle.tool_eval_examples,
             global_tools=bundle.global_tools,
             fmt=pick_format(cfg, encoder),
-            decoding=decoding,
+            decoding=decode_settings(cfg, encoder, model),
         )
     except OSError as error:
         if not arguments.push_to_hub:
@@ -116,6 +109,17 @@ def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrai
     for callback in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(callback)
     return trainer
+
+
+def decode_settings(cfg: Config, encoder: ChatEncoder, model: Any) -> DecodeSettings:
+    """How a run decodes: an answer ends at a stop token of the chat template or of the generation config."""
+    return DecodeSettings(
+        stop_token_ids=frozenset(encoder.stop_token_ids) | _stop_tokens(model.generation_config),
+        max_new_tokens=cfg.eval.max_new_tokens_eval,
+        max_context_tokens=cfg.data.max_context_length,
+        temperature=cfg.eval.temperature,
+        seed=cfg.seed,
+    )
 
 
 def _train(cfg: Config, bundle: DatasetBundle, trainer: ToolTrainer, folder: RunFolder) -> RunResult:
