@@ -10,6 +10,7 @@ import torch
 from conftest import tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peft import PeftModel
 from transformers import (
     AutoModelForCausalLM,
     DynamicCache,
@@ -33,7 +34,7 @@ def example(session: str, turn: int, prompt: Sequence[int], target: Sequence[int
     return ToolEvalExample(session, turn, (), (), "", (), tuple(prompt), tuple(target))
 
 
-def generated(model: PreTrainedModel, prompt: Sequence[int], *, n_new: int = N_NEW) -> list[int]:
+def generated(model: PreTrainedModel | PeftModel, prompt: Sequence[int], *, n_new: int = N_NEW) -> list[int]:
     """The greedy answer by `generate`, stop token left out."""
     config = GenerationConfig(max_new_tokens=n_new, do_sample=False, eos_token_id=STOP, pad_token_id=0)
     ids = torch.tensor([list(prompt)])
@@ -43,7 +44,9 @@ def generated(model: PreTrainedModel, prompt: Sequence[int], *, n_new: int = N_N
     return answer[:-1] if answer[-1] == STOP else answer
 
 
-def make_examples(model: PreTrainedModel, *, n_sessions: int, n_turns: int, seed: int) -> list[ToolEvalExample]:
+def make_examples(
+    model: PreTrainedModel | PeftModel, *, n_sessions: int, n_turns: int, seed: int
+) -> list[ToolEvalExample]:
     """Sessions whose gold agrees with the model for some, none or all of its tokens."""
     draw = random.Random(seed)
     examples = []

@@ -76,7 +76,7 @@ def test_a_difference_is_shown_with_its_gap(run_folder: Path, monkeypatch: pytes
     one = type(run)(run.model, run.examples[:1], run.rows, run.settings, run.pad_token_id, run.dtype)
     (difference,) = module["find_differences"](one, *answers)
     assert (difference["position"], difference["ours"], difference["theirs"]) == (0, best, second)
-    assert difference["gap"] == pytest.approx(float(logits[best] - logits[second]), abs=1e-5)
+    assert difference["gap"] == pytest.approx(float((logits[best] - logits[second]).detach()), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["evaluate.py", "exactness.py"])

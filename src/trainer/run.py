@@ -27,6 +27,8 @@ from trainer.tool_trainer import ToolTrainer
 from trainer.training_arguments import check_trackers, resolved_config, training_arguments
 from trainer.training_log import TrainingLog
 
+_N_NAMES_SHOWN = 10
+
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
@@ -141,6 +143,7 @@ def _train(cfg: Config, bundle: DatasetBundle, trainer: ToolTrainer, folder: Run
         folder.write_evaluation("final", final[1])
         folder.write_json("metrics.json", {**states, "train": train, "data": bundle.report.to_json()})
         notes = [*bundle.report.train.lines("train"), *bundle.report.eval.lines("eval")]
+        notes += skipped_lines(final[1])
         notes.append(f"training: {train['n_steps']} steps, {train['tokens_per_s']} tokens/s")
         folder.write_text("report.md", report_markdown(folder.path.name, states, notes))
     if trainer.args.push_to_hub:
@@ -163,6 +166,18 @@ def state_metrics(evaluation: Evaluation) -> dict[str, Any]:
     tables = evaluation.scores.to_json()
     tables.pop("metrics")
     return {**evaluation.metrics, **tables}
+
+
+def skipped_lines(evaluation: Evaluation) -> list[str]:
+    """What the report says of turns that the context could not hold: how many, and which. Empty without any."""
+    names = [f"{p.session_id}/{p.turn}" for p in evaluation.predictions if p.finish_reason == "skipped_for_length"]
+    if not names:
+        return []
+    shown = ", ".join(names[:_N_NAMES_SHOWN]) + (", …" if len(names) > _N_NAMES_SHOWN else "")
+    return [
+        f"eval: {len(names)} turns skipped for length, prompt and eval.max_new_tokens_eval exceed "
+        f"data.max_context_length (session/turn): {shown}"
+    ]
 
 
 def _stop_tokens(generation_config: Any) -> frozenset[int]:
