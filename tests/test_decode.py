@@ -1,6 +1,7 @@
 """Gold-drafted decoding gives what `generate` gives, turn by turn, for any share of agreement."""
 
 import random
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,15 +10,20 @@ import torch
 from conftest import tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peft import PeftModel
 from transformers import (
     AutoModelForCausalLM,
+    DynamicCache,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     GenerationConfig,
     PreTrainedModel,
 )
 
-from trainer.decode import DecodeSettings, decode_turns
+from trainer.config import LoraConfig
+from trainer.decode import DecodeSettings, decode_turns, plan_units
+from trainer.evaluation import adapter_off
+from trainer.lora_model import add_lora
 from trainer.trunks import build_trunks, chunked
 from trainer.types import ToolEvalExample
 
@@ -28,7 +34,7 @@ def example(session: str, turn: int, prompt: Sequence[int], target: Sequence[int
     return ToolEvalExample(session, turn, (), (), "", (), tuple(prompt), tuple(target))
 
 
-def generated(model: PreTrainedModel, prompt: Sequence[int], *, n_new: int = N_NEW) -> list[int]:
+def generated(model: PreTrainedModel | PeftModel, prompt: Sequence[int], *, n_new: int = N_NEW) -> list[int]:
     """The greedy answer by `generate`, stop token left out."""
     config = GenerationConfig(max_new_tokens=n_new, do_sample=False, eos_token_id=STOP, pad_token_id=0)
     ids = torch.tensor([list(prompt)])
@@ -38,7 +44,9 @@ def generated(model: PreTrainedModel, prompt: Sequence[int], *, n_new: int = N_N
     return answer[:-1] if answer[-1] == STOP else answer
 
 
-def make_examples(model: PreTrainedModel, *, n_sessions: int, n_turns: int, seed: int) -> list[ToolEvalExample]:
+def make_examples(
+    model: PreTrainedModel | PeftModel, *, n_sessions: int, n_turns: int, seed: int
+) -> list[ToolEvalExample]:
     """Sessions whose gold agrees with the model for some, none or all of its tokens."""
     draw = random.Random(seed)
     examples = []
@@ -123,6 +131,63 @@ def test_a_turn_that_the_context_cannot_hold_is_skipped_by_name() -> None:
     examples = [example("s", 0, [5] * 20, [7, STOP]), example("s", 1, [5] * 30, [7, STOP])]
     decoded = decode_turns(model, examples, make_settings(max_context_tokens=30))
     assert [turn.finish_reason == "skipped_for_length" for turn in decoded] == [False, True]
+
+
+def test_units_hold_every_turn_once_and_give_what_the_whole_gives() -> None:
+    model = tiny_model(VOCABULARY)
+    examples = make_examples(model, n_sessions=6, n_turns=3, seed=11)
+    plan = make_settings(max_batch_tokens=200, max_context_tokens=60)
+    units = plan_units(examples, plan)
+    assert len(units) > 3
+    assert sorted(index for unit in units for index in unit) == list(range(len(examples)))
+    whole = decode_turns(model, examples, plan)
+    assert any(turn.finish_reason == "skipped_for_length" for turn in whole)
+    for unit in reversed(units):
+        assert decode_turns(model, [examples[index] for index in unit], plan) == [whole[index] for index in unit]
+
+
+def test_an_adapter_is_decoded_with_when_it_is_on_and_without_when_it_is_off() -> None:
+    base = tiny_model(VOCABULARY)
+    model = add_lora(base, LoraConfig(r=4))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    model.gradient_checkpointing_enable()
+    model.train()
+    examples = make_examples(model.eval(), n_sessions=2, n_turns=3, seed=13)
+    answers = {}
+    for off in (False, True):
+        with adapter_off(model, off=off):
+            decoded = decode_turns(model, examples, make_settings())
+            answers[off] = [list(turn.token_ids) for turn in decoded]
+            assert answers[off] == [generated(model, item.prompt_ids) for item in examples]
+    assert answers[False] != answers[True]
+
+
+def test_a_session_longer_than_the_token_budget_is_decoded_alone() -> None:
+    model = tiny_model(VOCABULARY)
+    examples = make_examples(model, n_sessions=2, n_turns=8, seed=15)
+    settings = make_settings(max_batch_tokens=40)
+    assert len(examples[-1].prompt_ids) > settings.max_batch_tokens
+    decoded = decode_turns(model, examples, settings)
+    assert [list(turn.token_ids) for turn in decoded] == [generated(model, item.prompt_ids) for item in examples]
+
+
+def test_no_cache_outlives_the_sessions_that_it_was_made_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model(VOCABULARY)
+    examples = make_examples(model, n_sessions=6, n_turns=3, seed=17)
+    caches: list[Any] = []
+    alive: list[int] = []
+
+    def counted(config: Any) -> DynamicCache:
+        alive.append(sum(reference() is not None for reference in caches))
+        cache = DynamicCache()
+        caches.append(weakref.ref(cache))
+        return cache
+
+    monkeypatch.setattr("trainer.decode.empty_cache", counted)
+    decode_turns(model, examples, make_settings(max_batch_tokens=1))
+    assert alive == [0] * 6
 
 
 def test_sampling_depends_on_the_seed_and_the_turn_alone() -> None:

@@ -3,16 +3,18 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from trainer.chat import ChatEncoder
 from trainer.config import Config, load_config
 from trainer.errors import ConfigError, ModelError, OutputError
 from trainer.predictions import read_predictions
-from trainer.run import RunResult, load_domain, train_run
+from trainer.run import RunResult, decode_settings, load_domain, train_run
 
 MakeConfig = Callable[..., Config]
 
@@ -95,6 +97,30 @@ def test_training_moves_the_adapter_and_lowers_the_loss(quick_config: MakeConfig
     losses = [record["loss"] for record in map(json.loads, history) if "loss" in record]
     assert losses[-1] < losses[0] - 0.05
     assert result.states["final"]["perplexity"] < result.states["base"]["perplexity"]
+
+
+def test_turns_that_the_context_cannot_hold_are_named_in_the_report(quick_config: MakeConfig) -> None:
+    bundle = load_domain("car_sales").build_datasets(quick_config())
+    longest = max([*bundle.eval_dataset["length"], *bundle.train_dataset["length"]])
+    # The longest session fits, its last turns with a long answer after them do not.
+    result = train_run(quick_config(f"data.max_context_length={longest}", "eval.max_new_tokens_eval=400"))
+    report = (result.output_dir / "report.md").read_text(encoding="utf-8")
+    predictions = read_predictions(result.output_dir / "predictions" / "final.jsonl")
+    skipped = [p for p in predictions if p.finish_reason == "skipped_for_length"]
+    assert 0 < len(skipped) == result.states["final"]["n_skipped_for_length"] < len(predictions)
+    assert f"{len(skipped)} turns skipped for length" in report
+    assert f"{skipped[0].session_id}/{skipped[0].turn}" in report
+
+
+def test_stop_tokens_are_those_of_the_template_and_of_the_generation_config(
+    quick_config: MakeConfig, tokenizer: Any
+) -> None:
+    cfg = quick_config("eval.temperature=0.5")
+    encoder = ChatEncoder(tokenizer)
+    model = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=[7, 9]))
+    settings = decode_settings(cfg, encoder, model)
+    assert settings.stop_token_ids == {7, 9, *encoder.stop_token_ids}
+    assert (settings.temperature, settings.max_new_tokens, settings.max_context_tokens) == (0.5, 8, 4096)
 
 
 def test_the_base_evaluation_can_be_left_out(quick_config: MakeConfig) -> None:

@@ -17,7 +17,11 @@ _KEEP_FINISHED_ABOVE = 0.75
 
 @dataclass(frozen=True, slots=True)
 class DecodeSettings:
-    """How answers are decoded. `max_batch_tokens` bounds the tokens whose caches are held at a time."""
+    """How answers are decoded.
+
+    `max_batch_tokens` bounds memory: the tokens of a decoding batch, beside which the caches of half as many are
+    held. A turn or a session that is longer by itself comes alone.
+    """
 
     stop_token_ids: frozenset[int]
     max_new_tokens: int

@@ -25,7 +25,7 @@ from trainer.loss import takes_logits_to_keep
 from trainer.trunks import Trunk, TurnSpan, build_trunks, chunked
 from trainer.types import FinishReason, ToolEvalExample
 
-__all__ = ["DecodeSettings", "DecodedTurn", "decode_turns"]
+__all__ = ["DecodeSettings", "DecodedTurn", "decode_turns", "plan_units"]
 
 _LOGIT_ROWS = 128  # positions whose vocabulary-wide logits are turned to float32 at a time
 
@@ -46,7 +46,7 @@ class DecodedTurn:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """A turn after the pass: gold's likelihoods, the drafted answer, and the cache that the pass left."""
+    """A turn after the pass: gold's likelihoods, the drafted answer, and the cache to go on from, if it must."""
 
     span: TurnSpan
     nll: tuple[float, ...]
@@ -68,27 +68,60 @@ def decode_turns(
     more turns are finished. Puts the model into evaluation mode and leaves it there.
     """
     model.eval()
-    results: dict[int, DecodedTurn] = {}
-    kept: dict[int, ToolEvalExample] = {}
-    for index, example in enumerate(examples):
-        if len(example.prompt_ids) + settings.max_new_tokens <= settings.max_context_tokens:
-            kept[index] = example
-        else:
-            results[index] = DecodedTurn((), "skipped_for_length", drafted=False, nll=())
+    kept = _within_context(examples, settings)
+    results = {
+        index: DecodedTurn((), "skipped_for_length", drafted=False, nll=())
+        for index in range(len(examples))
+        if index not in kept
+    }
     on_done(len(results))
     with torch.inference_mode():
-        for chunk in chunked(build_trunks(kept), max_tokens=settings.max_batch_tokens):
-            scored = [turn for trunk in chunk for turn in _score_trunk(model, trunk, kept, settings)]
-            unfinished = [turn for turn in scored if turn.answer.finish_reason is None]
-            on_done(len(scored) - len(unfinished))
-            drafted = {turn.span.example for turn in scored} - {turn.span.example for turn in unfinished}
-            _finish(model, unfinished, kept, settings, on_done)
-            for turn in scored:
-                index = turn.span.example
-                reason = turn.answer.finish_reason
-                assert reason is not None
-                results[index] = DecodedTurn(tuple(turn.answer.token_ids), reason, index in drafted, turn.nll)
+        for chunk in _chunks(kept, settings):
+            results |= _decode_chunk(model, chunk, kept, settings, on_done)
     return [results[index] for index in range(len(examples))]
+
+
+def plan_units(examples: Sequence[ToolEvalExample], settings: DecodeSettings) -> list[list[int]]:
+    """All indices of `examples`, in the groups that are decoded together.
+
+    `decode_turns` on the examples of one group gives, to the last bit, what it gives for them among all. So
+    processes that share the groups out get the same results, whatever their number.
+    """
+    kept = _within_context(examples, settings)
+    units = [[span.example for trunk in chunk for span in trunk.turns] for chunk in _chunks(kept, settings)]
+    skipped = [index for index in range(len(examples)) if index not in kept]
+    return [*units, skipped] if skipped else units
+
+
+def _chunks(examples: Mapping[int, ToolEvalExample], settings: DecodeSettings) -> Iterator[list[Trunk]]:
+    """Trunks that are decoded together: half a batch's tokens, which leave many turns to decode, and many chunks."""
+    return chunked(build_trunks(examples), max_tokens=settings.max_batch_tokens // 2)
+
+
+def _within_context(examples: Sequence[ToolEvalExample], settings: DecodeSettings) -> dict[int, ToolEvalExample]:
+    longest_prompt = settings.max_context_tokens - settings.max_new_tokens
+    return {index: example for index, example in enumerate(examples) if len(example.prompt_ids) <= longest_prompt}
+
+
+def _decode_chunk(
+    model: nn.Module,
+    chunk: Sequence[Trunk],
+    examples: Mapping[int, ToolEvalExample],
+    settings: DecodeSettings,
+    on_done: Callable[[int], None],
+) -> dict[int, DecodedTurn]:
+    """The turns of a few trunks. No cache outlives the call, so that memory holds those of one chunk."""
+    scored = [turn for trunk in chunk for turn in _score_trunk(model, trunk, examples, settings)]
+    unfinished = [turn for turn in scored if turn.answer.finish_reason is None]
+    on_done(len(scored) - len(unfinished))
+    drafted = {turn.span.example for turn in scored} - {turn.span.example for turn in unfinished}
+    _finish(model, unfinished, examples, settings, on_done)
+    results = {}
+    for turn in scored:
+        index, reason = turn.span.example, turn.answer.finish_reason
+        assert reason is not None
+        results[index] = DecodedTurn(tuple(turn.answer.token_ids), reason, index in drafted, turn.nll)
+    return results
 
 
 def _score_trunk(
@@ -115,7 +148,8 @@ def _score_trunk(
             answer.extend(answer.choose(logits[offset]))
         else:
             _draft(answer, greedy[part], example.target_ids)
-        yield _Scored(span, tuple(nll[part]), answer, cache)
+        # A trunk whose turns are all finished lets go of its cache here.
+        yield _Scored(span, tuple(nll[part]), answer, cache if answer.finish_reason is None else None)
         offset = part.stop
 
 

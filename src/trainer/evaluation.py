@@ -3,7 +3,8 @@
 Knows no training loop. The scoring itself is that of served models and saved predictions.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from trainer.decode import DecodedTurn, DecodeSettings, decode_turns
+from trainer.decode import DecodedTurn, DecodeSettings, decode_turns, plan_units
 from trainer.eval_metrics import Scores, TokenLoss, make_prediction, perplexity, score
 from trainer.loss import n_supervised, supervised_logits, takes_logits_to_keep, token_loss
 from trainer.progress import progress_bar
@@ -55,24 +56,31 @@ class ToolCallEvaluator:
         self._tokenizer, self._fmt, self._settings = tokenizer, fmt, settings
         self._in_calls = [self._call_tokens(example) for example in self.examples]
 
-    def decode(self, model: nn.Module, *, indices: Sequence[int], show: bool) -> list[DecodedTurn]:
-        """Decode the chosen examples, with a progress bar where `show` is set."""
-        with progress_bar("Evaluating turns", total=len(indices), unit="turns", show=show) as advance:
-            examples = [self.examples[index] for index in indices]
-            return decode_turns(model, examples, self._settings, on_done=advance)
+    def decode(self, model: nn.Module, *, share: int, n_shares: int, show: bool) -> dict[int, DecodedTurn]:
+        """Decode one of `n_shares` shares of the examples, by index, with a progress bar where `show` is set.
 
-    def evaluate(self, decoded: Sequence[DecodedTurn], *, other_rows: RowLoss = RowLoss()) -> Evaluation:
+        All shares together are the same, to the last bit, for any number of them.
+        """
+        units = plan_units(self.examples, self._settings)[share::n_shares]
+        decoded: dict[int, DecodedTurn] = {}
+        with progress_bar("Evaluating turns", total=sum(map(len, units)), unit="turns", show=show) as advance:
+            for unit in units:
+                examples = [self.examples[index] for index in unit]
+                decoded |= zip(unit, decode_turns(model, examples, self._settings, on_done=advance), strict=True)
+        return decoded
+
+    def evaluate(self, decoded: Sequence[DecodedTurn], *, other_rows: Sequence[RowLoss] = ()) -> Evaluation:
         """Score the decoded turns of all examples, in their order.
 
-        `other_rows` is the loss of evaluation rows without a judged turn; it enters `perplexity` and `loss`.
+        `other_rows` are the losses of evaluation rows without a judged turn; they enter `perplexity` and `loss`.
         """
         predictions = tuple(
             self._prediction(example, turn) for example, turn in zip(self.examples, decoded, strict=True)
         )
         scores = score(predictions, self.tools)
         loss = sum((self._token_loss(index, turn) for index, turn in enumerate(decoded)), start=TokenLoss())
-        nll = loss.call_nll + loss.prose_nll + other_rows.nll
-        n_tokens = loss.n_call_tokens + loss.n_prose_tokens + other_rows.n_tokens
+        nll = math.fsum([loss.call_nll, loss.prose_nll, *(row.nll for row in other_rows)])
+        n_tokens = loss.n_call_tokens + loss.n_prose_tokens + sum(row.n_tokens for row in other_rows)
         shares = {"drafted_share": sum(turn.drafted for turn in decoded) / len(decoded) if decoded else None}
         totals = {"loss": nll / n_tokens if n_tokens else None, "perplexity": perplexity(nll, n_tokens)}
         return Evaluation(predictions, scores, {**scores.metrics, **loss.metrics(), **totals, **shares})
@@ -102,17 +110,17 @@ class ToolCallEvaluator:
 
 
 @torch.inference_mode()
-def row_loss(model: nn.Module, batches: Iterator[Mapping[str, torch.Tensor]]) -> RowLoss:
-    """The summed loss of padded batches of rows."""
+def row_losses(model: nn.Module, batches: Iterable[Mapping[str, torch.Tensor]]) -> list[RowLoss]:
+    """The summed loss of each padded batch of rows."""
     model.eval()
     device = next(model.parameters()).device
     select = takes_logits_to_keep(model)
-    nll, n_tokens = 0.0, 0
+    losses = []
     for batch in batches:
         on_device = {key: value.to(device) for key, value in batch.items()}
-        nll += float(token_loss(supervised_logits(model, on_device, select=select, use_cache=False)))
-        n_tokens += int(n_supervised(batch))
-    return RowLoss(nll, n_tokens)
+        nll = float(token_loss(supervised_logits(model, on_device, select=select, use_cache=False)))
+        losses.append(RowLoss(nll, int(n_supervised(batch))))
+    return losses
 
 
 @contextmanager

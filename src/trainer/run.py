@@ -27,6 +27,8 @@ from trainer.tool_trainer import ToolTrainer
 from trainer.training_arguments import check_trackers, resolved_config, training_arguments
 from trainer.training_log import TrainingLog
 
+_N_NAMES_SHOWN = 10
+
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
@@ -85,13 +87,6 @@ def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrai
     tokenizer = load_tokenizer(cfg)
     model = load_base_model(cfg, pad_token_id=tokenizer.pad_token_id)
     encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)
-    decoding = DecodeSettings(
-        stop_token_ids=frozenset(encoder.stop_token_ids) | _stop_tokens(model.generation_config),
-        max_new_tokens=cfg.eval.max_new_tokens_eval,
-        max_context_tokens=bundle.max_ctx,
-        temperature=cfg.eval.temperature,
-        seed=cfg.seed,
-    )
     adapted = add_lora(model, cfg.lora)
     if arguments.gradient_checkpointing:
         adapted.enable_input_require_grads()
@@ -106,7 +101,7 @@ def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrai
             tool_eval_examples=bundle.tool_eval_examples,
             global_tools=bundle.global_tools,
             fmt=pick_format(cfg, encoder),
-            decoding=decoding,
+            decoding=decode_settings(cfg, encoder, model),
         )
     except OSError as error:
         if not arguments.push_to_hub:
@@ -116,6 +111,17 @@ def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrai
     for callback in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(callback)
     return trainer
+
+
+def decode_settings(cfg: Config, encoder: ChatEncoder, model: Any) -> DecodeSettings:
+    """How a run decodes: an answer ends at a stop token of the chat template or of the generation config."""
+    return DecodeSettings(
+        stop_token_ids=frozenset(encoder.stop_token_ids) | _stop_tokens(model.generation_config),
+        max_new_tokens=cfg.eval.max_new_tokens_eval,
+        max_context_tokens=cfg.data.max_context_length,
+        temperature=cfg.eval.temperature,
+        seed=cfg.seed,
+    )
 
 
 def _train(cfg: Config, bundle: DatasetBundle, trainer: ToolTrainer, folder: RunFolder) -> RunResult:
@@ -137,6 +143,7 @@ def _train(cfg: Config, bundle: DatasetBundle, trainer: ToolTrainer, folder: Run
         folder.write_evaluation("final", final[1])
         folder.write_json("metrics.json", {**states, "train": train, "data": bundle.report.to_json()})
         notes = [*bundle.report.train.lines("train"), *bundle.report.eval.lines("eval")]
+        notes += skipped_lines(final[1])
         notes.append(f"training: {train['n_steps']} steps, {train['tokens_per_s']} tokens/s")
         folder.write_text("report.md", report_markdown(folder.path.name, states, notes))
     if trainer.args.push_to_hub:
@@ -159,6 +166,18 @@ def state_metrics(evaluation: Evaluation) -> dict[str, Any]:
     tables = evaluation.scores.to_json()
     tables.pop("metrics")
     return {**evaluation.metrics, **tables}
+
+
+def skipped_lines(evaluation: Evaluation) -> list[str]:
+    """What the report says of turns that the context could not hold: how many, and which. Empty without any."""
+    names = [f"{p.session_id}/{p.turn}" for p in evaluation.predictions if p.finish_reason == "skipped_for_length"]
+    if not names:
+        return []
+    shown = ", ".join(names[:_N_NAMES_SHOWN]) + (", …" if len(names) > _N_NAMES_SHOWN else "")
+    return [
+        f"eval: {len(names)} turns skipped for length, prompt and eval.max_new_tokens_eval exceed "
+        f"data.max_context_length (session/turn): {shown}"
+    ]
 
 
 def _stop_tokens(generation_config: Any) -> frozenset[int]:

@@ -11,12 +11,11 @@ from typing import Any
 import torch
 from accelerate.utils import DistributedType, gather_object
 from torch import nn
-from torch.utils.data import DataLoader, Subset
 from transformers import Trainer
 
 from trainer.blocked_attention import blocked_training
 from trainer.decode import DecodedTurn, DecodeSettings
-from trainer.evaluation import Evaluation, ToolCallEvaluator, adapter_off, row_loss
+from trainer.evaluation import Evaluation, RowLoss, ToolCallEvaluator, adapter_off, row_losses
 from trainer.loss import n_supervised, supervised_logits, takes_logits_to_keep, token_loss
 from trainer.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
 from trainer.tool_calls import ToolCallFormat
@@ -128,7 +127,7 @@ class ToolTrainer(Trainer):
         precision = (self.accelerator.autocast(), self.autocast_smart_context_manager())
         with adapter_off(self.accelerator.unwrap_model(self.model), off=base), precision[0], precision[1]:
             decoded = self._decode_shared(model)
-            other_rows = row_loss(model, iter(self._other_rows(eval_dataset)))
+            other_rows = self._other_rows_shared(model, eval_dataset)
         model.train(training)
         evaluation = self.evaluator.evaluate(decoded, other_rows=other_rows)
         evaluation.metrics["runtime_s"] = round(time.monotonic() - started, 2)
@@ -145,27 +144,37 @@ class ToolTrainer(Trainer):
     def _is_sharded(self) -> bool:
         return self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
-    def _decode_shared(self, model: nn.Module) -> list[DecodedTurn]:
-        """All examples decoded; each process takes a share of the sessions, so that the whole is the same.
+    def _share(self) -> tuple[int, int]:
+        """Which share of an evaluation this process takes, and of how many.
 
-        Every process of a sharded model has to take part in every pass, so there each does all of them.
+        Every process of a sharded model has to take part in every pass, so there each does the whole.
         """
-        sessions = list(dict.fromkeys(example.session_id for example in self.evaluator.examples))
-        n_shares = 1 if self._is_sharded() else self.accelerator.num_processes
-        mine = set(sessions[self.accelerator.process_index % n_shares :: n_shares])
-        indices = [i for i, example in enumerate(self.evaluator.examples) if example.session_id in mine]
-        decoded = self.evaluator.decode(model, indices=indices, show=self.is_local_process_zero())
-        pairs = list(zip(indices, decoded, strict=True))
-        if n_shares > 1:
-            pairs = gather_object(pairs)
-        return [turn for _, turn in sorted(pairs, key=lambda pair: pair[0])]
+        if self._is_sharded():
+            return 0, 1
+        return self.accelerator.process_index, self.accelerator.num_processes
 
-    def _other_rows(self, eval_dataset: Any) -> Sequence[Mapping[str, torch.Tensor]] | DataLoader[Any]:
-        """Batches of the evaluation rows that no judged turn covers."""
+    def _decode_shared(self, model: nn.Module) -> list[DecodedTurn]:
+        """All examples decoded, each process taking its share of them."""
+        share, n_shares = self._share()
+        show = self.is_local_process_zero()
+        decoded = self.evaluator.decode(model, share=share, n_shares=n_shares, show=show)
+        return self._gathered(decoded)
+
+    def _other_rows_shared(self, model: nn.Module, eval_dataset: Any) -> list[RowLoss]:
+        """The losses of the evaluation rows that no judged turn covers, each process taking its share of them.
+
+        A row is passed alone: what it is padded with would depend on the number of processes.
+        """
+        share, n_shares = self._share()
         judged = {example.session_id for example in self.evaluator.examples}
         rows = [index for index, name in enumerate(eval_dataset["session_id"]) if name not in judged]
-        return DataLoader(
-            Subset(eval_dataset, rows),
-            batch_size=self.args.per_device_eval_batch_size,
-            collate_fn=self.data_collator,
-        )
+        mine = rows[share::n_shares]
+        losses = row_losses(model, (self.data_collator([eval_dataset[index]]) for index in mine))
+        return self._gathered(dict(zip(mine, losses, strict=True)))
+
+    def _gathered(self, mine: Mapping[int, Any]) -> list[Any]:
+        """The values of all processes in the order of their keys, on every process."""
+        pairs = list(mine.items())
+        if self._share()[1] > 1:
+            pairs = gather_object(pairs)
+        return [value for _, value in sorted(pairs, key=lambda pair: pair[0])]

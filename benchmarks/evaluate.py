@@ -1,0 +1,131 @@
+"""Seconds of four ways to judge the turns of a finished run, on the same turns, with and without its adapter.
+
+generate_each      one model.generate per turn, on its true history
+generate_batched   model.generate on batches: turns sorted by length, padded on the left
+project            one pass over the gold sessions, then decoding only where the model leaves gold
+perplexity         that pass alone, as a plain evaluation of the loss makes it (the floor)
+
+All sides run in the precision that the run itself is evaluated in. `agreement` is the share of turns that the
+pass alone finishes, `identical` the share of turns with the tokens of generate_each.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from finished_run import FinishedRun
+
+ROOT = Path(__file__).parent.parent
+GENERATION, PASS = ("generate_each", "generate_batched"), ("project", "perplexity")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure both states and print what each side takes beside the project's."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="run folder, e.g. runs/quickstart")
+    parser.add_argument("--sessions", type=int, default=16, help="evaluation sessions (default: 16)")
+    parser.add_argument("--batch-size", type=int, default=8, help="turns per batch of generate_batched (default: 8)")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="runs of project and perplexity; the best counts (default: 3)"
+    )
+    parser.add_argument("--dtype", choices=["bfloat16", "float16", "float32"], help="default: that of the run")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures as JSON, too")
+    args = parser.parse_args(argv)
+    folder, target = args.run.resolve(), args.json and args.json.resolve()
+    os.chdir(ROOT)
+
+    from finished_run import load_run
+
+    from trainer.cli import exit_code
+
+    with exit_code() as code:
+        run = load_run(folder, n_sessions=args.sessions, dtype=args.dtype)
+        result = measure(run, batch_size=args.batch_size, repeats=args.repeats)
+        if target:
+            target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return code.value
+
+
+def measure(run: "FinishedRun", *, batch_size: int, repeats: int) -> dict[str, Any]:
+    """All sides for the trained and the base state, printed as they come, and what they were measured on."""
+    import torch
+
+    states = {}
+    for name in ("trained", "base"):  # the shorter one first
+        with run.state(name):
+            states[name] = measure_state(run, batch_size=batch_size, repeats=repeats)
+        print_state(name, states[name])
+    lengths = [len(example.prompt_ids) + len(example.target_ids) for example in run.examples]
+    return {
+        "states": {name: states[name] for name in ("base", "trained")},
+        "sessions": len({example.session_id for example in run.examples}),
+        "turns": len(run.examples),
+        "longest_turn_tokens": max(lengths),
+        "max_new_tokens": run.settings.max_new_tokens,
+        "batch_size": batch_size,
+        "repeats": repeats,
+        "dtype": str(run.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def measure_state(run: "FinishedRun", *, batch_size: int, repeats: int) -> dict[str, Any]:
+    """Seconds of each side, and how far its answers are those of one generate per turn."""
+    from generation import generate_all
+
+    from trainer.decode import decode_turns
+    from trainer.evaluation import row_losses
+
+    warm_up(run)
+    fastest: dict[str, float] = {}
+
+    def timed(side: str, judge: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        outcome = judge()
+        fastest[side] = min(fastest.get(side, float("inf")), time.perf_counter() - started)
+        return outcome
+
+    for _ in range(repeats):
+        timed("perplexity", lambda: row_losses(run.model, run.rows))
+        decoded = timed("project", lambda: decode_turns(run.model, run.examples, run.settings))
+    batched = timed("generate_batched", lambda: generate_all(run, batch_size, "generate_batched"))
+    each = timed("generate_each", lambda: generate_all(run, 1, "generate_each"))
+    n_turns = len(run.examples)
+    return {
+        "seconds": {side: fastest[side] for side in (*GENERATION, *PASS)},
+        "agreement": sum(turn.drafted for turn in decoded) / n_turns,
+        "identical": sum(turn.token_ids == ids for turn, ids in zip(decoded, each, strict=True)) / n_turns,
+        "identical_batched": sum(a == b for a, b in zip(batched, each, strict=True)) / n_turns,
+    }
+
+
+def warm_up(run: "FinishedRun") -> None:
+    """Let kernels, threads and memory settle on the shortest turn before anything is timed."""
+    from generation import generate
+
+    from trainer.decode import decode_turns
+    from trainer.evaluation import row_losses
+
+    shortest = min(run.examples, key=lambda example: len(example.prompt_ids))
+    decode_turns(run.model, [shortest], run.settings)
+    row_losses(run.model, run.rows[:1])
+    generate(run, [shortest.prompt_ids])
+
+
+def print_state(name: str, state: dict[str, Any]) -> None:
+    """The seconds of each side, and what share of it the project takes."""
+    seconds = state["seconds"]
+    print(f"{name}: {state['agreement']:.1%} of turns agree, {state['identical']:.1%} identical to generate_each")
+    for side, spent in seconds.items():
+        print(f"  {side:<17} {spent:8.2f} s   project takes {seconds['project'] / spent:6.3f} of it")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Evaluation needs no more memory for more sessions: what it holds is bounded by tokens."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+# Keys and values of a token take 64 kB here, so that the caches of 16 sessions alone would be 200 MB.
+MEASURE = """
+import sys
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+from trainer.decode import DecodeSettings, decode_turns
+from trainer.memory import peak_memory_gb
+from trainer.types import ToolEvalExample
+
+torch.manual_seed(0)
+config = LlamaConfig(
+    vocab_size=500, hidden_size=64, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4,
+    num_key_value_heads=4, head_dim=512, max_position_embeddings=512,
+)
+model = LlamaForCausalLM(config).eval()
+draw = torch.Generator().manual_seed(1)
+examples = []
+for session in range(int(sys.argv[1])):
+    ids = tuple(torch.randint(3, 500, (200,), generator=draw).tolist())
+    for start in (100, 140, 180):
+        examples.append(ToolEvalExample(f"s{session}", start, (), (), "", (), ids[:start], ids[start : start + 20]))
+settings = DecodeSettings(frozenset({2}), max_new_tokens=6, max_context_tokens=512, max_batch_tokens=1600)
+before = peak_memory_gb()
+decoded = decode_turns(model, examples, settings)
+assert not any(turn.drafted for turn in decoded)
+print(before, peak_memory_gb())
+"""
+
+
+def peak_gb(n_sessions: int) -> tuple[float, float]:
+    """Peak resident memory of a process before and after it evaluates so many sessions."""
+    command = [sys.executable, "-c", MEASURE, str(n_sessions)]
+    # glibc moves its threshold for blocks that go back to the system, and gaps in its heap then add up to a quarter
+    # more or less, with no regard to the number of sessions. A fixed one shows what is held.
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    before, after = map(float, done.stdout.split())
+    return before, after
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_sessions() -> None:
+    few_before, few = peak_gb(16)
+    many_before, many = peak_gb(64)
+    print(f"16 sessions: {few_before:.3f} → {few:.3f} GB; 64 sessions: {many_before:.3f} → {many:.3f} GB")
+    assert few > few_before + 0.1, "the evaluation has to be what is measured"
+    assert many - many_before < (few - few_before) * 1.1
+
+
+def test_the_peak_is_that_of_the_process_and_not_of_its_parent() -> None:
+    ballast = bytearray(1_500_000_000)
+    ballast[::4096] = b"x" * len(ballast[::4096])
+    code = "from trainer.memory import peak_memory_gb; print(peak_memory_gb())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0 < float(done.stdout) < 1.2

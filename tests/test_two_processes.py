@@ -1,0 +1,52 @@
+"""Two processes that share an evaluation report what one process reports, digit by digit."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import QUICKSTART, ROOT, quick_overrides
+
+TRAIN = str(ROOT / "scripts" / "train.py")
+# A learning rate of zero leaves the weights alone: two processes train on other batches than one does.
+COMMON = ("train.learning_rate=0.0", "train.max_steps=1", "data.train_split=train[:4]")
+# torch.distributed.run gives each process one thread; the order of sums in a product follows their number.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "src")}
+
+
+def metrics_of(model: Path, folder: Path, *, n_processes: int, overrides: tuple[str, ...]) -> dict[str, Any]:
+    """The evaluations of a run by the training script in so many processes."""
+    settings = [*quick_overrides(model, folder), *COMMON, *overrides]
+    settings += ["train.ddp_backend=gloo"] if n_processes > 1 else []
+    script = [TRAIN, "--config", str(QUICKSTART), *(part for item in settings for part in ("--set", item))]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(n_processes)]
+    command = [sys.executable, *(launcher if n_processes > 1 else []), *script]
+    done = subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    for state in ("base", "final"):
+        metrics[state].pop("runtime_s")
+    return {state: metrics[state] for state in ("base", "final")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        # Two groups of turns, and three rows that count for perplexity alone: work of each kind for both processes.
+        ("data.eval_split=test[:11]", "data.n_tool_sessions_eval=8"),
+        # One session, no other row: the second process has nothing to do.
+        ("data.eval_split=test[:1]", "data.n_tool_sessions_eval=1"),
+    ],
+    ids=["shared", "fewer sessions than processes"],
+)
+def test_two_processes_report_what_one_reports(
+    tiny_model_folder: Path, tmp_path: Path, overrides: tuple[str, ...]
+) -> None:
+    one, two = (metrics_of(tiny_model_folder, tmp_path / f"run{n}", n_processes=n, overrides=overrides) for n in (1, 2))
+    assert one == two
+    predictions = [(tmp_path / f"run{n}" / "predictions" / "final.jsonl").read_text(encoding="utf-8") for n in (1, 2)]
+    assert predictions[0] == predictions[1]
