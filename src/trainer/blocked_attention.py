@@ -7,6 +7,7 @@ with their square (the recomputation of FlashAttention, Dao et al. 2022). Query 
 are handled as rows of the same product (grouped-query attention, Ainslie et al. 2023). Knows no model.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
@@ -21,12 +22,23 @@ _N_QUERIES = 128  # queries of a block: enough rows for full rate, few products 
 
 
 class _Block(NamedTuple):
-    """Queries [start, end) with their scores against keys [0, end): probabilities [kv heads, rows, end]."""
+    """Queries [start, end) and how they attend to keys [0, end). The tensors are good until the next block."""
 
     start: int
     end: int
     queries: torch.Tensor  # [kv heads, group * (end - start), size], scaled
-    probabilities: torch.Tensor
+    probabilities: torch.Tensor  # [kv heads, group * (end - start), end]
+
+
+class _Scratch:
+    """Memory for tensors of growing shape. Giving each block memory of its own would fragment the heap."""
+
+    def __init__(self, like: torch.Tensor, n_numbers: int) -> None:
+        self._memory = like.new_empty(n_numbers)
+
+    def shaped(self, *shape: int) -> torch.Tensor:
+        """A tensor of this shape over the memory, whatever it holds."""
+        return self._memory[: math.prod(shape)].view(shape)
 
 
 class _BlockedAttention(torch.autograd.Function):
@@ -35,9 +47,8 @@ class _BlockedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
         output = torch.empty_like(query)
-        for block in _blocks(query, key, scale):
-            mixed = torch.bmm(block.probabilities, value[:, : block.end])
-            output[:, :, block.start : block.end] = _unfold(mixed, query)
+        for start, end, _, probabilities in _blocks(query, key, scale):
+            output[:, :, start:end] = _unfold(torch.bmm(probabilities, value[:, :end]), query)
         ctx.save_for_backward(query, key, value, output)
         ctx.scale = scale
         return output
@@ -50,26 +61,38 @@ class _BlockedAttention(torch.autograd.Function):
         exact = torch.promote_types(query.dtype, torch.float32)
         grad_key, grad_value = (torch.zeros_like(x, dtype=exact) for x in (key, value))
         mean = (grad_output.to(exact) * output.to(exact)).sum(dim=-1, keepdim=True).to(query.dtype)
+        scratch, addends = _Scratch(query, _n_scores(query)), _Scratch(key, key.numel())
         for start, end, queries, probabilities in _blocks(query, key, ctx.scale):
             grad = _fold(grad_output[:, :, start:end])
-            grad_value[:, :end] += torch.bmm(probabilities.transpose(1, 2), grad)
-            grad_scores = torch.bmm(grad, value[:, :end].transpose(1, 2))
+            addend = addends.shaped(key.shape[0], end, key.shape[2])
+            grad_value[:, :end] += torch.bmm(probabilities.transpose(1, 2), grad, out=addend)
+            grad_scores = scratch.shaped(*probabilities.shape)
+            torch.bmm(grad, value[:, :end].transpose(1, 2), out=grad_scores)
             grad_scores.sub_(_fold(mean[:, :, start:end])).mul_(probabilities)
             grad_query[:, :, start:end] = _unfold(torch.bmm(grad_scores, key[:, :end]) * ctx.scale, query)
-            grad_key[:, :end] += torch.bmm(grad_scores.transpose(1, 2), queries)
+            grad_key[:, :end] += torch.bmm(grad_scores.transpose(1, 2), queries, out=addend)
         return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype), None
 
 
+def _n_scores(query: torch.Tensor) -> int:
+    """Scores of the largest block: each of its queries against all keys."""
+    kv_heads, group, n_tokens, _ = query.shape
+    return kv_heads * group * min(_N_QUERIES, n_tokens) * n_tokens
+
+
 def _blocks(query: torch.Tensor, key: torch.Tensor, scale: float) -> Iterator[_Block]:
-    n_tokens = query.shape[2]
+    kv_heads, group, n_tokens, _ = query.shape
     later = torch.ones(_N_QUERIES, _N_QUERIES, dtype=torch.bool).triu(1)
+    score_scratch, probability_scratch = (_Scratch(query, _n_scores(query)) for _ in range(2))
     for start in range(0, n_tokens, _N_QUERIES):
         end = min(start + _N_QUERIES, n_tokens)
         n = end - start
         queries = _fold(query[:, :, start:end] * scale)
-        scores = torch.bmm(queries, key[:, :end].transpose(1, 2))
-        scores.view(-1, query.shape[1], n, end)[..., start:].masked_fill_(later[:n, :n], -torch.inf)
-        yield _Block(start, end, queries, torch.softmax(scores, dim=-1))
+        scores = score_scratch.shaped(kv_heads, group * n, end)
+        torch.bmm(queries, key[:, :end].transpose(1, 2), out=scores)
+        scores.view(kv_heads, group, n, end)[..., start:].masked_fill_(later[:n, :n], -torch.inf)
+        probabilities = probability_scratch.shaped(*scores.shape)
+        yield _Block(start, end, queries, torch.softmax(scores, dim=-1, out=probabilities))
 
 
 def _fold(block: torch.Tensor) -> torch.Tensor:
