@@ -22,7 +22,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("score_tables",),
     ("tool_calls",),
     ("chat",),
-    ("base_models", "sources", "data_report", "training_arguments"),
+    ("endpoint",),
+    ("base_models", "sources", "data_report", "training_arguments", "domains"),
+    ("sessions",),
     ("tokenizer",),
     ("encode_rows",),
     ("data", "lora_model", "collate", "loss", "precision", "trunks", "kv_cache", "grouped_attention", "continuation"),
@@ -42,6 +44,10 @@ TORCH_FREE = (
     "trainer.eval_metrics",
     "trainer.summary",
     "trainer.cli",
+    "trainer.endpoint",
+    "trainer.sessions",
+    "trainer.data",
+    "car_sales",
 )
 
 
