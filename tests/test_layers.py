@@ -23,14 +23,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tool_calls",),
     ("chat",),
     ("endpoint",),
+    ("asking", "journal", "served_scores"),
     ("base_models", "sources", "data_report", "training_arguments", "domains"),
     ("sessions",),
     ("tokenizer",),
     ("encode_rows",),
     ("data", "lora_model", "collate", "loss", "precision", "trunks", "kv_cache", "grouped_attention", "continuation"),
-    ("decode",),
+    ("decode", "model_side"),
     ("evaluation",),
     ("tool_trainer", "run_folder", "summary"),
+    ("served",),
     ("training_log",),
     ("run",),
 )
@@ -47,6 +49,8 @@ TORCH_FREE = (
     "trainer.endpoint",
     "trainer.sessions",
     "trainer.data",
+    "trainer.model_side",
+    "trainer.served",
     "car_sales",
 )
 
