@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = [measure(n_turns=args.turns, concurrency=args.concurrency) for _ in range(args.repeats)]
     best = max(results, key=lambda result: float(result["turns_per_s"]))
     print(f"{best['turns_per_s']:.0f} turns/s, {args.concurrency} at a time (wanted: at least {WANTED:g})")
+    print(f"{best['client_cpu_seconds'] / args.turns * 1000:.2f} ms of the client's processor time per turn")
     if args.json:
         args.json.write_text(json.dumps(best, indent=2) + "\n", encoding="utf-8")
     return 0
@@ -76,9 +77,9 @@ def measure(*, n_turns: int, concurrency: int) -> dict[str, Any]:
         assert server.stdout is not None
         url = server.stdout.readline().strip()
         with tempfile.TemporaryDirectory() as folder, Journal(Path(folder), {}) as journal:
-            started = time.perf_counter()
+            started, cpu_started = time.perf_counter(), time.process_time()
             asyncio.run(ask(url, journal))
-            seconds = time.perf_counter() - started
+            seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     finally:
         server.terminate()
         server.wait()
@@ -88,6 +89,7 @@ def measure(*, n_turns: int, concurrency: int) -> dict[str, Any]:
         "n_errors": n_errors,
         "concurrency": concurrency,
         "seconds": round(seconds, 3),
+        "client_cpu_seconds": round(cpu_seconds, 3),
     }
 
 

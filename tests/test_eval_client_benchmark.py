@@ -16,4 +16,6 @@ def test_a_thousand_turns_at_64_at_a_time_are_fast(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(figures.read_text(encoding="utf-8"))
     assert (result["n_turns"], result["n_errors"], result["concurrency"]) == (1000, 0, 64)
-    assert result["turns_per_s"] > 100  # at least 500 is wanted of two idle cores; a test machine may be busy
+    # At least 500 turns/s are wanted of two idle cores. A test machine may be busy, which processor time is spared.
+    assert result["turns_per_s"] > 100
+    assert 1000 / result["client_cpu_seconds"] > 500
