@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("decode", "model_side"),
     ("evaluation",),
     ("tool_trainer", "run_folder", "summary"),
+    ("served_report",),
     ("served",),
     ("training_log",),
     ("run",),
