@@ -10,7 +10,7 @@ import pytest
 from served_support import IMPATIENT
 from stub_server import Fault, Reply, StubServer, completion, error, wire_call
 
-from trainer.asking import Schedule
+from trainer.asking import Schedule, ask_turns
 from trainer.endpoint import (
     Answer,
     Endpoint,
@@ -373,16 +373,32 @@ def test_more_workers_than_sessions_all_have_work_and_no_turn_is_taken_twice() -
     assert len({turn for mine in taken for turn in mine}) == 24
 
 
+def asked_order(server: StubServer, turns: list[EvalTurn], *, concurrency: int) -> list[EvalTurn]:
+    """The turns in the order of their answers."""
+    order: list[EvalTurn] = []
+
+    async def run() -> None:
+        async with Endpoint(EndpointSettings(server.url, n_connections=concurrency)) as endpoint:
+            await ask_turns(
+                endpoint,
+                turns,
+                generation=Generation("base", max_tokens=1),
+                concurrency=concurrency,
+                on_answer=lambda turn, answer: order.append(turn),
+            )
+
+    asyncio.run(run())
+    return order
+
+
 def test_the_concurrency_is_used_and_not_exceeded() -> None:
-    from trainer.asking import ask_turns
-
     turns = [eval_turn("one session", t) for t in range(40)]
-
-    async def run(server: StubServer) -> None:
-        async with Endpoint(EndpointSettings(server.url, n_connections=8)) as endpoint:
-            generation = Generation("base", max_tokens=1)
-            await ask_turns(endpoint, turns, generation=generation, concurrency=8, on_answer=lambda turn, answer: None)
-
     with StubServer(delay_s=0.05) as server:
-        asyncio.run(run(server))
+        asked_order(server, turns, concurrency=8)
     assert server.most_open == 8
+
+
+def test_one_worker_asks_session_after_session() -> None:
+    turns = [eval_turn(f"s{s}", t) for s in range(3) for t in range(4)]
+    with StubServer() as server:
+        assert asked_order(server, turns, concurrency=1) == turns
