@@ -21,7 +21,8 @@ from trainer.errors import DataError, EndpointError, OutputError
 from trainer.eval_metrics import read_predictions, read_tools, score, write_predictions
 from trainer.journal import Journal
 from trainer.journal import key_of as journal_key
-from trainer.served import ServedResult, evaluate_served
+from trainer.served import evaluate_served
+from trainer.served_report import ServedResult
 from trainer.served_scores import read_twice
 from trainer.tool_calls import get_format
 from trainer.types import EvalTurn
