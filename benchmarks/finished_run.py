@@ -16,11 +16,12 @@ from trainer.chat import ChatEncoder
 from trainer.collate import PaddingCollator
 from trainer.config import load_config
 from trainer.decode import DecodeSettings
+from trainer.domains import load_domain
 from trainer.errors import DataError, ModelError
 from trainer.evaluation import adapter_off
 from trainer.lora_model import load_base_model
 from trainer.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
-from trainer.run import decode_settings, load_domain
+from trainer.run import decode_settings
 from trainer.tokenizer import load_tokenizer
 from trainer.types import ToolEvalExample
 

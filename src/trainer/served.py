@@ -1,0 +1,155 @@
+"""Score a served model on the turns that training judges: ask, keep, read twice, report. Needs no torch."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from trainer.asking import ask_turns
+from trainer.config import Config
+from trainer.domains import domain_turns, load_domain
+from trainer.endpoint import Answer, Endpoint, EndpointSettings, Generation
+from trainer.errors import DataError
+from trainer.journal import SERVED_FOLDER, Journal, TurnKey, key_of
+from trainer.model_side import ModelSide, read_model_side
+from trainer.progress import console, progress_bar
+from trainer.served_report import ServedResult, write_report
+from trainer.served_scores import latency, read_twice, total
+from trainer.sources import read_tools
+from trainer.types import EvalTurn
+
+
+@dataclass(frozen=True, slots=True)
+class ServedOptions:
+    """Which model to ask where, and how.
+
+    An adapter is asked for by its own name, as vLLM has it; `model` is then the base model that must be registered
+    beside it. `limit` takes the first turns only. Without `output`, the result lies in the run folder.
+    """
+
+    settings: EndpointSettings
+    model: str
+    lora_name: str | None = None
+    output: Path | None = None
+    limit: int | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def asked(self) -> str:
+        """The name that requests carry."""
+        return self.lora_name or self.model
+
+    @property
+    def names(self) -> list[str]:
+        """All the names that the server must register."""
+        return list(dict.fromkeys([self.model, self.asked]))
+
+
+class _Asked(NamedTuple):
+    answers: dict[TurnKey, Answer]
+    n_kept: int
+    n_retries: int
+    seconds: float
+
+
+def evaluate_served(cfg: Config, options: ServedOptions) -> ServedResult:
+    """Ask a server every turn that is not answered yet, and score all of them.
+
+    Raises `EndpointError` where the server does not offer the model, or answered no turn at all; in the latter case
+    the result is written all the same. Other `ToolSftError`s tell what is wrong with configuration, data or folder.
+    """
+    asyncio.run(_require(options))
+    domain = load_domain(cfg.data.load_module)
+    turns = domain_turns(domain, cfg)[: options.limit]
+    if not turns:
+        raise DataError("there is no turn to judge; see data.eval_split and data.n_tool_sessions_eval")
+    side = read_model_side(cfg, notify=_say)
+    folder = options.output or cfg.output_dir / SERVED_FOLDER / options.asked.replace("/", "--")
+    generation = _generation(cfg, options, side)
+    with Journal(folder, asdict(generation) | {"model_of_adapter": options.model}) as journal:
+        try:
+            asked = asyncio.run(_ask(turns, journal, options.settings, generation=generation, side=side))
+        except KeyboardInterrupt:
+            _say(f"what was answered is kept in {journal.path}; the same command goes on from there")
+            raise
+        answers = [asked.answers[key_of(turn)] for turn in turns]
+        facts = _server_facts(answers, asked, options)
+        tools = read_tools(cfg.data.tools_path)
+        return write_report(journal, turns, answers, fmt=side.fmt, tools=tools, server=facts, run=cfg.output_dir)
+
+
+async def _require(options: ServedOptions) -> None:
+    async with Endpoint(options.settings) as endpoint:
+        await endpoint.require(options.names)
+
+
+def _generation(cfg: Config, options: ServedOptions, side: ModelSide) -> Generation:
+    return Generation(
+        model=options.asked,
+        max_tokens=cfg.eval.max_new_tokens_eval,
+        temperature=cfg.eval.temperature,
+        chat_template_kwargs=dict(side.template_kwargs),
+        keep_special_tokens=side.marks_are_special,
+        extra_body=dict(options.extra_body),
+    )
+
+
+async def _ask(
+    turns: Sequence[EvalTurn],
+    journal: Journal,
+    settings: EndpointSettings,
+    *,
+    generation: Generation,
+    side: ModelSide,
+) -> _Asked:
+    keys = [key_of(turn) for turn in turns]
+    answers = {key: journal.answers[key] for key in keys if key in journal.answers}
+    open_turns = [turn for key, turn in zip(keys, turns, strict=True) if key not in answers]
+    n_kept, n_errors, started = len(answers), 0, time.monotonic()
+    if n_kept:
+        _say(f"{n_kept} of {len(turns)} turns are answered in {journal.path} already; remove it to ask them anew")
+    with progress_bar("Asking the server", total=len(open_turns), unit="turns") as advance:
+
+        def keep(turn: EvalTurn, answer: Answer) -> None:
+            nonlocal n_errors
+            reading = read_twice(turn, answer, side.fmt)
+            journal.add(reading.strict, answer)
+            strict = reading.strict
+            answers[TurnKey(strict.session_id, strict.turn, strict.context_hash)] = answer
+            n_errors += answer.error is not None
+            advance(1, note=f"{n_errors} errors" if n_errors else "")
+
+        async with Endpoint(settings, notify=_say) as endpoint:
+            await ask_turns(
+                endpoint,
+                open_turns,
+                generation=generation,
+                concurrency=settings.n_connections,
+                on_answer=keep,
+            )
+    return _Asked(answers, n_kept, endpoint.n_retries, time.monotonic() - started)
+
+
+def _server_facts(answers: Sequence[Answer], asked: _Asked, options: ServedOptions) -> dict[str, Any]:
+    n_asked = len(answers) - asked.n_kept
+    return {
+        "endpoint": options.settings.url,
+        "model": options.model,
+        "lora_name": options.lora_name,
+        "n_turns": len(answers),
+        "n_asked": n_asked,
+        "n_kept": asked.n_kept,
+        "n_retries": asked.n_retries,
+        "concurrency": options.settings.n_connections,
+        "seconds": round(asked.seconds, 2),
+        "turns_per_s": round(n_asked / asked.seconds, 2) if n_asked else None,
+        "prompt_tokens": total([answer.prompt_tokens for answer in answers]),
+        "completion_tokens": total([answer.completion_tokens for answer in answers]),
+        "latency_s": latency(answers),
+    }
+
+
+def _say(line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
