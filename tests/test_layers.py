@@ -11,7 +11,7 @@ SRC = Path(__file__).parent.parent / "src"
 
 # From the ground up: a module may import modules of lower layers and of its own.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("types", "errors", "ordering", "cli"),
+    ("types", "errors", "ordering", "cli", "domains"),
     ("training_keys", "yaml_file", "progress", "memory"),
     ("config",),
     ("values", "matching", "intervals", "tool_schemas", "tool_specs", "turns", "rates", "tallies", "perplexity"),
@@ -22,12 +22,18 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("score_tables",),
     ("tool_calls",),
     ("chat",),
-    ("base_models", "sources", "data_report", "training_arguments"),
+    ("chat_protocol",),
+    ("base_models", "sources", "data_report", "training_arguments", "trained_run"),
     ("tokenizer",),
     ("encode_rows",),
     ("data", "lora_model", "collate", "loss", "precision", "trunks", "kv_cache", "grouped_attention", "continuation"),
+    ("adapted_model", "logits"),
+    ("serve_command",),
     ("decode",),
     ("evaluation",),
+    ("local_engine", "merging"),
+    ("local_service",),
+    ("local_server",),
     ("tool_trainer", "run_folder", "summary"),
     ("training_log",),
     ("run",),
