@@ -93,7 +93,7 @@ def read_sessions(cfg: Any, encoder: Any, n_sessions: int) -> "list[Session]":
     """Shipped sessions, each continued with rounds of the following ones until it has about 1,900 tokens."""
     from car_sales.data_prep import COLUMNS, session_to_messages
     from trainer.chat import canonical_messages
-    from trainer.encode_rows import SessionReader
+    from trainer.sessions import SessionReader
     from trainer.sources import load_split, read_text, read_tools
     from trainer.types import Session
 

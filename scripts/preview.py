@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from trainer.chat import ChatEncoder, EncodedSession
     from trainer.config import Config
-    from trainer.encode_rows import SessionReader
+    from trainer.sessions import SessionReader
     from trainer.types import Session
 
 _EXAMPLES = """
@@ -75,8 +75,8 @@ def _find_session(cfg: "Config", split: str, *, session_id: str | None, row: int
 
 
 def _domain_reader(cfg: "Config") -> tuple["SessionReader", Sequence[str]]:
-    from trainer.encode_rows import SessionReader
     from trainer.errors import ConfigError
+    from trainer.sessions import SessionReader
     from trainer.sources import read_text, read_tools
 
     name = f"{cfg.data.load_module}.data_prep"

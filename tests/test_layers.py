@@ -11,7 +11,7 @@ SRC = Path(__file__).parent.parent / "src"
 
 # From the ground up: a module may import modules of lower layers and of its own.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("types", "errors", "ordering", "cli", "domains"),
+    ("types", "errors", "ordering", "cli"),
     ("training_keys", "yaml_file", "progress", "memory"),
     ("config",),
     ("values", "matching", "intervals", "tool_schemas", "tool_specs", "turns", "rates", "tallies", "perplexity"),
@@ -22,8 +22,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("score_tables",),
     ("tool_calls",),
     ("chat",),
-    ("chat_protocol",),
-    ("base_models", "sources", "data_report", "training_arguments", "trained_run"),
+    ("endpoint", "chat_protocol"),
+    ("base_models", "sources", "data_report", "training_arguments", "domains", "trained_run"),
+    ("sessions",),
     ("tokenizer",),
     ("encode_rows",),
     ("data", "lora_model", "collate", "loss", "precision", "trunks", "kv_cache", "grouped_attention", "continuation"),
@@ -48,6 +49,10 @@ TORCH_FREE = (
     "trainer.eval_metrics",
     "trainer.summary",
     "trainer.cli",
+    "trainer.endpoint",
+    "trainer.sessions",
+    "trainer.data",
+    "car_sales",
 )
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from car_sales.prompt import build_system_prompt
 from trainer.config import Config
-from trainer.data import DatasetBundle, assemble_datasets, tokenize_session
-from trainer.types import Message
+from trainer.data import DatasetBundle, assemble_datasets, read_eval_turns, tokenize_session
+from trainer.types import EvalTurn, Message
 
 COLUMNS = ("inferred_date", "conversation")
 
@@ -25,3 +25,8 @@ def session_to_messages(row: Mapping[str, Any], /, *, sysprompt: str, timezone: 
 def build_datasets(cfg: Config | Mapping[str, Any]) -> DatasetBundle:
     """The datasets, evaluation turns and tools of the car-sales domain. See `trainer.data.assemble_datasets`."""
     return assemble_datasets(cfg, session_to_messages, columns=COLUMNS)
+
+
+def read_turns(cfg: Config | Mapping[str, Any]) -> list[EvalTurn]:
+    """The same evaluation turns without tokens, for scoring a served model. See `trainer.data.read_eval_turns`."""
+    return read_eval_turns(cfg, session_to_messages, columns=COLUMNS)

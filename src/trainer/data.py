@@ -3,11 +3,12 @@
 What every domain needs is here, so that a domain only says how one raw row becomes messages. Knows no model.
 """
 
+import dataclasses
 import hashlib
 import inspect
 import json
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,22 +19,23 @@ import numpy as np
 from trainer.chat import ChatEncoder
 from trainer.config import Config, as_config
 from trainer.data_report import DataReport, SplitReport
-from trainer.encode_rows import (
-    OUTPUT_COLUMNS,
-    RowEncoder,
-    SessionReader,
+from trainer.encode_rows import OUTPUT_COLUMNS, RowEncoder
+from trainer.errors import DataError, TemplateError
+from trainer.sessions import (
     SessionToMessages,
-    gold_calls,
+    eval_turns,
+    judged_rows,
+    make_reader,
+    read_eval_turns,
+    refuse_repeated_ids,
     session_tools,
 )
-from trainer.errors import DataError, TemplateError
-from trainer.ordering import shuffled
-from trainer.sources import load_split, read_text, read_tools
+from trainer.sources import load_split
 from trainer.tokenizer import load_tokenizer
 from trainer.tool_calls import ToolCallFormat, detect_format, get_format
-from trainer.types import Message, Session, Tool, ToolEvalExample
+from trainer.types import EvalTurn, Message, Session, Tool, ToolEvalExample
 
-__all__ = ["DatasetBundle", "as_config", "assemble_datasets", "pick_format", "tokenize_session"]
+__all__ = ["DatasetBundle", "as_config", "assemble_datasets", "pick_format", "read_eval_turns", "tokenize_session"]
 
 _N_PROBLEMS_SHOWN = 10
 
@@ -66,18 +68,16 @@ def assemble_datasets(
     Raises `DataError` naming each row that cannot be used, `TemplateError`, `FormatError`, `ModelError`.
     """
     cfg = as_config(cfg)
-    tools = read_tools(cfg.data.tools_path)
-    sysprompt = read_text(cfg.data.sysprompt_path, key="data.sysprompt_path")
+    reader = make_reader(cfg, session_to_messages, id_column=id_column)
     raw = {split: load_split(cfg.data, split, columns=[id_column, *columns]) for split in _splits(cfg)}
     tokenizer = load_tokenizer(cfg)
     encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)
     fmt = pick_format(cfg, encoder)
-    reader = SessionReader(session_to_messages, id_column, sysprompt, cfg.data.timezone, tools)
-    code = _fingerprint(cfg, tokenizer, sysprompt, tools, _source_of(session_to_messages))
+    code = _fingerprint(cfg, tokenizer, reader.sysprompt, reader.tools, _source_of(session_to_messages))
 
     rows = {}
     for split, dataset in raw.items():
-        _refuse_repeated_ids(dataset[id_column], where=f"{cfg.data.dataset_name}, split {split}")
+        refuse_repeated_ids(dataset[id_column], where=f"{cfg.data.dataset_name}, split {split}")
         row_encoder = RowEncoder(reader, encoder, tokenizer, fmt=fmt, data=cfg.data, split=split)
         rows[split] = _encode_split(dataset, row_encoder, num_proc=cfg.data.num_proc, code=code, split=split)
     train_rows, train_report = _select_rows(cfg, raw[cfg.data.train_split], rows[cfg.data.train_split])
@@ -85,12 +85,14 @@ def assemble_datasets(
     if not len(train_rows):
         raise DataError(f"{cfg.data.dataset_name}: no row of split {cfg.data.train_split} is left to train on")
 
-    sessions = _sample_sessions(reader, raw[cfg.data.eval_split], n=cfg.data.n_tool_sessions_eval)
+    raw_eval = raw[cfg.data.eval_split]
+    chosen = judged_rows(raw_eval[id_column], n=cfg.data.n_tool_sessions_eval)
+    sessions = [reader.read(raw_eval[index]) for index in chosen]
     bundle = DatasetBundle(
         train_rows,
         eval_rows,
         _eval_examples(sessions, rows[cfg.data.eval_split]),
-        tools,
+        reader.tools,
         cfg.data.max_context_length,
     )
     bundle.report = DataReport(train_report, eval_report, fmt.name, code)
@@ -178,12 +180,6 @@ def _encode_split(
     return rows.remove_columns("problem")
 
 
-def _refuse_repeated_ids(ids: Iterable[Any], *, where: str) -> None:
-    name, n = max(Counter(ids).items(), key=lambda item: item[1], default=("", 0))
-    if n > 1 and name is not None:  # a missing id is reported with its row
-        raise DataError(f"{where}: session {name} stands {n} times; give every session an id of its own")
-
-
 def _select_rows(cfg: Config, raw: datasets.Dataset, rows: datasets.Dataset) -> tuple[datasets.Dataset, SplitReport]:
     """Leave out over-long rows where that is configured; say which."""
     lengths = np.asarray(rows["length"], dtype=np.int64)
@@ -212,14 +208,6 @@ def _flat(lists: Iterable[Iterable[str]]) -> tuple[str, ...]:
     return tuple(item for items in lists for item in items)
 
 
-def _sample_sessions(reader: SessionReader, raw: datasets.Dataset, *, n: int) -> list[Session]:
-    """The `n` sessions to judge: all when there are fewer, else a choice that depends on their ids alone."""
-    by_id = {session_id: index for index, session_id in enumerate(raw[reader.id_column])}
-    ids = sorted(by_id)
-    chosen = sorted(by_id[session_id] for session_id in shuffled(ids, key="tool-eval")[:n])
-    return [reader.read(raw[index]) for index in chosen]
-
-
 def _eval_examples(sessions: Sequence[Session], rows: datasets.Dataset) -> list[ToolEvalExample]:
     """One example per supervised assistant turn, with the tokens that training would use."""
     indices = defaultdict(list)
@@ -227,19 +215,15 @@ def _eval_examples(sessions: Sequence[Session], rows: datasets.Dataset) -> list[
         indices[session_id].append(index)
     examples = []
     for session in sessions:
+        turns = {turn.turn: turn for turn in eval_turns(session)}
         for row in rows.select(indices[session.session_id]):
+            ids = row["input_ids"]
             for turn, start, end in zip(row["turns"], row["starts"], row["ends"], strict=True):
-                message = session.messages[turn]
-                examples.append(
-                    ToolEvalExample(
-                        session_id=session.session_id,
-                        turn=turn,
-                        messages=session.messages[:turn],
-                        tools=session.tools,
-                        gold_content=message.get("content") or "",
-                        gold_calls=gold_calls(message),
-                        prompt_ids=tuple(row["input_ids"][:start]),
-                        target_ids=tuple(row["input_ids"][start:end]),
-                    )
-                )
+                example = _with_tokens(turns[turn], prompt_ids=ids[:start], target_ids=ids[start:end])
+                examples.append(example)
     return sorted(examples, key=lambda example: (example.session_id, example.turn))
+
+
+def _with_tokens(turn: EvalTurn, *, prompt_ids: Sequence[int], target_ids: Sequence[int]) -> ToolEvalExample:
+    known = {field.name: getattr(turn, field.name) for field in dataclasses.fields(turn)}
+    return ToolEvalExample(**known, prompt_ids=tuple(prompt_ids), target_ids=tuple(target_ids))

@@ -4,22 +4,22 @@ Runs in the worker processes of `datasets.Dataset.map`, so problems travel back 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, time
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
-from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from trainer.chat import ChatEncoder, EncodedRow, EncodedSession, canonical_messages
+from trainer.chat import ChatEncoder, EncodedRow, EncodedSession
 from trainer.config import DataConfig
 from trainer.errors import DataError, ToolSftError
-from trainer.ordering import shuffled
+from trainer.sessions import SessionReader, gold_calls
 from trainer.sources import row_name
 from trainer.tokenizer import decode_text
 from trainer.tool_calls import RenderedTurn, ToolCallFormat
 from trainer.tool_calls.gate import find_difference
-from trainer.types import Call, Message, Session, Tool
+from trainer.types import Session
+
+if TYPE_CHECKING:  # transformers brings torch where it is installed
+    from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 OUTPUT_COLUMNS = (
     "session_id",
@@ -36,57 +36,6 @@ OUTPUT_COLUMNS = (
 )
 
 
-class SessionToMessages(Protocol):
-    """The one function that a domain has to write: a raw row becomes chat messages, system message first."""
-
-    def __call__(self, row: Mapping[str, Any], /, *, sysprompt: str, timezone: str) -> Sequence[Message]: ...
-
-
-def session_tools(tools: Sequence[Tool], session_id: str) -> tuple[Tool, ...]:
-    """The domain's tools in this session's own order, so that no model learns a tool by its place."""
-    return shuffled(tools, key=f"tools\0{session_id}")
-
-
-def gold_calls(message: Message) -> tuple[Call, ...]:
-    """The calls of a canonical assistant message."""
-    calls = message.get("tool_calls") or ()
-    return tuple(Call(call["function"]["name"], dict(call["function"]["arguments"])) for call in calls)
-
-
-@dataclass(frozen=True, slots=True)
-class SessionReader:
-    """Reads a raw row as a session, with the domain's function."""
-
-    to_messages: SessionToMessages
-    id_column: str
-    sysprompt: str
-    timezone: str
-    tools: tuple[Tool, ...]
-
-    def read(self, row: Mapping[str, Any]) -> Session:
-        """The session of a raw row. Raises `DataError` naming the turn."""
-        row = {name: _as_written(value) for name, value in row.items()}
-        session_id = row[self.id_column]
-        if not isinstance(session_id, str) or not session_id:
-            raise DataError(f"{self.id_column} is {session_id!r}; must be a non-empty string")
-        messages = self.to_messages(row, sysprompt=self.sysprompt, timezone=self.timezone)
-        session = Session(session_id, canonical_messages(messages), session_tools(self.tools, session_id))
-        known = {tool["function"]["name"] for tool in self.tools}
-        for turn, message in enumerate(session.messages):
-            for call in gold_calls(message):
-                if call.name not in known:
-                    names = ", ".join(sorted(known))
-                    raise DataError(f'turn {turn} calls unknown tool "{call.name}"; known: {names}')
-        return session
-
-
-def _as_written(value: Any) -> Any:
-    """Undo the guess of Arrow's JSON reader that a column of dates is a column of points in time."""
-    if isinstance(value, datetime):
-        return value.date().isoformat() if value.time() == time() else value.isoformat()
-    return value
-
-
 class RowEncoder:
     """Callable for `Dataset.map(batched=True, with_indices=True)`: raw columns in, token rows out.
 
@@ -100,7 +49,7 @@ class RowEncoder:
         self,
         reader: SessionReader,
         encoder: ChatEncoder,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: "PreTrainedTokenizerBase",
         *,
         fmt: ToolCallFormat,
         data: DataConfig,

@@ -77,7 +77,7 @@ def merge_run(run: TrainedRun, output: Path, *, dtype: str | None = None, n_sess
     output.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     try:
-        _write(run, merged.to(stored_dtype), scratch)  # type: ignore[arg-type]
+        _write(run, merged.to(stored_dtype), scratch)
         del model, merged
         again = load_merged(scratch, run)
         stored = compare_logits(base, adapted, [logits_at(again, prompt) for prompt in prompts])
@@ -120,7 +120,8 @@ def load_merged(folder: Path, run: TrainedRun) -> PreTrainedModel:
     except (OSError, ValueError) as error:
         raise ModelError(load_failure("merged model", str(folder), error)) from error
     model.to(best_device())  # type: ignore[arg-type]
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _prompts(run: TrainedRun, n_sessions: int) -> list[Prompt]:

@@ -1,6 +1,5 @@
 """One whole training run: data, base evaluation, training, final evaluation, run folder. Decides nothing else."""
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from trainer.collate import PaddingCollator
 from trainer.config import Config, config_to_yaml
 from trainer.data import DatasetBundle, pick_format
 from trainer.decode import DecodeSettings
+from trainer.domains import load_domain
 from trainer.errors import ConfigError
 from trainer.evaluation import Evaluation
 from trainer.lora_model import add_lora, load_base_model, load_model_config
@@ -63,21 +63,6 @@ def train_run(cfg: Config) -> RunResult:
         folder.write_json("environment.json", environment(seed=cfg.seed, data_fingerprint=bundle.report.fingerprint))
     trainer.accelerator.wait_for_everyone()
     return _train(cfg, bundle, trainer, folder)
-
-
-def load_domain(name: str) -> Any:
-    """The domain package, which has to expose `build_datasets(cfg)`. Raises `ConfigError`."""
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:  # the domain itself misses something: that traceback is wanted
-            raise
-        raise ConfigError(
-            f"data.load_module: no package {name} can be imported; put it under src/ or on PYTHONPATH"
-        ) from None
-    if not callable(getattr(module, "build_datasets", None)):
-        raise ConfigError(f"data.load_module: {name} exposes no build_datasets(cfg)")
-    return module
 
 
 def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrainer:

@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-
-from transformers import AutoTokenizer
-from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from trainer.base_models import load_failure, resolve_model
 from trainer.config import Config
 from trainer.errors import ModelError
 
+if TYPE_CHECKING:  # transformers brings torch where it is installed; who only builds turns needs neither
+    from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-def load_tokenizer(cfg: Config) -> PreTrainedTokenizerBase:
+
+def load_tokenizer(cfg: Config) -> "PreTrainedTokenizerBase":
     """The tokenizer with its chat template and a pad token. Raises `ModelError`."""
+    from transformers import AutoTokenizer
+
     source = resolve_model(cfg.tokenizer_name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=cfg.model.trust_remote_code)
@@ -26,14 +29,14 @@ def load_tokenizer(cfg: Config) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def decode_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+def decode_text(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> str:
     """The text of tokens as they stand: special tokens kept, no spaces cleaned up."""
     text = tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
     assert isinstance(text, str)
     return text
 
 
-def set_pad_token(tokenizer: PreTrainedTokenizerBase, *, fallback: str) -> None:
+def set_pad_token(tokenizer: "PreTrainedTokenizerBase", *, fallback: str) -> None:
     """Give a tokenizer without pad token an existing one: `eos`, `unk`, or a token of its vocabulary.
 
     The vocabulary never grows, so that the base model's embedding stays as it is. Raises `ModelError`.

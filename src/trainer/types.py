@@ -88,12 +88,10 @@ class ParsedText(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class ToolEvalExample:
+class EvalTurn:
     """One assistant turn to be judged on its true history.
 
-    `prompt_ids` are the serving prompt's tokens, generation prompt included; `target_ids` are the tokens
-    that the gold turn supervises, its stop token last. `turn` is the index of the gold message in the
-    session.
+    `messages` are canonical: call arguments are objects. `turn` is the index of the gold message in the session.
     """
 
     session_id: str
@@ -102,6 +100,16 @@ class ToolEvalExample:
     tools: tuple[Tool, ...]
     gold_content: str
     gold_calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolEvalExample(EvalTurn):
+    """The same with the tokens that training would use.
+
+    `prompt_ids` are the serving prompt's tokens, generation prompt included; `target_ids` are the tokens
+    that the gold turn supervises, its stop token last.
+    """
+
     prompt_ids: tuple[int, ...]
     target_ids: tuple[int, ...]
 

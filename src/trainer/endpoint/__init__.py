@@ -1,0 +1,20 @@
+"""Ask an OpenAI-compatible server: requests in wire form, retries, and answers that are never taken on trust."""
+
+from trainer.endpoint.answer import Answer, read_answer
+from trainer.endpoint.client import Endpoint, EndpointSettings, base_url
+from trainer.endpoint.request import Generation, chat_request, turn_request, wire_messages
+from trainer.endpoint.retries import RetryPolicy, retry_after_s
+
+__all__ = [
+    "Answer",
+    "Endpoint",
+    "EndpointSettings",
+    "Generation",
+    "RetryPolicy",
+    "base_url",
+    "chat_request",
+    "read_answer",
+    "retry_after_s",
+    "turn_request",
+    "wire_messages",
+]

@@ -1,0 +1,133 @@
+"""Read a chat completion: prose, calls that the server parsed, and how it ended. Trusts nothing a server sends."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from trainer.tool_calls.reading import read_json, skip_space
+from trainer.types import CallStatus, FinishReason, ParsedCall
+
+_ENDINGS: Mapping[str, FinishReason] = {"stop": "stop", "tool_calls": "stop", "length": "length"}
+_N_SHOWN = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for one turn, or why nothing usable did.
+
+    `content` is the message's text. `tool_calls` are the server's, as JSON values and unchecked; `parse_calls`
+    reads them. `prompt_tokens` and `completion_tokens` are None where the server does not count, `latency_s` is
+    that of the request which was answered.
+    """
+
+    content: str = ""
+    tool_calls: Any = None
+    finish_reason: FinishReason = "error"
+    error: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    latency_s: float | None = None
+
+
+class _Unusable(Exception):
+    """Why a body is no chat completion."""
+
+
+def read_answer(body: bytes, *, latency_s: float | None = None) -> Answer:
+    """The answer in the body of a successful response; an `Answer` with its `error` where it is none."""
+    try:
+        return _read(_json(body), latency_s)
+    except _Unusable as problem:
+        return Answer(error=str(problem), latency_s=latency_s)
+
+
+def parse_calls(tool_calls: Any, *, finish_reason: FinishReason) -> tuple[str, tuple[ParsedCall, ...]]:
+    """The calls of a message's `tool_calls`, well formed or not, and the text that their spans count in.
+
+    The text is one line of JSON per call as the server sent it. Every entry is one attempt, with the status that
+    an application which decodes the arguments would find.
+    """
+    if not tool_calls:
+        return "", ()
+    entries = tool_calls if isinstance(tool_calls, list) else [tool_calls]
+    lines = [json.dumps(entry, ensure_ascii=False) for entry in entries]
+    calls, start = [], 0
+    for position, (entry, line) in enumerate(zip(entries, lines, strict=True)):
+        is_cut = finish_reason == "length" and position == len(entries) - 1
+        status, name, arguments = _judge(entry, is_cut=is_cut)
+        calls.append(ParsedCall(status, line, start, start + len(line), name, arguments))
+        start += len(line) + 1
+    return "\n".join(lines), tuple(calls)
+
+
+def _judge(entry: Any, *, is_cut: bool) -> tuple[CallStatus, str | None, dict[str, Any] | None]:
+    function = entry.get("function") if isinstance(entry, Mapping) else None
+    if not isinstance(function, Mapping):
+        return "invalid_json", None, None
+    name = function.get("name")
+    if not isinstance(name, str) or not name:
+        return "missing_name", None, None
+    text = function.get("arguments")
+    if not isinstance(text, str):  # the protocol wants JSON text; an application's decoder refuses anything else
+        return "bad_arguments", name, None
+    read = read_json(text, 0)
+    if read.failure is not None or skip_space(text, read.end) < len(text):
+        return "truncated" if is_cut else "invalid_json", name, None
+    if not isinstance(read.value, dict):
+        return "bad_arguments", name, None
+    return "ok", name, read.value
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        start = body.lstrip()[:_N_SHOWN]
+        what = "HTML" if start[:1] == b"<" else "no valid JSON"
+        raise _Unusable(f"the server sent {what}: {start.decode('utf-8', 'replace')!r}") from None
+
+
+def _read(value: Any, latency_s: float | None) -> Answer:
+    choices = value.get("choices") if isinstance(value, Mapping) else None
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
+        raise _Unusable(f"the response has no choices: {_shown(value)}")
+    message, ending = choices[0].get("message"), choices[0].get("finish_reason")
+    if not isinstance(message, Mapping):
+        raise _Unusable(f"the response has no message: {_shown(choices[0])}")
+    if not isinstance(ending, str) or ending not in _ENDINGS:
+        raise _Unusable(f"finish_reason is {ending!r:.80}; known: {', '.join(_ENDINGS)}")
+    tool_calls = message.get("tool_calls")
+    if ending == "tool_calls" and not tool_calls:
+        raise _Unusable("finish_reason is 'tool_calls', but the message has none")
+    usage = value.get("usage")
+    return Answer(
+        content=_text(message.get("content")),
+        tool_calls=tool_calls or None,
+        finish_reason=_ENDINGS[ending],
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        completion_tokens=_count(usage, "completion_tokens"),
+        latency_s=latency_s,
+    )
+
+
+def _text(content: Any) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence):
+        texts = [part.get("text") if isinstance(part, Mapping) else None for part in content]
+        if all(isinstance(text, str) for text in texts):
+            return "".join(map(str, texts))
+    raise _Unusable(f"the message's content is no text: {_shown(content)}")
+
+
+def _count(usage: Any, key: Literal["prompt_tokens", "completion_tokens"]) -> int | None:
+    count = usage.get(key) if isinstance(usage, Mapping) else None
+    return count if isinstance(count, int) and not isinstance(count, bool) else None
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _N_SHOWN else f"{text[:_N_SHOWN]}…"

@@ -1,0 +1,192 @@
+"""A connection to an OpenAI-compatible server: what it offers, and answers to turns. Scores nothing."""
+
+import asyncio
+import json
+import re
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import httpx2
+
+from trainer.endpoint.answer import Answer, read_answer
+from trainer.endpoint.request import Dialect
+from trainer.endpoint.retries import RETRIED_STATUS, RetryPolicy, retry_after_s
+from trainer.errors import EndpointError
+
+_TOO_LONG = re.compile(
+    r"context[ _](length|window|size)|maximum (model|context|input) length|max_model_len|prompt is too long", re.I
+)
+_N_SHOWN = 300
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSettings:
+    """Where the server is and how patiently it is asked. `url` is the API's base address, usually `…/v1`."""
+
+    url: str
+    api_key: str | None = None
+    timeout_s: float = 600.0
+    n_connections: int = 16
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+class Reply(NamedTuple):
+    """What came of a request after all its attempts: a body, or the reason why there is none."""
+
+    status: int | None
+    body: bytes
+    failure: str | None
+    latency_s: float
+
+
+class Endpoint:
+    """An open connection; use it with `async with`.
+
+    `notify` is told what people should know, such as a field that the server does not take. `n_retries` counts
+    attempts beyond the first of each request.
+    """
+
+    def __init__(self, settings: EndpointSettings, *, notify: Callable[[str], None] = lambda text: None) -> None:
+        self.url = base_url(settings.url)
+        self.n_retries = 0
+        self.dialect = Dialect()
+        self._settings, self._notify = settings, notify
+        self._any_success = False
+
+    async def __aenter__(self) -> Self:
+        headers = {"Content-Type": "application/json"}
+        if self._settings.api_key:
+            headers["Authorization"] = f"Bearer {self._settings.api_key}"
+        n = self._settings.n_connections
+        self._http = httpx2.AsyncClient(
+            headers=headers,
+            timeout=httpx2.Timeout(self._settings.timeout_s, connect=min(30.0, self._settings.timeout_s)),
+            limits=httpx2.Limits(max_connections=n, max_keepalive_connections=n),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def models(self) -> tuple[str, ...]:
+        """The names that the server registers. Raises `EndpointError` where there is no such server."""
+        reply = await self._send("GET", "/models", None, patient=False)
+        if reply.status in (401, 403):
+            raise EndpointError(f"{self.url}: the server refuses the key ({reply.status}); see --api-key-env")
+        hint = "is this the address of an OpenAI-compatible API? It usually ends in /v1: http://127.0.0.1:8000/v1"
+        if reply.failure is not None:
+            raise EndpointError(f"{self.url}/models: {reply.failure}; {hint}")
+        try:
+            entries = json.loads(reply.body)["data"]
+            return tuple(str(entry["id"]) for entry in entries)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            what = "HTML" if reply.body.lstrip()[:1] == b"<" else "no list of models"
+            raise EndpointError(f"{self.url}/models: answers with {what}; {hint}") from None
+
+    async def require(self, names: Sequence[str]) -> None:
+        """Raise `EndpointError`, naming what is registered, unless the server registers all of `names`."""
+        registered = await self.models()
+        missing = [name for name in names if name not in registered]
+        if missing:
+            raise EndpointError(
+                f"{self.url}: {', '.join(missing)} is not registered; the server has "
+                f"{', '.join(registered) or 'no model'}"
+            )
+
+    async def chat(self, body: Mapping[str, Any]) -> Answer:
+        """The answer to a chat-completion request; every failure of the server is an answer with its `error`.
+
+        Raises `EndpointError` where the very first request shows that the server has no such path.
+        """
+        while True:
+            sent = self.dialect.shape(body)
+            reply = await self.post("/chat/completions", sent)
+            if reply.status in (400, 422):
+                text = reply.body.decode("utf-8", "replace")
+                learned = self.dialect.learn(sent, text)
+                if learned is not None:
+                    self._notify(learned)
+                if self.dialect.shape(body) != sent:  # learned now, or by another request meanwhile
+                    continue
+            break
+        if reply.failure is None:
+            self._any_success = True
+            return read_answer(reply.body, latency_s=reply.latency_s)
+        if reply.status in (404, 405) and not self._any_success:
+            raise EndpointError(f"{self.url}/chat/completions: {reply.failure}; is the address right?")
+        return Answer(error=reply.failure, latency_s=reply.latency_s)
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> Reply:
+        """Post JSON to a path below the base address, again and again where that may help."""
+        return await self._send("POST", path, json.dumps(body).encode())
+
+    async def _send(self, method: str, path: str, content: bytes | None, *, patient: bool = True) -> Reply:
+        n_failed = 0
+        while True:
+            started = time.monotonic()
+            told_s: float | None = None
+            try:
+                response = await self._http.request(method, self.url + path, content=content)
+            except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError) as error:
+                reply = Reply(
+                    None, b"", _transport_failure(error, self._settings.timeout_s), time.monotonic() - started
+                )
+                may_retry = patient and isinstance(error, httpx2.TransportError)
+            else:
+                failure = None if response.is_success else _http_failure(response)
+                reply = Reply(response.status_code, response.content, failure, time.monotonic() - started)
+                may_retry = response.status_code in RETRIED_STATUS
+                told_s = retry_after_s(response.headers.get("Retry-After"))
+            if not may_retry:
+                return reply
+            n_failed += 1
+            wait_s = self._settings.retries.wait_s(n_failed, told_s)
+            if wait_s is None:
+                return reply._replace(failure=f"{reply.failure} ({n_failed} attempts)")
+            self.n_retries += 1
+            await asyncio.sleep(wait_s)
+
+
+def base_url(url: str) -> str:
+    """The API's base address as typed, or with `/v1` where only a host was given. Raises `EndpointError`."""
+    try:
+        parsed = httpx2.URL(url.strip().rstrip("/"))
+    except httpx2.InvalidURL as error:
+        raise EndpointError(f"--endpoint {url}: {error}") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise EndpointError(f"--endpoint {url}: must look like http://127.0.0.1:8000/v1")
+    text = str(parsed).rstrip("/").removesuffix("/chat/completions")
+    return text if httpx2.URL(text).path.strip("/") else f"{text}/v1"
+
+
+def _transport_failure(error: Exception, timeout_s: float) -> str:
+    if isinstance(error, httpx2.ConnectError):
+        return f"cannot connect: {error or 'connection refused'}"
+    if isinstance(error, httpx2.TimeoutException):
+        return f"no answer within {timeout_s:g} s"
+    return f"connection lost: {type(error).__name__}{f': {error}' if str(error) else ''}"
+
+
+def _http_failure(response: httpx2.Response) -> str:
+    text = _error_message(response.content)
+    if response.status_code in (400, 413, 422) and _TOO_LONG.search(text):
+        return f"context_too_long: {text}"
+    return f"HTTP {response.status_code}: {text}" if text else f"HTTP {response.status_code}"
+
+
+def _error_message(body: bytes) -> str:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        text = "an HTML page" if body.lstrip()[:1] == b"<" else body.decode("utf-8", "replace").strip()
+    else:
+        error = value.get("error", value) if isinstance(value, dict) else value
+        message = error.get("message") if isinstance(error, dict) else None
+        text = message if isinstance(message, str) else json.dumps(error, ensure_ascii=False)
+    return text if len(text) <= _N_SHOWN else f"{text[:_N_SHOWN]}…"

@@ -1,0 +1,110 @@
+"""Write a chat-completion request, and adapt it to what a server turns out not to take. Sends nothing."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainer.types import EvalTurn, Message, Tool
+
+OPTIONAL_FIELDS = ("skip_special_tokens", "chat_template_kwargs")
+"""Fields beyond the OpenAI schema that are sent where they help, and dropped where a server refuses them."""
+
+_NO_PARSER = ("--enable-auto-tool-choice", "--tool-call-parser")
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What every request of an evaluation asks for, besides the conversation.
+
+    `keep_special_tokens` asks for text in which special tokens are written out: some formats mark calls with them,
+    and a server without a parser would drop the marks. `extra_body` is merged over everything else.
+    """
+
+    model: str
+    max_tokens: int
+    temperature: float = 0.0
+    chat_template_kwargs: Mapping[str, Any] | None = None
+    keep_special_tokens: bool = False
+    extra_body: Mapping[str, Any] | None = None
+
+
+def chat_request(messages: Sequence[Message], tools: Sequence[Tool], generation: Generation) -> dict[str, Any]:
+    """The JSON body of a chat-completion request."""
+    body: dict[str, Any] = {"model": generation.model, "messages": wire_messages(messages)}
+    if tools:
+        body["tools"] = list(tools)
+    body |= {"max_tokens": generation.max_tokens, "temperature": generation.temperature}
+    if generation.chat_template_kwargs:
+        body["chat_template_kwargs"] = dict(generation.chat_template_kwargs)
+    if generation.keep_special_tokens:
+        body["skip_special_tokens"] = False
+    return body | dict(generation.extra_body or {})
+
+
+def turn_request(turn: EvalTurn, generation: Generation) -> dict[str, Any]:
+    """The request for one evaluation turn, with its session's tool order."""
+    return chat_request(turn.messages, turn.tools, generation)
+
+
+def wire_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Canonical messages in OpenAI form: arguments as JSON text, an id on every call and result, no `train` mark.
+
+    Content is null where a turn consists of calls alone. Ids that the data does not have are made up; they have
+    nine letters and digits, which Mistral's templates insist on.
+    """
+    wire: list[dict[str, Any]] = []
+    open_ids: list[str] = []
+    n_made_up = 0
+    for message in messages:
+        shaped: dict[str, Any] = {"role": message["role"], "content": message.get("content") or ""}
+        calls = message.get("tool_calls") or ()
+        if calls:
+            open_ids = []
+            for call in calls:
+                open_ids.append(call.get("id") or f"call{n_made_up:05}")
+                n_made_up += "id" not in call
+            shaped["content"] = message.get("content") or None
+            shaped["tool_calls"] = [_wire_call(call["function"], i) for call, i in zip(calls, open_ids, strict=True)]
+        if message["role"] == "tool":
+            call_id = message.get("tool_call_id") or (open_ids[0] if open_ids else "")
+            open_ids = [other for other in open_ids if other != call_id]
+            shaped["tool_call_id"] = call_id
+        shaped |= {key: text for key in ("name", "reasoning_content") if (text := message.get(key))}
+        wire.append(shaped)
+    return wire
+
+
+def _wire_call(function: Mapping[str, Any], call_id: str) -> dict[str, Any]:
+    arguments = function["arguments"]
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    return {"id": call_id, "type": "function", "function": {"name": function["name"], "arguments": text}}
+
+
+@dataclass(slots=True)
+class Dialect:
+    """What a server was found not to take; holds for the rest of a run, so that every turn is asked alike."""
+
+    without_parser: bool = False
+    dropped: set[str] = field(default_factory=set)
+
+    def shape(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The request as this server takes it."""
+        shaped = {key: value for key, value in body.items() if key not in self.dropped}
+        if self.without_parser and shaped.get("tools") and "tool_choice" not in shaped:
+            shaped["tool_choice"] = "none"
+        return shaped
+
+    def learn(self, sent: Mapping[str, Any], refusal: str) -> str | None:
+        """Adapt to the text of a refusal of `sent`; what was learned, for people, or None if it taught nothing new."""
+        if sent.get("tools") and "tool_choice" not in sent and any(flag in refusal for flag in _NO_PARSER):
+            if self.without_parser:
+                return None
+            self.without_parser = True
+            return (
+                "the server has no tool-call parser: asking with tool_choice none, calls are read from the text only "
+                "(lenient scores)"
+            )
+        named = [key for key in OPTIONAL_FIELDS if key in sent and key in refusal and key not in self.dropped]
+        self.dropped.update(named)
+        return f"the server refuses {', '.join(named)}: left out for the whole run" if named else None
