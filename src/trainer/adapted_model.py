@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -13,6 +14,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from trainer.base_models import load_failure
 from trainer.chat import ChatEncoder
 from trainer.config import Config
+from trainer.continuation import DecodeSettings
 from trainer.errors import ModelError
 from trainer.lora_model import load_base_model
 from trainer.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
@@ -56,6 +58,21 @@ def run_encoder(run: TrainedRun) -> ChatEncoder:
     """The chat encoder of a run: its own tokenizer and template, with its template switches."""
     tokenizer = load_folder_tokenizer(run.path, trust_remote_code=run.cfg.model.trust_remote_code)
     return ChatEncoder(tokenizer, template_kwargs=run.cfg.data.chat_template_kwargs)
+
+
+def decode_settings(cfg: Config, encoder: ChatEncoder, model: nn.Module) -> DecodeSettings:
+    """How a run's evaluation decodes."""
+    return DecodeSettings(
+        stop_token_ids=frozenset(encoder.stop_token_ids) | stop_tokens(getattr(model, "generation_config", None)),
+        max_new_tokens=cfg.eval.max_new_tokens_eval,
+        max_context_tokens=cfg.data.max_context_length,
+    )
+
+
+def stop_tokens(generation_config: Any) -> frozenset[int]:
+    """The tokens at which a model's own configuration ends generation."""
+    ids = getattr(generation_config, "eos_token_id", None)
+    return frozenset([ids] if isinstance(ids, int) else ids or ())
 
 
 def best_device() -> torch.device:

@@ -18,6 +18,7 @@ from trainer.continuation import Answer, DecodeSettings, generate_answer
 from trainer.evaluation import adapter_off
 from trainer.grouped_attention import grouped_decoding
 from trainer.kv_cache import CachePrefix, empty_cache, gather_prefixes
+from trainer.trunks import n_shared
 
 _N_KEPT = 8
 _SHORTEST_SHARED = 16  # copying a cache costs more than running fewer tokens than this again
@@ -112,9 +113,9 @@ class LocalEngine:
         found, n_found = None, _SHORTEST_SHARED
         for kept in self._kept:
             if kept.adapted == adapted:
-                n_shared = n_equal(kept.token_ids, prompt_ids[:-1])
-                if n_shared >= n_found:
-                    found, n_found = kept, n_shared
+                n_common = n_shared(kept.token_ids, prompt_ids[:-1])
+                if n_common >= n_found:
+                    found, n_found = kept, n_common
         return (found, n_found) if found is not None else (None, 0)
 
     def _keep(self, kept: _Kept, *, replaced: _Kept | None) -> None:
@@ -122,11 +123,3 @@ class LocalEngine:
         if replaced is not None and kept.token_ids[: len(replaced.token_ids)] == replaced.token_ids:
             self._kept.remove(replaced)
         self._kept = [*self._kept[-(_N_KEPT - 1) :], kept]
-
-
-def n_equal(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens two sequences have in common from their start."""
-    for index, (one, other) in enumerate(zip(first, second, strict=False)):
-        if one != other:
-            return index
-    return min(len(first), len(second))

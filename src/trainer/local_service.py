@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from trainer.adapted_model import load_adapted, load_folder_tokenizer, with_dtype
+from trainer.adapted_model import load_adapted, load_folder_tokenizer, stop_tokens, with_dtype
 from trainer.chat import ChatEncoder
 from trainer.chat_protocol import (
     ChatAnswer,
@@ -168,9 +168,3 @@ def load_service(run: TrainedRun, plan: ServePlan) -> LocalService:
     encoder = ChatEncoder(tokenizer, template_kwargs=dict(plan.template_kwargs))
     stops = frozenset(encoder.stop_token_ids) | stop_tokens(model.generation_config)
     return LocalService(plan, LocalEngine(model), encoder, tokenizer, stops)
-
-
-def stop_tokens(generation_config: Any) -> frozenset[int]:
-    """The tokens at which a model's own configuration ends generation."""
-    ids = getattr(generation_config, "eos_token_id", None)
-    return frozenset([ids] if isinstance(ids, int) else ids or ())

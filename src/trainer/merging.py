@@ -77,7 +77,7 @@ def merge_run(run: TrainedRun, output: Path, *, dtype: str | None = None, n_sess
     output.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     try:
-        _write(run, merged.to(stored_dtype), scratch)
+        _write(run, merged.to(stored_dtype), scratch)  # type: ignore[arg-type]
         del model, merged
         again = load_merged(scratch, run)
         stored = compare_logits(base, adapted, [logits_at(again, prompt) for prompt in prompts])
@@ -104,7 +104,7 @@ def claim_output(output: Path) -> None:
 def merge(model: PeftModel) -> PreTrainedModel:
     """The base model with the adapter added to its weights. Raises `ModelError` for adapters that cannot be."""
     try:
-        merged: Any = model.merge_and_unload(safe_merge=True)  # type: ignore[operator]
+        merged: Any = model.merge_and_unload(safe_merge=True)
     except (ValueError, NotImplementedError, TypeError) as error:
         raise ModelError(f"the adapter cannot be merged: {error}") from error
     assert isinstance(merged, PreTrainedModel)
