@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tool_calls",),
     ("chat",),
     ("endpoint", "chat_protocol"),
-    ("served_turns", "load_test"),
+    ("asking", "journal", "served_scores", "served_turns", "load_test"),
     ("load_report",),
     ("base_models", "sources", "data_report", "training_arguments", "domains", "trained_run"),
     ("sessions",),
@@ -32,12 +32,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data", "lora_model", "collate", "loss", "precision", "trunks", "kv_cache", "grouped_attention", "continuation"),
     ("adapted_model", "logits"),
     ("serve_command",),
-    ("decode",),
+    ("decode", "model_side"),
     ("evaluation",),
     ("local_engine", "merging", "parity"),
     ("local_service",),
     ("local_server",),
     ("tool_trainer", "run_folder", "summary"),
+    ("served",),
     ("training_log",),
     ("run",),
 )
@@ -54,6 +55,8 @@ TORCH_FREE = (
     "trainer.endpoint",
     "trainer.sessions",
     "trainer.data",
+    "trainer.model_side",
+    "trainer.served",
     "car_sales",
 )
 

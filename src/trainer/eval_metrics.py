@@ -83,6 +83,11 @@ class Scores:
             "decisions": dict(self.decisions),
         }
 
+    def to_state(self) -> dict[str, Any]:
+        """The same with the metrics flat beside the tables, as `metrics.json` keeps the state of a model."""
+        tables = self.to_json()
+        return {**tables.pop("metrics"), **tables}
+
 
 def score(
     predictions: Sequence[Prediction],

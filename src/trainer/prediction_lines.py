@@ -9,9 +9,12 @@ from trainer.turns import Verdict
 from trainer.types import Call, CallStatus, FinishReason, ParsedCall, Prediction
 
 
-def to_line(prediction: Prediction, verdict: Verdict | None = None) -> str:
-    """The line, without its end. `verdict` is added for readers of the file; scoring makes it anew."""
-    record = _to_record(prediction)
+def to_line(prediction: Prediction, verdict: Verdict | None = None, *, extra: Mapping[str, Any] | None = None) -> str:
+    """The line, without its end.
+
+    `verdict` is added for readers of the file; scoring makes it anew. `extra` are more keys, which scoring ignores.
+    """
+    record = _to_record(prediction) | dict(extra or {})
     if verdict is not None:
         record["verdict"] = {
             "predicted": verdict.predicted,

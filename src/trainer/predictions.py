@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from trainer.errors import DataError
 from trainer.prediction_lines import from_line, to_line
 from trainer.turns import Verdict
-from trainer.types import FinishReason, Message, ParsedText, Prediction, Tool, ToolEvalExample
+from trainer.types import EvalTurn, FinishReason, Message, ParsedText, Prediction, Tool
 
 TOOLS_FILE = "tools.json"
 """The tool schemas beside the predictions files of a folder, so that lines stay small."""
@@ -26,7 +26,7 @@ class TextReader(Protocol):
 
 
 def make_prediction(
-    example: ToolEvalExample,
+    example: EvalTurn,
     text: str,
     *,
     fmt: TextReader,
@@ -35,13 +35,20 @@ def make_prediction(
 ) -> Prediction:
     """The record of one evaluated turn. `text` is decoded with special tokens kept and the stop token removed."""
     parsed = fmt.parse(text, finished=finish_reason != "length", tools=example.tools)
+    return record_turn(example, text, parsed, finish_reason=finish_reason, error=error)
+
+
+def record_turn(
+    turn: EvalTurn, text: str, parsed: ParsedText, *, finish_reason: FinishReason, error: str | None = None
+) -> Prediction:
+    """The record of a turn whose text has been taken apart already."""
     return Prediction(
-        session_id=example.session_id,
-        turn=example.turn,
-        context_hash=context_hash(example.messages, example.tools),
-        tool_names=tuple(tool["function"]["name"] for tool in example.tools),
-        gold_content=example.gold_content,
-        gold_calls=example.gold_calls,
+        session_id=turn.session_id,
+        turn=turn.turn,
+        context_hash=context_hash(turn.messages, turn.tools),
+        tool_names=tuple(tool["function"]["name"] for tool in turn.tools),
+        gold_content=turn.gold_content,
+        gold_calls=turn.gold_calls,
         text=text,
         content=parsed.content,
         calls=parsed.calls,
@@ -95,9 +102,9 @@ def write_predictions(
     turns = list(predictions)
     beside: Sequence[Verdict | None] = [None] * len(turns) if verdicts is None else verdicts
     lines = [to_line(turn, verdict) for turn, verdict in zip(turns, beside, strict=True)]
-    _replace_file(target, "".join(f"{line}\n" for line in lines))
+    replace_file(target, "".join(f"{line}\n" for line in lines))
     if tools is not None:
-        _replace_file(target.with_name(TOOLS_FILE), json.dumps(list(tools), indent=2) + "\n")
+        replace_file(target.with_name(TOOLS_FILE), json.dumps(list(tools), indent=2) + "\n")
 
 
 def read_predictions(path: str | Path) -> list[Prediction]:
@@ -125,8 +132,8 @@ def read_tools(path: str | Path) -> list[Tool]:
     return tools
 
 
-def _replace_file(path: Path, text: str) -> None:
-    """Write beside `path` and move into place, so that a reader never meets half a file."""
+def replace_file(path: Path, text: str) -> None:
+    """Write a file beside its place and move it there, so that a reader never meets half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

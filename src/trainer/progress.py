@@ -1,8 +1,9 @@
 """Show how far long work is: a bar with rate and end estimate in a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -49,18 +50,24 @@ def make_bar(unit: str) -> Progress:
     )
 
 
+class Advance(Protocol):
+    """Is told how many more units are done; a `note` is shown at the end of the bar or line."""
+
+    def __call__(self, n_done: int, /, *, note: str = "") -> None: ...
+
+
 @contextmanager
-def progress_bar(description: str, *, total: int, unit: str, show: bool = True) -> Iterator[Callable[[int], None]]:
+def progress_bar(description: str, *, total: int, unit: str, show: bool = True) -> Iterator[Advance]:
     """A function that is told how many more units are done, and shows it.
 
     In a log that is no terminal, a line now and then and one at the end.
     """
     if not show:
-        yield lambda n_done: None
+        yield lambda n_done, /, *, note="": None
     elif console.is_terminal:
         with make_bar(unit) as bar:
             task = bar.add_task(description, total=total, note="")
-            yield lambda n_done: bar.advance(task, n_done)
+            yield lambda n_done, /, *, note="": bar.update(task, advance=n_done, note=note)
     else:
         lines = _Lines(description, total, unit)
         yield lines.advance
@@ -72,11 +79,12 @@ class _Lines:
 
     def __init__(self, description: str, total: int, unit: str) -> None:
         self._description, self._total, self._unit = description, total, unit
-        self._n_done = 0
+        self._n_done, self._note = 0, ""
         self._started = self._written = time.monotonic()
 
-    def advance(self, n_done: int) -> None:
+    def advance(self, n_done: int, /, *, note: str = "") -> None:
         self._n_done += n_done
+        self._note = f" | {note}" if note else ""
         if time.monotonic() - self._written > _SECONDS_BETWEEN_LINES:
             self.write()
 
@@ -86,4 +94,4 @@ class _Lines:
         rate = self._n_done / seconds if seconds else 0.0
         left = f", {(self._total - self._n_done) / rate:.0f} s left" if rate and self._n_done < self._total else ""
         done = f"{self._description}: {self._n_done}/{self._total} {self._unit}"
-        print(f"{done} | {rate:.2f} {self._unit}/s | {seconds:.0f} s{left}", file=console.file, flush=True)
+        print(f"{done} | {rate:.2f} {self._unit}/s | {seconds:.0f} s{left}{self._note}", file=console.file, flush=True)

@@ -141,9 +141,7 @@ def _final_evaluation(trainer: ToolTrainer) -> Evaluation:
 
 def state_metrics(evaluation: Evaluation) -> dict[str, Any]:
     """The metrics of a state, flat, with the tables of the scorer beside them."""
-    tables = evaluation.scores.to_json()
-    tables.pop("metrics")
-    return {**evaluation.metrics, **tables}
+    return {**evaluation.scores.to_state(), **evaluation.metrics}
 
 
 def _stop_tokens(generation_config: Any) -> frozenset[int]:

@@ -22,15 +22,15 @@ _COUNTS = ("n_sessions", "n_turns", "n_gold_calls", "n_errors", "n_truncated", "
 Metrics = Mapping[str, Any]
 
 
-def before_after_table(states: Mapping[str, Metrics]) -> Table:
-    """The headline metrics of each evaluated state (`base`, `final`), side by side."""
+def before_after_table(states: Mapping[str, Metrics], *, intervals: bool = False) -> Table:
+    """The headline metrics of each evaluated state (`base`, `final`), side by side, on request with 95% intervals."""
     table = Table(title="Tool calls on unseen sessions")
     table.add_column("metric")
     for name in states:
         table.add_column(name, justify="right")
     table.add_column("better")
-    for _, label, cells, better in _cells(states):
-        table.add_row(label, *cells, better)
+    for key, label, cells, better in _cells(states):
+        table.add_row(label, *(_with_intervals(states, key, cells) if intervals else cells), better)
     return table
 
 
@@ -43,14 +43,21 @@ def report_markdown(title: str, states: Mapping[str, Metrics], notes: Sequence[s
         "|---|" + "---:|" * len(states) + "---|",
     ]
     for key, label, cells, better in _cells(states):
-        with_intervals = [cell + _interval(state, key) for cell, state in zip(cells, states.values(), strict=True)]
-        lines.append(f"| {label} | {' | '.join(with_intervals)} | {better} |")
+        lines.append(f"| {label} | {' | '.join(_with_intervals(states, key, cells))} | {better} |")
     lines += ["", "Counts: " + "; ".join(f"{name}: {_counts(state)}" for name, state in states.items())]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes), ""])
 
 
 def _cells(states: Mapping[str, Metrics]) -> list[tuple[str, str, list[str], str]]:
-    return [(key, label, [_number(s.get(key)) for s in states.values()], better) for key, label, better in _ROWS]
+    return [
+        (key, label, [_number(s.get(key)) for s in states.values()], better)
+        for key, label, better in _ROWS
+        if any(key in s for s in states.values())
+    ]
+
+
+def _with_intervals(states: Mapping[str, Metrics], key: str, cells: Sequence[str]) -> list[str]:
+    return [cell + _interval(state, key) for cell, state in zip(cells, states.values(), strict=True)]
 
 
 def _number(value: float | None) -> str:

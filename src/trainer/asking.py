@@ -1,0 +1,66 @@
+"""Ask a server many turns at once, those of a session one after another. Keeps and scores nothing."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from trainer.endpoint import Answer, Endpoint, Generation, turn_request
+from trainer.types import EvalTurn
+
+OnAnswer = Callable[[EvalTurn, Answer], None]
+
+
+class Schedule:
+    """Which turn a worker asks next.
+
+    A session's turns share the beginning of their prompts, so a worker stays with its session: by the time of the
+    next turn, the server's prefix cache holds all of the prompt but its end. Where there are more workers than
+    sessions left, the idle ones help with the session that has most turns to go.
+    """
+
+    def __init__(self, turns: Iterable[EvalTurn]) -> None:
+        self._waiting: dict[str, deque[EvalTurn]] = {}
+        for turn in turns:
+            self._waiting.setdefault(turn.session_id, deque()).append(turn)
+        self._fresh = deque(self._waiting)
+
+    def take(self, previous: str | None) -> EvalTurn | None:
+        """The next turn for a worker whose last turn was of session `previous`; None when none is left."""
+        session_id = previous if previous is not None and self._waiting.get(previous) else self._pick()
+        return None if session_id is None else self._waiting[session_id].popleft()
+
+    def _pick(self) -> str | None:
+        while self._fresh:
+            session_id = self._fresh.popleft()
+            if self._waiting[session_id]:
+                return session_id
+        longest = max(self._waiting, key=lambda name: len(self._waiting[name]), default=None)
+        return longest if longest is not None and self._waiting[longest] else None
+
+
+async def ask_turns(
+    endpoint: Endpoint,
+    turns: Iterable[EvalTurn],
+    *,
+    generation: Generation,
+    concurrency: int,
+    on_answer: OnAnswer,
+) -> None:
+    """Ask all turns, at most `concurrency` at a time; `on_answer` is called as each answer comes.
+
+    Raises `EndpointError` where the first answers show that this is not the server that was meant.
+    """
+    schedule = Schedule(turns)
+
+    async def work() -> None:
+        previous = None
+        while (turn := schedule.take(previous)) is not None:
+            on_answer(turn, await endpoint.chat(turn_request(turn, generation)))
+            previous = turn.session_id
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(concurrency):
+                group.create_task(work())
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
