@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trainer.cli import exit_code
 
@@ -128,12 +128,12 @@ def _print(levels: Sequence["LevelResult"]) -> None:
 
     from trainer.load_report import HEADER, table_rows
 
-    table = Table()
+    table = Table(title="Times in ms: p50 / p90 / p99")
     for name in HEADER:
         table.add_column(name, justify="right")
     for row in table_rows(levels):
         table.add_row(*row)
-    console: Any = Console()
+    console = Console(width=None if sys.stdout.isatty() else 130)
     console.print(table)
     for level in levels:
         for text, n in level.errors.items():

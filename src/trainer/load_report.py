@@ -22,7 +22,7 @@ svg text {{ fill: currentColor; font-size: 11px; }}
 svg .grid {{ stroke: #8884; }}
 </style></head><body>
 <h1>{title}</h1>
-<p>{notes}</p>
+<p>{notes} Times in milliseconds: p50 / p90 / p99.</p>
 {table}
 {figures}
 {errors}
@@ -61,9 +61,9 @@ HEADER = (
     "errors",
     "requests/s",
     "output tokens/s",
-    "first token ms p50 / p90 / p99",
-    "per token ms p50 / p90 / p99",
-    "answer ms p50 / p90 / p99",
+    "first token",
+    "per output token",
+    "whole answer",
 )
 
 
