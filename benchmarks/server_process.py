@@ -1,4 +1,4 @@
-"""Run a server as a process of its own, wait until it offers a model, and stop it whatever happens. Asks nothing else."""
+"""Run a server as a process of its own, wait until it offers a model, and stop it whatever happens."""
 
 import contextlib
 import json
@@ -59,7 +59,7 @@ def wait_for_model(
     say: Callable[[str], None],
     limit_s: float = 600.0,
 ) -> None:
-    """Return once a server offers a model. Raises `EndpointError`, with the end of the log, if it ends or takes long."""
+    """Return once a server offers a model. Raises `EndpointError` with the end of its log if it never does."""
     started = shown = time.monotonic()
     while time.monotonic() - started < limit_s and process.poll() is None:
         if name in _models(url):

@@ -63,15 +63,17 @@ async def _ask(endpoint: Endpoint, tokenize: Endpoint, body: Mapping[str, Any]) 
         return ServedTurn("count", None, None, None, "", None, reply.failure)
     answer = read_answer(reply.body)
     value = _object(reply)
-    prompt_ids, source = _ids(value.get("prompt_token_ids")), "response"
+    source: Source = "response"
+    prompt_ids = _ids(value.get("prompt_token_ids"))
     if prompt_ids is None:
         keys = ("model", "messages", "tools", "chat_template_kwargs")
         request = {key: body[key] for key in keys if key in body} | {"add_generation_prompt": True}
-        prompt_ids, source = _ids(_object(await tokenize.post("", request)).get("tokens")), "tokenize"
+        prompt_ids = _ids(_object(await tokenize.post("", request)).get("tokens"))
+        source = "count" if prompt_ids is None else "tokenize"
     choices = value.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     return ServedTurn(
-        source="tokenize" if source == "tokenize" else "response" if prompt_ids is not None else "count",
+        source=source,
         n_prompt=len(prompt_ids) if prompt_ids is not None else answer.prompt_tokens,
         prompt_ids=prompt_ids,
         answer_ids=_ids(choice.get("token_ids")),
