@@ -21,8 +21,8 @@ class Agreement:
     """How far the logits of two models lie apart.
 
     `max_difference` and `mean_difference` are absolute; `largest_logit` is that of the adapter model; `adapter_effect`
-    is the mean absolute difference between base and adapter model, `argmax_agreement` the share of positions with the same
-    likeliest token (which rounding may change where two are nearly equal).
+    is the mean absolute difference between base and adapter model. `argmax_agreement` is the share of positions with
+    the same likeliest token, which rounding may change where two are nearly equal.
     """
 
     n_positions: int
