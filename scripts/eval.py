@@ -80,6 +80,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Ask, score, print the table and where the result lies."""
     args = parse_arguments(argv)
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that torch is missing is as it should be
     with exit_code() as code:
         from trainer.config import load_config
 

@@ -1,0 +1,97 @@
+"""Turns per second that `scripts/eval.py` sustains against a server which answers at once.
+
+Everything that an evaluation does per turn is in it: the request, the answer read twice, the line written.
+The server runs in a process of its own.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+WANTED = 500.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure several times and report the best rate."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, default=1000, help="turns to ask (default: 1000)")
+    parser.add_argument("--concurrency", type=int, default=64, help="requests at the same time (default: 64)")
+    parser.add_argument("--repeats", type=int, default=3, help="measurements; the best counts (default: 3)")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures as JSON, too")
+    args = parser.parse_args(argv)
+    os.chdir(ROOT)
+    results = [measure(n_turns=args.turns, concurrency=args.concurrency) for _ in range(args.repeats)]
+    best = max(results, key=lambda result: float(result["turns_per_s"]))
+    print(f"{best['turns_per_s']:.0f} turns/s, {args.concurrency} at a time (wanted: at least {WANTED:g})")
+    print(f"{best['client_cpu_seconds'] / args.turns * 1000:.2f} ms of the client's processor time per turn")
+    if args.json:
+        args.json.write_text(json.dumps(best, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def measure(*, n_turns: int, concurrency: int) -> dict[str, Any]:
+    """Ask `n_turns` real turns of the sample data."""
+    from dataclasses import replace
+
+    import car_sales
+    from trainer.asking import ask_turns
+    from trainer.config import load_config
+    from trainer.endpoint import Answer, Endpoint, EndpointSettings, Generation
+    from trainer.journal import Journal
+    from trainer.served_scores import read_twice
+    from trainer.tool_calls import get_format
+    from trainer.types import EvalTurn
+
+    cfg = load_config(ROOT / "configs" / "car_sales" / "quickstart.yaml")
+    sample = car_sales.read_turns(cfg)
+    turns = [
+        replace(turn, session_id=f"{turn.session_id}-{position // len(sample)}")
+        for position, turn in enumerate(islice(cycle(sample), n_turns))
+    ]
+    generation, fmt = Generation("base", max_tokens=cfg.eval.max_new_tokens_eval), get_format("hermes")
+    n_errors = 0
+
+    async def ask(url: str, journal: Journal) -> None:
+        def keep(turn: EvalTurn, answer: Answer) -> None:
+            nonlocal n_errors
+            n_errors += answer.error is not None
+            journal.add(read_twice(turn, answer, fmt).strict, answer)
+
+        async with Endpoint(EndpointSettings(url, n_connections=concurrency)) as endpoint:
+            await ask_turns(endpoint, turns, generation=generation, concurrency=concurrency, on_answer=keep)
+
+    server = subprocess.Popen(
+        [sys.executable, str(ROOT / "tests" / "stub_server.py")], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
+        with tempfile.TemporaryDirectory() as folder, Journal(Path(folder), {}) as journal:
+            started, cpu_started = time.perf_counter(), time.process_time()
+            asyncio.run(ask(url, journal))
+            seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+    finally:
+        server.terminate()
+        server.wait()
+    return {
+        "turns_per_s": round(n_turns / seconds, 1),
+        "n_turns": n_turns,
+        "n_errors": n_errors,
+        "concurrency": concurrency,
+        "seconds": round(seconds, 3),
+        "client_cpu_seconds": round(cpu_seconds, 3),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

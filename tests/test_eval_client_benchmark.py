@@ -1,0 +1,21 @@
+"""The client keeps up with a fast server."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parent.parent / "benchmarks" / "eval_client.py"
+
+
+def test_a_thousand_turns_at_64_at_a_time_are_fast(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--json", str(figures)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(figures.read_text(encoding="utf-8"))
+    assert (result["n_turns"], result["n_errors"], result["concurrency"]) == (1000, 0, 64)
+    # At least 500 turns/s are wanted of two idle cores. A test machine may be busy, which processor time is spared.
+    assert result["turns_per_s"] > 100
+    assert 1000 / result["client_cpu_seconds"] > 500

@@ -1,0 +1,70 @@
+"""The light installation: `scripts/eval.py` in a clean environment that holds the group `eval` and no torch."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from served_support import answering, gold_message, served_config, turns_of
+from stub_server import StubServer
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a fresh virtual environment with the group `eval`."""
+    folder = tmp_path_factory.mktemp("light")
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    interpreter = folder / "bin" / "python"
+    newer_pip = _pip(interpreter, "--upgrade", "pip>=25.1")  # the first that knows dependency groups
+    if newer_pip.returncode:
+        pytest.skip(f"no package index can be reached: {newer_pip.stderr.strip().splitlines()[-1]}")
+    group = _pip(interpreter, "--group", "eval")
+    assert group.returncode == 0, group.stderr
+    return interpreter
+
+
+def test_torch_is_not_installed(python: Path) -> None:
+    code = "import importlib.util as u, sys; sys.exit(any(u.find_spec(n) for n in ('torch', 'peft', 'trainer')))"
+    assert _run(python, "-c", code).returncode == 0
+
+
+def test_a_served_model_is_scored(python: Path, tmp_path: Path, embedded_folder: Path) -> None:
+    cfg = served_config(tmp_path)
+    sets = [f"train.output_dir={tmp_path}", "data.eval_split=test[:3]", "data.n_tool_sessions_eval=3"]
+    sets.append(f"data.tokenizer={embedded_folder}")
+    flags = [part for key in sets for part in ("--set", key)]
+    turns = turns_of(cfg)
+    with StubServer(answering(turns, gold_message)) as server:
+        config = ("--config", "configs/car_sales/quickstart.yaml", *flags)
+        done = _run(python, "scripts/eval.py", *config, "--endpoint", server.url, "--model", "base")
+        assert done.returncode == 0, done.stderr
+        assert server.requests.total() == len(turns)
+    assert "PyTorch" not in done.stderr
+    assert "1.000" in done.stdout
+
+
+def test_help_answers_in_under_a_second(python: Path) -> None:
+    seconds = []
+    for _ in range(3):
+        started = time.monotonic()
+        assert _run(python, "scripts/eval.py", "--help").returncode == 0
+        seconds.append(time.monotonic() - started)
+    print(f"scripts/eval.py --help: {min(seconds):.2f} s, median {statistics.median(seconds):.2f} s")
+    assert min(seconds) < 1
+
+
+def _pip(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return _run(python, "-m", "pip", "install", "--quiet", *arguments)
+
+
+def _run(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(
+        [str(python), *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )

@@ -1,0 +1,390 @@
+"""A served model is scored on every turn exactly once, whatever the server does."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from conftest import ROOT
+from served_support import answering, gold_text, options, served_config, turn_keys, turns_of
+from stub_server import TRANSIENT, Fault, StubServer, error, key_of, wire_call
+
+from trainer.config import Config
+from trainer.endpoint import Answer
+from trainer.errors import EndpointError, OutputError
+from trainer.eval_metrics import read_predictions, read_tools, score, write_predictions
+from trainer.journal import Journal
+from trainer.journal import key_of as journal_key
+from trainer.served import ServedResult, evaluate_served
+from trainer.served_scores import read_twice
+from trainer.tool_calls import get_format
+from trainer.types import EvalTurn
+
+HERMES = get_format("hermes")
+
+
+@pytest.fixture
+def cfg(tmp_path: Path) -> Config:
+    return served_config(tmp_path / "run")
+
+
+def lines_of(folder: Path) -> list[dict[str, Any]]:
+    text = (folder / "predictions.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def evaluate(cfg: Config, server: StubServer, **changes: Any) -> ServedResult:
+    return evaluate_served(cfg, options(server, **changes))
+
+
+# Faults
+
+
+def test_no_turn_is_lost_or_asked_twice_by_a_server_that_fails_in_every_way(tmp_path: Path) -> None:
+    """200 turns, each with a fault of its own; the passing ones pass at the second attempt."""
+    cfg = served_config(tmp_path / "run", n_sessions=20)
+    turns = turns_of(cfg)[:200]
+    assert len(turns) == 200
+    kinds: list[Fault | None] = [None, None, *get_args(Fault)]
+    fault_of = {key: kinds[i % len(kinds)] for i, key in enumerate(turn_keys(turns))}
+    healed = False
+
+    def plan(body: dict[str, Any], n_before: int) -> Fault | None:
+        fault = fault_of[key_of(body)]
+        return None if healed or (fault in TRANSIENT and n_before > 0) else fault
+
+    with StubServer(answering(turns), plan=plan) as server:
+        first = evaluate(cfg, server, limit=200, settings={"timeout_s": 1.0})
+        expected = {key: 2 if fault_of[key] in TRANSIENT else 1 for key in fault_of}
+        assert server.requests == expected
+
+        n = Counter(fault_of.values())
+        broken: list[Fault] = ["garbage", "truncated_json", "html", "no_choices", "null_message", "unknown_finish"]
+        broken += ["calls_missing", "too_long"]
+        malformed: list[Fault] = ["bad_arguments", "nameless_call", "calls_not_a_list"]
+        for state in (first.states["strict"], first.states["lenient"]):
+            assert state["n_turns"] == 200
+            assert state["n_errors"] == sum(n[fault] for fault in broken)
+            assert state["n_malformed_calls"] == sum(n[fault] for fault in malformed)
+            assert state["n_truncated"] == n["length"]
+            assert state["turn_exact"] * 200 == n[None] + sum(n[fault] for fault in TRANSIENT)
+        rows = lines_of(first.output)
+        assert [(row["session_id"], row["turn"]) for row in rows] == [(t.session_id, t.turn) for t in turns]
+
+        # Only the errors are asked again, once, and now everything is answered.
+        healed = True
+        again = evaluate(cfg, server, limit=200)
+        errors = {row["turn_key"] for row in _keyed(rows, turns) if row["error"] is not None}
+        assert server.requests == {key: times + (key in errors) for key, times in expected.items()}
+        assert again.states["strict"]["n_errors"] == 0
+        assert again.states["strict"]["n_turns"] == len(lines_of(again.output)) == 200
+
+
+def _keyed(rows: Sequence[dict[str, Any]], turns: Sequence[EvalTurn]) -> Iterator[dict[str, Any]]:
+    for row, key in zip(rows, turn_keys(turns), strict=True):
+        yield {**row, "turn_key": key}
+
+
+def test_answers_that_are_gold_score_one(cfg: Config) -> None:
+    with StubServer(answering(turns_of(cfg))) as server:
+        result = evaluate(cfg, server)
+    for state in (result.states["strict"], result.states["lenient"]):
+        assert (state["turn_exact"], state["tool_name_f1"], state["n_errors"]) == (1.0, 1.0, 0)
+    metrics = json.loads((result.output / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["format_loss"]["n_lost"] == 0
+    assert metrics["server"]["prompt_tokens"] == 100 * metrics["strict"]["n_turns"]
+    assert set(metrics["server"]["latency_s"]) == {"p50", "p90", "p99"}
+    assert result.output == cfg.output_dir / "served" / "base"
+
+
+def test_every_turn_is_asked_with_its_tools_in_order_and_the_settings_of_the_run(cfg: Config) -> None:
+    with StubServer(answering(turns_of(cfg))) as server:
+        evaluate(cfg, server, extra_body={"seed": 7})
+    by_key = dict(zip(turn_keys(turns_of(cfg)), turns_of(cfg), strict=True))
+    assert len(server.bodies) == len(by_key)
+    for body in server.bodies:
+        assert body["tools"] == list(by_key[key_of(body)].tools)
+        assert (body["max_tokens"], body["temperature"], body["seed"]) == (96, 0.0, 7)
+        assert set(body) == {"model", "messages", "tools", "max_tokens", "temperature", "seed"}
+
+
+def test_a_server_that_answers_nothing_is_told_and_the_files_are_written(cfg: Config) -> None:
+    with (
+        StubServer(refuse=lambda body: error(403, "no")) as server,
+        pytest.raises(EndpointError, match="no turn was answered: HTTP 403: no"),
+    ):
+        evaluate(cfg, server)
+    folder = cfg.output_dir / "served" / "base"
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["strict"]["n_errors"] == metrics["strict"]["n_turns"] == len(turns_of(cfg))
+
+
+def test_a_server_without_the_path_is_told_at_once(cfg: Config) -> None:
+    with (
+        StubServer(refuse=lambda body: error(404, "Not Found")) as server,
+        pytest.raises(EndpointError, match=r"chat/completions: HTTP 404"),
+    ):
+        evaluate(cfg, server)
+    assert server.requests.total() <= 16
+
+
+# Strict and lenient
+
+
+def test_calls_that_the_server_left_in_the_text_are_format_loss(cfg: Config) -> None:
+    turns = turns_of(cfg)
+    with StubServer(answering(turns, gold_text)) as server:
+        result = evaluate(cfg, server)
+    strict, lenient = result.states["strict"], result.states["lenient"]
+    n_calling = sum(bool(turn.gold_calls) for turn in turns)
+    assert (strict["missed_call_rate"], strict["tool_name_recall"], strict["hallucination_rate"]) == (1.0, 0.0, 0.0)
+    assert (lenient["turn_exact"], lenient["missed_call_rate"]) == (1.0, 0.0)
+    metrics = json.loads((result.output / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["format_loss"] == {
+        "n_lost": n_calling,
+        "n_calling": n_calling,
+        "vllm_parser": "hermes",
+        "share": 1.0,
+    }
+    assert any("--tool-call-parser hermes" in note for note in result.notes)
+
+
+def test_the_server_s_calls_come_before_those_in_the_text(cfg: Config) -> None:
+    turn = next(turn for turn in turns_of(cfg) if turn.gold_calls)
+    text = HERMES.render(turn.gold_calls)
+    both = read_twice(turn, Answer(text, [wire_call("other", "{}")], "stop"), HERMES)
+    assert [call.name for call in both.strict.calls] == [call.name for call in both.lenient.calls] == ["other"]
+    assert all(call.raw == both.strict.text[call.start : call.end] for call in both.strict.calls)
+    in_text = read_twice(turn, Answer(text, None, "stop"), HERMES)
+    assert in_text.strict.calls == ()
+    assert in_text.strict.content == text
+    assert [call.name for call in in_text.lenient.calls] == [call.name for call in turn.gold_calls]
+
+
+def test_a_failed_turn_is_an_error_in_both_readings(cfg: Config) -> None:
+    turn = turns_of(cfg)[0]
+    for reading in read_twice(turn, Answer(error="HTTP 500"), HERMES):
+        assert (reading.finish_reason, reading.error, reading.calls) == ("error", "HTTP 500", ())
+
+
+# Models and adapters
+
+
+def test_the_adapter_is_asked_for_by_its_name(cfg: Config) -> None:
+    with StubServer(answering(turns_of(cfg))) as server:
+        result = evaluate(cfg, server, lora_name="carsales")
+    assert {body["model"] for body in server.bodies} == {"carsales"}
+    assert result.output.name == "carsales"
+
+
+@pytest.mark.parametrize(("model", "lora"), [("truck", None), ("base", "truck"), ("truck", "carsales")])
+def test_what_is_not_registered_is_refused_before_the_first_turn(cfg: Config, model: str, lora: str | None) -> None:
+    with (
+        StubServer() as server,
+        pytest.raises(EndpointError, match="truck is not registered; the server has base, car"),
+    ):
+        evaluate(cfg, server, model=model, lora_name=lora)
+    assert not server.bodies
+    assert not cfg.output_dir.exists()
+
+
+# Beside the metrics of training
+
+
+def test_the_metrics_of_training_stand_beside_with_the_share_of_identical_answers(cfg: Config) -> None:
+    turns = turns_of(cfg)
+    tools = read_tools("data/tool_calls.json")
+    final = [read_twice(turn, Answer(**gold_text(turn), finish_reason="stop"), HERMES).lenient for turn in turns]
+    final[0] = dataclasses.replace(final[0], content="Something else", calls=())
+    scores = score(final, tools)
+    cfg.output_dir.mkdir()
+    state = json.dumps({"final": scores.to_state()})
+    (cfg.output_dir / "metrics.json").write_text(state, encoding="utf-8")
+    write_predictions(cfg.output_dir / "predictions" / "final.jsonl", final)
+    with StubServer(answering(turns)) as server:
+        result = evaluate(cfg, server)
+        limited = evaluate(cfg, server, limit=5, output=cfg.output_dir / "limited")
+    assert result.states["in training"]["turn_exact"] == scores.metrics["turn_exact"]
+    metrics = json.loads((result.output / "metrics.json").read_text(encoding="utf-8"))["in_training"]
+    assert (metrics["n_paired"], metrics["n_identical"]) == (len(turns), len(turns) - 1)
+    assert "in training" in (result.output / "report.md").read_text(encoding="utf-8")
+    metrics = json.loads((limited.output / "metrics.json").read_text(encoding="utf-8"))["in_training"]
+    assert (metrics["n_paired"], metrics["n_identical"], metrics["outside"]) == (5, 4, None)
+
+
+# Resuming
+
+
+def test_a_finished_evaluation_asks_nothing_again_and_scores_the_same(cfg: Config) -> None:
+    with StubServer(answering(turns_of(cfg), gold_text)) as server:
+        first = evaluate(cfg, server)
+        n_requests = server.requests.total()
+        again = evaluate(cfg, server)
+    assert server.requests.total() == n_requests
+    assert again.states == first.states
+
+
+def test_a_limited_evaluation_is_extended(cfg: Config) -> None:
+    with StubServer(answering(turns_of(cfg))) as server:
+        evaluate(cfg, server, limit=7)
+        assert server.requests.total() == 7
+        result = evaluate(cfg, server)
+        assert set(server.requests.values()) == {1}
+        assert result.states["strict"]["n_turns"] == len(turns_of(cfg))
+        limited = evaluate(cfg, server, limit=3)
+    assert limited.states["strict"]["n_turns"] == 3
+    assert len(lines_of(limited.output)) == len(turns_of(cfg))
+    assert set(server.requests.values()) == {1}
+
+
+def test_a_half_written_last_line_is_dropped_and_asked_again(cfg: Config) -> None:
+    with StubServer(answering(turns_of(cfg))) as server:
+        path = evaluate(cfg, server).output / "predictions.jsonl"
+        path.write_bytes(path.read_bytes()[:-20])
+        result = evaluate(cfg, server)
+    assert sorted(server.requests.values())[-2:] == [1, 2]
+    assert result.states["strict"]["turn_exact"] == 1.0
+
+
+def test_another_request_is_refused_with_what_differs(cfg: Config, tmp_path: Path) -> None:
+    warmer = served_config(tmp_path / "run", "eval.temperature=0.5")
+    with StubServer() as server:
+        evaluate(cfg, server)
+        before = (cfg.output_dir / "served" / "base" / "predictions.jsonl").read_bytes()
+        with pytest.raises(OutputError, match=r"temperature was 0\.0, now 0\.5\); choose another --output"):
+            evaluate(warmer, server)
+        assert (cfg.output_dir / "served" / "base" / "predictions.jsonl").read_bytes() == before
+
+
+def test_predictions_of_something_else_are_never_overwritten(cfg: Config) -> None:
+    folder = cfg.output_dir / "served" / "base"
+    folder.mkdir(parents=True)
+    (folder / "predictions.jsonl").write_text("mine\n", encoding="utf-8")
+    with StubServer() as server, pytest.raises(OutputError, match="was not written by an evaluation"):
+        evaluate(cfg, server)
+    assert (folder / "predictions.jsonl").read_text(encoding="utf-8") == "mine\n"
+
+
+def test_a_damaged_line_in_the_middle_is_named(cfg: Config) -> None:
+    with StubServer() as server:
+        path = evaluate(cfg, server).output / "predictions.jsonl"
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join([lines[0], b"{}\n", *lines[2:]]))
+        with pytest.raises(OutputError, match=r"predictions\.jsonl:2: not a line of this evaluation"):
+            evaluate(cfg, server)
+
+
+def test_two_evaluations_do_not_write_into_one_folder(cfg: Config, tmp_path: Path) -> None:
+    with Journal(tmp_path, {}), pytest.raises(OutputError, match="another evaluation"), Journal(tmp_path, {}):
+        pass
+
+
+def test_of_two_answers_to_a_turn_the_last_counts(cfg: Config, tmp_path: Path) -> None:
+    turn = turns_of(cfg)[0]
+    answers = [Answer("one", finish_reason="stop"), Answer("two", finish_reason="stop"), Answer(error="HTTP 500")]
+    with Journal(tmp_path, {}) as journal:
+        for answer in answers:
+            journal.add(read_twice(turn, answer, HERMES).strict, answer)
+    with Journal(tmp_path, {}) as journal:
+        assert {key: answer.content for key, answer in journal.answers.items()} == {journal_key(turn): "two"}
+    assert len(lines_of(tmp_path)) == 1
+
+
+def test_saved_predictions_score_as_the_evaluation_did(cfg: Config) -> None:
+    with StubServer(answering(turns_of(cfg), gold_text)) as server:
+        result = evaluate(cfg, server)
+    tools = read_tools(result.output / "tools.json")
+    for name, state in (("predictions", "strict"), ("lenient", "lenient")):
+        assert score(read_predictions(result.output / f"{name}.jsonl"), tools).to_state() == result.states[state]
+
+
+# The script
+
+
+def run_script(cfg: Config, url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(cfg, url, *arguments), cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def command(cfg: Config, url: str, *arguments: str) -> list[str]:
+    sets = [f"train.output_dir={cfg.output_dir}", "data.eval_split=test[:3]", "data.n_tool_sessions_eval=3"]
+    config = ["--config", "configs/car_sales/quickstart.yaml", *(part for key in sets for part in ("--set", key))]
+    return [sys.executable, "scripts/eval.py", *config, "--endpoint", url, *(arguments or ("--model", "base"))]
+
+
+def test_the_script_prints_the_table_and_where_the_result_lies(cfg: Config) -> None:
+    with StubServer(answering(turns_of(cfg), gold_text)) as server:
+        done = run_script(cfg, server.url, "--model", "base", "--lora-name", "carsales", "--concurrency", "4")
+    assert done.returncode == 0, done.stderr
+    for text in ("strict", "lenient", "tool name F1", "--tool-call-parser hermes", f"Result: {cfg.output_dir}"):
+        assert text in done.stdout
+    assert "turns/s" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--model", "truck"], "truck is not registered"),
+        (["--model", "base", "--api-key-env", "NO_SUCH_VARIABLE"], "NO_SUCH_VARIABLE is not set"),
+        (["--model", "base", "--concurrency", "0"], "--concurrency"),
+        (["--model", "base", "--extra-body", "[1]"], "--extra-body"),
+    ],
+)
+def test_a_mistake_is_one_message_and_exit_code_2(cfg: Config, arguments: list[str], expected: str) -> None:
+    with StubServer() as server:
+        done = run_script(cfg, server.url, *arguments)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_server_that_is_down_is_one_message_and_exit_code_2(cfg: Config) -> None:
+    with StubServer() as server:
+        url = server.url
+    done = run_script(cfg, url)
+    assert done.returncode == 2
+    assert "cannot connect" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_keeps_what_was_answered_and_says_how_to_go_on(cfg: Config) -> None:
+    import signal
+
+    turns = turns_of(cfg)
+    with StubServer(answering(turns), delay_s=0.3) as server:
+        process = subprocess.Popen(
+            command(cfg, server.url, "--model", "base", "--concurrency", "4"),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        deadline = time.monotonic() + 90
+        while server.requests.total() < 10 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert "the same command goes on from there" in stderr
+        assert "Traceback" not in stderr
+        folder = cfg.output_dir / "served" / "base"
+        n_kept = len(lines_of(folder))
+        assert 6 <= n_kept < len(turns)
+        n_asked = server.requests.total()
+
+        server.delay_s = 0.0
+        result = evaluate(cfg, server)
+    assert result.states["strict"]["turn_exact"] == 1.0
+    assert server.requests.total() == n_asked + len(turns) - n_kept
+
+
+def test_help_is_instant() -> None:
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "scripts/eval.py", "--help"], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0
+    assert time.monotonic() - started < 2
