@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+# Where only the dependencies are installed, the packages are found beside this script.
+sys.path.append(str(Path(__file__).resolve().parent.parent / "src"))
+
 from trainer.cli import exit_code
 
 if TYPE_CHECKING:

@@ -57,6 +57,11 @@ TORCH_FREE = (
     "trainer.data",
     "trainer.model_side",
     "trainer.served",
+    "trainer.served_turns",
+    "trainer.load_test",
+    "trainer.load_report",
+    "trainer.trained_run",
+    "trainer.chat_protocol",
     "car_sales",
 )
 

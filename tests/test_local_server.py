@@ -202,3 +202,19 @@ def test_a_port_in_use_is_an_error_of_the_user(service: LocalService) -> None:
         port = int(url.rsplit(":", 1)[1].removesuffix("/v1"))
         with pytest.raises(EndpointError, match="--port"):
             make_server(service, host="127.0.0.1", port=port)
+
+
+def test_a_merged_model_answers_like_the_adapter_under_its_own_name(tiny_model_folder: Path, tmp_path: Path) -> None:
+    from trainer.merging import merge_run
+
+    run = make_run(tiny_model_folder, tmp_path / "carsales")
+    merge_run(run, tmp_path / "merged", n_sessions=1)
+    answers = []
+    for merged in (None, tmp_path / "merged"):
+        with serving(load_service(run, plan_serving(run, merged=merged))) as url:
+            _, value = ask(f"{url}/chat/completions", chat(max_tokens=8))
+            answers.append(value["choices"][0]["message"]["content"])
+            with urllib.request.urlopen(f"{url}/models", timeout=30) as response:
+                names = [entry["id"] for entry in json.load(response)["data"]]
+    assert answers[0] == answers[1]
+    assert names == ["carsales"]
