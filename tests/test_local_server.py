@@ -1,5 +1,6 @@
 """The small server speaks OpenAI's protocol: calls, streams, counts, and errors that say what is wrong."""
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -193,6 +194,26 @@ def test_a_wrong_path_names_the_right_ones(service: LocalService) -> None:
         status, value = ask(f"{url}/completions", chat())
     assert status == 404
     assert "/v1/chat/completions" in value["error"]["message"]
+
+
+def test_a_defect_is_told_to_the_client_and_the_server_goes_on(
+    service: LocalService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = scripted(service, "Yes.")
+    generate = broken.engine.generate
+
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        kwargs["on_token"]([1])
+        raise MemoryError("too much")
+
+    with serving(broken) as url:
+        monkeypatch.setattr(broken.engine, "generate", fail)
+        status, value = ask(f"{url}/chat/completions", chat())
+        assert (status, value["error"]["message"]) == (500, "MemoryError: too much")
+        with pytest.raises((AssertionError, OSError, http.client.HTTPException)):  # no end mark: a cut stream
+            list(stream(url, chat()))
+        monkeypatch.setattr(broken.engine, "generate", generate)
+        assert ask(f"{url}/chat/completions", chat())[0] == 200
 
 
 def test_a_port_in_use_is_an_error_of_the_user(service: LocalService) -> None:

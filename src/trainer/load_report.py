@@ -112,12 +112,12 @@ def _figure(title: str, levels: Sequence[LevelResult], lines: dict[str, list[flo
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points]
-        if points and name:
-            x, y = points[-1]
-            parts.append(f'<text x="{x - 6:.1f}" y="{y - 6:.1f}" text-anchor="end" fill="{colour}">{name}</text>')
     body = "".join(parts)
     svg = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" role="img">{body}</svg>'
-    return f"<figure><figcaption>{title}</figcaption>{svg}</figure>"
+    legend = "".join(
+        f' <b style="color: {colour}">{name}</b>' for name, colour in zip(lines, _COLOURS, strict=False) if name
+    )
+    return f"<figure><figcaption>{title}{legend}</figcaption>{svg}</figure>"
 
 
 def _y(value: float, top: float) -> float:

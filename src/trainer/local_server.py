@@ -6,6 +6,7 @@ One process, one answer at a time, others wait; no batching and no authenticatio
 import json
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -100,9 +101,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_error(error)
         except ConnectionError:  # the client has gone: nobody to tell
             self.close_connection = True
+        except Exception as error:  # a defect of ours or no memory left: the client is told, the log has the rest
+            traceback.print_exc()
+            self.close_connection = True
+            if stream is None or not stream.opened:
+                self._send_error(RequestError(500, f"{type(error).__name__}: {error}"))
 
     def _send_error(self, error: RequestError) -> None:
-        kind = {404: "NotFoundError"}.get(error.status, "BadRequestError")
+        kind = {404: "NotFoundError", 500: "InternalServerError"}.get(error.status, "BadRequestError")
         self._send_json(error.status, {"error": {"message": str(error), "type": kind, "code": error.status}})
 
     def _send_json(self, status: int, value: Mapping[str, Any]) -> None:
@@ -119,12 +125,12 @@ class _EventStream:
 
     def __init__(self, handler: _Handler) -> None:
         self._handler = handler
-        self._opened = False
+        self.opened = False
 
     def send(self, value: Mapping[str, Any]) -> None:
         """Send one event."""
-        if not self._opened:
-            self._opened = True
+        if not self.opened:
+            self.opened = True
             self._handler.send_response(200)
             self._handler.send_header("Content-Type", "text/event-stream")
             self._handler.send_header("Transfer-Encoding", "chunked")
