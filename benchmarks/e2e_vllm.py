@@ -99,7 +99,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--run", type=Path, default=Path("runs/quickstart"), metavar="DIR", help="default: runs/quickstart"
     )
     parser.add_argument("--limit", type=int, metavar="N", help="judge the first N turns only")
-    parser.add_argument("--parity-turns", type=int, default=24, metavar="N", help="turns to compare (default: 24)")
+    parser.add_argument("--parity-turns", type=int, default=16, metavar="N", help="turns to compare (default: 16)")
     parser.add_argument("--concurrency", type=int, default=8, metavar="N", help="open requests to vLLM (default: 8)")
     parser.add_argument("--only", nargs="+", choices=KINDS, help="measure these servers (default: all)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures as JSON")

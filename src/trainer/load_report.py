@@ -107,7 +107,7 @@ def _figure(title: str, levels: Sequence[LevelResult], lines: dict[str, list[flo
     for x, level in zip(xs, levels, strict=True):
         parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 16}" text-anchor="middle">{level.concurrency}</text>')
     parts.append(f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 6}" text-anchor="middle">concurrency</text>')
-    for (name, line), colour in zip(lines.items(), _COLOURS, strict=False):
+    for line, colour in zip(lines.values(), _COLOURS, strict=False):
         points = [(x, _y(value, top)) for x, value in zip(xs, line, strict=True) if value is not None]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
