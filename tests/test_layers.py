@@ -38,6 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("local_service",),
     ("local_server",),
     ("tool_trainer", "run_folder", "summary"),
+    ("served_report",),
     ("served",),
     ("training_log",),
     ("run",),

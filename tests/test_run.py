@@ -10,9 +10,11 @@ import torch
 from safetensors.torch import load_file
 
 from trainer.config import Config, load_config
+from trainer.domains import load_domain
 from trainer.errors import ConfigError, ModelError, OutputError
 from trainer.predictions import read_predictions
-from trainer.run import RunResult, load_domain, train_run
+from trainer.run import RunResult, train_run
+from trainer.run_folder import claim, prepare
 
 MakeConfig = Callable[..., Config]
 
@@ -145,6 +147,16 @@ def test_an_earlier_run_is_replaced_whole(quick_config: MakeConfig, tmp_path: Pa
     train_run(quick_config("train.overwrite_output_dir=true"))
     assert not (folder / "old.txt").exists()
     assert (folder / "metrics.json").exists()
+
+
+def test_what_was_served_before_the_run_is_neither_in_its_way_nor_lost(tmp_path: Path) -> None:
+    report = tmp_path / "served" / "base" / "report.md"
+    report.parent.mkdir(parents=True)
+    report.write_text("mine", encoding="utf-8")
+    for overwrite in (False, True):
+        claim(tmp_path, overwrite=overwrite, resume=False)
+        prepare(tmp_path, overwrite=overwrite, resume=False)
+        assert report.exists()
 
 
 @pytest.mark.parametrize(

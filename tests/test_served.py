@@ -13,11 +13,11 @@ from typing import Any, get_args
 import pytest
 from conftest import ROOT
 from served_support import answering, gold_text, options, served_config, turn_keys, turns_of
-from stub_server import TRANSIENT, Fault, StubServer, error, key_of, wire_call
+from stub_server import TRANSIENT, Fault, Reply, StubServer, error, key_of, wire_call
 
 from trainer.config import Config
 from trainer.endpoint import Answer
-from trainer.errors import EndpointError, OutputError
+from trainer.errors import DataError, EndpointError, OutputError
 from trainer.eval_metrics import read_predictions, read_tools, score, write_predictions
 from trainer.journal import Journal
 from trainer.journal import key_of as journal_key
@@ -132,6 +132,26 @@ def test_a_server_without_the_path_is_told_at_once(cfg: Config) -> None:
     ):
         evaluate(cfg, server)
     assert server.requests.total() <= 16
+
+
+def test_half_a_surrogate_pair_in_an_answer_or_an_error_breaks_no_file(cfg: Config) -> None:
+    turns = turns_of(cfg)
+
+    def refuse(body: dict[str, Any]) -> Reply | None:
+        return error(400, "bad \ud800") if key_of(body) == turn_keys(turns)[0] else None
+
+    with StubServer(lambda body: {"content": "half \ud800"}, refuse=refuse) as server:
+        result = evaluate(cfg, server)
+        again = evaluate(cfg, server)
+    assert result.states["strict"]["n_errors"] == again.states["strict"]["n_errors"] == 1
+    assert server.requests.total() == len(turns) + 1
+    assert lines_of(again.output)[1]["content"] == "half \ud800"
+
+
+def test_no_turn_to_judge_is_told(tmp_path: Path) -> None:
+    cfg = served_config(tmp_path, "data.n_tool_sessions_eval=0")
+    with StubServer() as server, pytest.raises(DataError, match="no turn to judge"):
+        evaluate(cfg, server)
 
 
 # Strict and lenient

@@ -48,8 +48,9 @@ def test_a_broken_row_is_named_by_file_and_line(tmp_path: Path) -> None:
 
 def test_a_domain_without_turns_of_its_own_gives_those_of_its_datasets(tmp_path: Path) -> None:
     domain = ModuleType("plain_domain")
-    domain.build_datasets = lambda cfg: SimpleNamespace(tool_eval_examples=["the turns"])  # type: ignore[attr-defined]
-    assert domain_turns(domain, served_config(tmp_path)) == ["the turns"]
+    turns = [EvalTurn("s", 1, (), (), "Hi", ())]
+    domain.build_datasets = lambda cfg: SimpleNamespace(tool_eval_examples=turns)  # type: ignore[attr-defined]
+    assert domain_turns(domain, served_config(tmp_path)) == turns
 
 
 def test_a_domain_that_needs_torch_where_there_is_none_is_told_what_to_add(

@@ -15,6 +15,9 @@ from trainer.predictions import TOOLS_FILE, context_hash, replace_file
 from trainer.turns import Verdict
 from trainer.types import EvalTurn, Prediction, Tool
 
+SERVED_FOLDER = "served"
+"""Where, in a run folder, evaluations of servers lie. One may be there before the run: that of the base model."""
+
 PREDICTIONS_FILE = "predictions.jsonl"
 REQUEST_FILE = "request.json"
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from trainer.errors import OutputError
 from trainer.evaluation import Evaluation
+from trainer.journal import SERVED_FOLDER
 from trainer.predictions import write_predictions
 from trainer.types import Tool
 
@@ -61,7 +62,7 @@ def claim(path: Path, *, overwrite: bool, resume: bool) -> None:
         return
     if not path.is_dir():
         raise OutputError(f"train.output_dir: {path} is a file; name a folder")
-    if resume or not any(path.iterdir()):
+    if resume or all(item.name == SERVED_FOLDER for item in path.iterdir()):
         return
     if not overwrite:
         raise OutputError(
@@ -76,7 +77,7 @@ def claim(path: Path, *, overwrite: bool, resume: bool) -> None:
 
 def prepare(path: Path, *, overwrite: bool, resume: bool) -> None:
     """Create the folder, empty of an earlier run where that may be overwritten."""
-    if overwrite and not resume and path.exists():
+    if overwrite and not resume and (path / _MARKER).is_file():
         shutil.rmtree(path)
     try:
         path.mkdir(parents=True, exist_ok=True)

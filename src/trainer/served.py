@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,26 +11,14 @@ from trainer.asking import ask_turns
 from trainer.config import Config
 from trainer.domains import domain_turns, load_domain
 from trainer.endpoint import Answer, Endpoint, EndpointSettings, Generation
-from trainer.errors import EndpointError
-from trainer.eval_metrics import score
-from trainer.journal import Journal, TurnKey, key_of
+from trainer.errors import DataError
+from trainer.journal import SERVED_FOLDER, Journal, TurnKey, key_of
 from trainer.model_side import ModelSide, read_model_side
-from trainer.predictions import replace_file, write_predictions
 from trainer.progress import console, progress_bar
-from trainer.served_scores import (
-    Reading,
-    agreement,
-    format_loss,
-    latency,
-    read_in_training,
-    read_twice,
-    total,
-)
+from trainer.served_report import ServedResult, write_report
+from trainer.served_scores import latency, read_twice, total
 from trainer.sources import read_tools
-from trainer.summary import report_markdown
 from trainer.types import EvalTurn
-
-LENIENT_FILE = "lenient.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +47,6 @@ class ServedOptions:
         return list(dict.fromkeys([self.model, self.asked]))
 
 
-@dataclass(frozen=True, slots=True)
-class ServedResult:
-    """Where the result lies, the metrics of each state, and what else people should know."""
-
-    output: Path
-    states: Mapping[str, Mapping[str, Any]]
-    notes: tuple[str, ...]
-
-
 class _Asked(NamedTuple):
     answers: dict[TurnKey, Answer]
     n_kept: int
@@ -85,17 +63,21 @@ def evaluate_served(cfg: Config, options: ServedOptions) -> ServedResult:
     asyncio.run(_require(options))
     domain = load_domain(cfg.data.load_module)
     turns = domain_turns(domain, cfg)[: options.limit]
+    if not turns:
+        raise DataError("there is no turn to judge; see data.eval_split and data.n_tool_sessions_eval")
     side = read_model_side(cfg, notify=_say)
-    folder = options.output or cfg.output_dir / "served" / options.asked.replace("/", "--")
+    folder = options.output or cfg.output_dir / SERVED_FOLDER / options.asked.replace("/", "--")
     generation = _generation(cfg, options, side)
     with Journal(folder, asdict(generation) | {"model_of_adapter": options.model}) as journal:
-        journal.write_tools(read_tools(cfg.data.tools_path))
         try:
             asked = asyncio.run(_ask(turns, journal, options.settings, generation=generation, side=side))
         except KeyboardInterrupt:
             _say(f"what was answered is kept in {journal.path}; the same command goes on from there")
             raise
-        return _report(cfg, turns, journal, asked=asked, options=options, side=side)
+        answers = [asked.answers[key_of(turn)] for turn in turns]
+        facts = _server_facts(answers, asked, options)
+        tools = read_tools(cfg.data.tools_path)
+        return write_report(journal, turns, answers, fmt=side.fmt, tools=tools, server=facts, run=cfg.output_dir)
 
 
 async def _require(options: ServedOptions) -> None:
@@ -150,46 +132,6 @@ async def _ask(
     return _Asked(answers, n_kept, endpoint.n_retries, time.monotonic() - started)
 
 
-def _report(
-    cfg: Config,
-    turns: Sequence[EvalTurn],
-    journal: Journal,
-    *,
-    asked: _Asked,
-    options: ServedOptions,
-    side: ModelSide,
-) -> ServedResult:
-    """Score, write `metrics.json`, `report.md` and both predictions files."""
-    answers = [asked.answers[key_of(turn)] for turn in turns]
-    readings = [read_twice(turn, answer, side.fmt) for turn, answer in zip(turns, answers, strict=True)]
-    strict_turns, lenient_turns = ([getattr(r, name) for r in readings] for name in Reading._fields)
-    tools = read_tools(cfg.data.tools_path)
-    strict, lenient = score(strict_turns, tools), score(lenient_turns, tools)
-    journal.finish(strict_turns, answers, strict.verdicts)
-    write_predictions(journal.folder / LENIENT_FILE, lenient_turns, verdicts=lenient.verdicts)
-
-    loss = format_loss(readings, side.fmt)
-    server = _server_facts(answers, asked, options)
-    metrics: dict[str, Any] = {"strict": strict.to_state(), "lenient": lenient.to_state()}
-    states: dict[str, Mapping[str, Any]] = dict(metrics)
-    metrics |= {"format_loss": loss.to_json(), "server": server}
-    notes = [_server_line(server)]
-    training = read_in_training(cfg.output_dir)
-    if training is not None:
-        states["in training"] = training.metrics
-        agreed = agreement(lenient_turns, lenient, training)
-        metrics["in_training"] = agreed.to_json()
-        notes += agreed.lines()
-    notes += [advice] if (advice := loss.advice()) else []
-    failures = Counter(answer.error for answer in answers if answer.error is not None)
-    notes += [f"{n} turns without answer: {reason}" for reason, n in failures.most_common(3)]
-    journal.write_json("metrics.json", metrics)
-    replace_file(journal.folder / "report.md", report_markdown(f"{options.asked}, served", states, notes))
-    if turns and failures.total() == len(turns):
-        raise EndpointError(f"no turn was answered: {failures.most_common(1)[0][0]} (see {journal.path})")
-    return ServedResult(journal.folder, states, tuple(notes))
-
-
 def _server_facts(answers: Sequence[Answer], asked: _Asked, options: ServedOptions) -> dict[str, Any]:
     n_asked = len(answers) - asked.n_kept
     return {
@@ -207,15 +149,6 @@ def _server_facts(answers: Sequence[Answer], asked: _Asked, options: ServedOptio
         "completion_tokens": total([answer.completion_tokens for answer in answers]),
         "latency_s": latency(answers),
     }
-
-
-def _server_line(server: Mapping[str, Any]) -> str:
-    parts = [f"{server['n_asked']} turns asked in {server['seconds']} s"]
-    parts += [f"{server['n_kept']} kept from before"] if server["n_kept"] else []
-    parts += [f"{server['n_retries']} retries"] if server["n_retries"] else []
-    if server["latency_s"]:
-        parts.append("latency " + ", ".join(f"{name} {s:.2f} s" for name, s in server["latency_s"].items()))
-    return f"{server['model']}{' + ' + server['lora_name'] if server['lora_name'] else ''}: " + "; ".join(parts)
 
 
 def _say(line: str) -> None:

@@ -109,7 +109,9 @@ class Agreement:
         lines = [
             f"same answer as in training: {self.n_identical} of {self.n_paired} turns ({self.identical_share:.1%})"
         ]
-        if self.outside is not None:
+        if self.outside is None:
+            lines.append("the two did not judge the same turns, so their rates are not compared")
+        else:
             named = ", ".join(self.outside)
             lines.append(
                 f"outside the 95% interval of training: {named}"

@@ -61,6 +61,11 @@ def parse_calls(tool_calls: Any, *, finish_reason: FinishReason) -> tuple[str, t
     return "\n".join(lines), tuple(calls)
 
 
+def printable(text: str) -> str:
+    """The text with half surrogate pairs replaced, which JSON can express and no file can hold."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _judge(entry: Any, *, is_cut: bool) -> tuple[CallStatus, str | None, dict[str, Any] | None]:
     function = entry.get("function") if isinstance(entry, Mapping) else None
     if not isinstance(function, Mapping):
@@ -129,5 +134,5 @@ def _count(usage: Any, key: Literal["prompt_tokens", "completion_tokens"]) -> in
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = printable(json.dumps(value, ensure_ascii=False))
     return text if len(text) <= _N_SHOWN else f"{text[:_N_SHOWN]}…"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 
 import httpx2
 
-from trainer.endpoint.answer import Answer, read_answer
+from trainer.endpoint.answer import Answer, printable, read_answer
 from trainer.endpoint.request import Dialect
 from trainer.endpoint.retries import RETRIED_STATUS, RetryPolicy, retry_after_s
 from trainer.errors import EndpointError
@@ -84,7 +84,7 @@ class Endpoint:
             raise EndpointError(f"{self.url}/models: {reply.failure}; {hint}")
         try:
             entries = json.loads(reply.body)["data"]
-            return tuple(str(entry["id"]) for entry in entries)
+            return tuple(printable(str(entry["id"])) for entry in entries)
         except (ValueError, KeyError, TypeError, RecursionError):
             what = "HTML" if reply.body.lstrip()[:1] == b"<" else "no list of models"
             raise EndpointError(f"{self.url}/models: answers with {what}; {hint}") from None
@@ -189,4 +189,5 @@ def _error_message(body: bytes) -> str:
         error = value.get("error", value) if isinstance(value, dict) else value
         message = error.get("message") if isinstance(error, dict) else None
         text = message if isinstance(message, str) else json.dumps(error, ensure_ascii=False)
+    text = printable(text)
     return text if len(text) <= _N_SHOWN else f"{text[:_N_SHOWN]}…"
