@@ -78,7 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with exit_code() as code:
         if not kinds:
             raise EndpointError("--only names servers that need --vllm PATH")
-        run = _run_folder(args)
+        if args.vllm:
+            args.vllm = _program(args.vllm)
+        run = _run_folder(args.run.resolve())
         outcomes = []
         with tempfile.TemporaryDirectory(prefix="e2e-") as scratch:
             for kind in kinds:
@@ -107,15 +109,22 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _run_folder(args: argparse.Namespace) -> Path:
+def _program(name: str) -> str:
+    """The absolute path of a program. Raises `EndpointError`."""
+    found = shutil.which(name)
+    if found is None:
+        raise EndpointError(f"--vllm {name}: no such program")
+    return str(Path(found).absolute())
+
+
+def _run_folder(run: Path) -> Path:
     """The run to serve; the quickstart is trained first where its folder is not there. Raises `OutputError`."""
-    run: Path = args.run
     if not run.exists():
         _say(f"{run} is not there: training the quickstart into it")
         _script("train.py", "--config", CONFIG, "--set", f"train.output_dir={run}")
     if not (run / "predictions" / "final.jsonl").is_file():
         raise OutputError(f"{run}: has no predictions/final.jsonl to compare with; name a finished run")
-    return run.resolve()
+    return run
 
 
 def _measure(kind: str, run: Path, scratch: Path, args: argparse.Namespace) -> Outcome:
@@ -238,7 +247,7 @@ def _write(path: Path, run: Path, outcomes: Sequence[Outcome], args: argparse.Na
     content = {
         "run": str(run),
         "limit": args.limit,
-        "vllm": shutil.which(args.vllm) if args.vllm else None,
+        "vllm": args.vllm,
         "servers": [{**asdict(outcome), "passes": outcome.passes} for outcome in outcomes],
     }
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -42,6 +42,8 @@ def test_without_vllm_it_says_how_to_give_it_and_passes(capsys: pytest.CaptureFi
     assert e2e_vllm.main([]) == 0
     assert "skipped" in capsys.readouterr().out
     assert e2e_vllm.main(["--only", "adapter"]) == 2
+    assert e2e_vllm.main(["--vllm", "/no/vllm"]) == 2
+    assert "/no/vllm: no such program" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not shutil.which("sleep"), reason="needs sleep")
