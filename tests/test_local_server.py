@@ -142,6 +142,9 @@ def test_the_prompt_is_that_of_the_training(service: LocalService) -> None:
     with serving(service) as url:
         _, counted = ask(url.replace("/v1", "/tokenize"), {"messages": HELLO, "tools": TOOLS})
         _, value = ask(f"{url}/chat/completions", chat(return_token_ids=True, max_tokens=4))
+        parts = [{**message, "content": [{"type": "text", "text": message["content"]}]} for message in HELLO]
+        _, same = ask(url.replace("/v1", "/tokenize"), {"messages": parts, "tools": TOOLS})
+        assert same == counted
     assert counted["tokens"] == value["prompt_token_ids"] == expected
     assert counted["count"] == value["usage"]["prompt_tokens"] == len(expected)
     assert len(value["choices"][0]["token_ids"]) == 4

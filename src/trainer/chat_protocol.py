@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from trainer.tool_calls import ToolCallFormat
 from trainer.types import Tool
@@ -58,6 +58,21 @@ class PromptRequest(BaseModel):
     tools: list[dict[str, Any]] | None = None
     add_generation_prompt: bool = True
     chat_template_kwargs: dict[str, Any] | None = None
+
+    @field_validator("messages")
+    @classmethod
+    def _join_text_parts(cls, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Content may come as a list of text parts; other parts stay, and are refused with the message."""
+        return [
+            {**message, "content": "".join(part["text"] for part in message["content"])}
+            if isinstance(message.get("content"), list) and all(map(_is_text, message["content"]))
+            else message
+            for message in messages
+        ]
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
 
 
 class ChatRequest(PromptRequest):
