@@ -8,10 +8,10 @@ ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 
-.PHONY: help demo demo-short test check format data requirements
+.PHONY: help demo demo-short test check format data requirements e2e-vllm
 
 help:  ## Show the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 demo: $(UV)  ## Train and judge the embedded small model on the sample data (minutes on two CPU cores)
 	$(UV) run python scripts/train.py --config configs/car_sales/quickstart.yaml
@@ -19,6 +19,9 @@ demo: $(UV)  ## Train and judge the embedded small model on the sample data (min
 demo-short: $(UV)  ## The demo in under a minute of training; proves that it runs, not that it learns
 	$(UV) run python scripts/train.py --config configs/car_sales/quickstart.yaml --set train.max_steps=3 \
 	  --set train.output_dir=runs/short --set 'data.eval_split=test[:2]' --set eval.max_new_tokens_eval=24
+
+e2e-vllm: $(UV)  ## Serve the demo's adapter in three ways and compare with training: make e2e-vllm VLLM=DIR/bin/vllm
+	$(UV) run python benchmarks/e2e_vllm.py $(if $(VLLM),--vllm $(VLLM)) $(E2E)
 
 test: $(UV)  ## Run all tests
 	$(UV) run pytest

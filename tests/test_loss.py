@@ -61,6 +61,21 @@ def test_unlabelled_tokens_carry_no_loss() -> None:
     assert embeddings.weight.grad is not None
 
 
+def test_padding_in_front_is_masked_and_padding_behind_needs_no_mask() -> None:
+    model = tiny_model(VOCABULARY)
+    rows = make_rows([9, 14])
+    behind = PaddingCollator(0)(rows)
+    in_front = {key: torch.stack([values[0].roll(5), values[1]]) for key, values in behind.items()}
+    torch.testing.assert_close(
+        token_loss(supervised_logits(model, in_front, select=True, use_cache=False)), loss_of(model, rows)
+    )
+    seen: list[set[str]] = []
+    model.register_forward_pre_hook(lambda _, __, options: seen.append(set(options)), with_kwargs=True)
+    for batch in (in_front, behind):
+        supervised_logits(model, batch, select=True, use_cache=False)
+    assert ["attention_mask" in options for options in seen] == [True, False]
+
+
 def test_a_model_without_logits_to_keep_gives_the_same_loss() -> None:
     model = tiny_model(VOCABULARY)
     rows = make_rows([9, 14])

@@ -53,6 +53,12 @@ def chunked(trunks: Iterable[Trunk], *, max_tokens: int) -> Iterator[list[Trunk]
         yield chunk
 
 
+def n_shared(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens two sequences have in common from their start."""
+    pairs = zip(first, second, strict=False)
+    return next((i for i, (one, other) in enumerate(pairs) if one != other), min(len(first), len(second)))
+
+
 def _session_trunks(examples: Mapping[int, ToolEvalExample], indices: Sequence[int]) -> list[Trunk]:
     longest_first = sorted(indices, key=lambda index: -len(examples[index].prompt_ids))
     open_trunks: list[tuple[tuple[int, ...], list[TurnSpan]]] = []

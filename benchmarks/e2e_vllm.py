@@ -1,0 +1,261 @@
+"""End to end: serve a run, score what is served, and compare it with what training measured in process.
+
+Three servers in turn: vLLM with base model and adapter, vLLM with the merged model, and the small server that needs
+no vLLM. Each is scored by scripts/eval.py and checked by scripts/parity.py; every server that is started is stopped.
+"""
+
+import argparse
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from server_process import free_port, running, wait_for_model
+
+from trainer.cli import exit_code
+from trainer.errors import EndpointError, OutputError
+
+ROOT = Path(__file__).parent.parent
+CONFIG = ROOT / "configs" / "car_sales" / "quickstart.yaml"
+RATES = ("tool_name_f1", "arguments_exact_match", "hallucination_rate", "missed_call_rate", "turn_exact")
+KINDS = ("adapter", "merged", "local")
+
+_EXAMPLES = """
+examples:
+  python benchmarks/e2e_vllm.py --vllm ~/vllm/bin/vllm --json e2e.json
+  python benchmarks/e2e_vllm.py --vllm ~/vllm/bin/vllm --limit 24 --only adapter
+  python benchmarks/e2e_vllm.py --only local
+
+The exit code is 1 where a rate lies outside the 95% interval of training, a prompt differs, or a turn has no answer.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one server came to.
+
+    `rates` are those of the lenient reading, `training` those of the run's final state on the same turns, with their
+    95% `intervals`; `outside` names the rates that lie outside.
+    """
+
+    kind: str
+    start_s: float
+    eval_s: float
+    n_turns: int
+    n_errors: int
+    rates: dict[str, float | None]
+    training: dict[str, float | None]
+    intervals: dict[str, list[float]]
+    outside: tuple[str, ...]
+    n_identical: int
+    n_prompts: int
+    prompts_agree: bool
+    n_answers_compared: int
+    answer_agreement: float | None
+    format_loss: Any
+
+    @property
+    def passes(self) -> bool:
+        """Whether the served model is the trained one, as far as this was measured."""
+        return not self.outside and self.prompts_agree and not self.n_errors
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, serve and measure one server after the other, print the table."""
+    args = _parse(argv)
+    kinds = [kind for kind in args.only or KINDS if args.vllm or kind == "local"]
+    if not args.vllm and args.only is None:
+        print("skipped: vLLM is not given (make e2e-vllm VLLM=DIR/bin/vllm, or --vllm PATH); --only local runs without")
+        return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers are stopped on the way out
+    with exit_code() as code:
+        if not kinds:
+            raise EndpointError("--only names servers that need --vllm PATH")
+        if args.vllm:
+            args.vllm = _program(args.vllm)
+        run = _run_folder(args.run.resolve())
+        outcomes = []
+        with tempfile.TemporaryDirectory(prefix="e2e-") as scratch:
+            for kind in kinds:
+                outcomes.append(_measure(kind, run, Path(scratch), args))
+                _print(outcomes)
+                if args.json:
+                    _write(args.json, run, outcomes, args)
+        code.value = 0 if all(outcome.passes for outcome in outcomes) else 1
+    return code.value
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--vllm", metavar="PATH", help="the program vllm; without it, everything is skipped")
+    parser.add_argument(
+        "--run", type=Path, default=Path("runs/quickstart"), metavar="DIR", help="default: runs/quickstart"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="judge the first N turns only")
+    parser.add_argument("--parity-turns", type=int, default=16, metavar="N", help="turns to compare (default: 16)")
+    parser.add_argument("--concurrency", type=int, default=8, metavar="N", help="open requests to vLLM (default: 8)")
+    parser.add_argument("--only", nargs="+", choices=KINDS, help="measure these servers (default: all)")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures as JSON")
+    parser.add_argument("--logs", type=Path, metavar="DIR", help="keep the servers' logs here")
+    return parser.parse_args(argv)
+
+
+def _program(name: str) -> str:
+    """The absolute path of a program. Raises `EndpointError`."""
+    found = shutil.which(name)
+    if found is None:
+        raise EndpointError(f"--vllm {name}: no such program")
+    return str(Path(found).absolute())
+
+
+def _run_folder(run: Path) -> Path:
+    """The run to serve; the quickstart is trained first where its folder is not there. Raises `OutputError`."""
+    if not run.exists():
+        _say(f"{run} is not there: training the quickstart into it")
+        _script("train.py", "--config", CONFIG, "--set", f"train.output_dir={run}")
+    if not (run / "predictions" / "final.jsonl").is_file():
+        raise OutputError(f"{run}: has no predictions/final.jsonl to compare with; name a finished run")
+    return run
+
+
+def _measure(kind: str, run: Path, scratch: Path, args: argparse.Namespace) -> Outcome:
+    name, port = "e2e", free_port()
+    command = ["--run", run, "--name", name, "--port", port]
+    if kind == "merged":
+        merged = scratch / "merged"
+        _script("merge.py", "--run", run, "--output", merged)
+        command += ["--merged", merged]
+    command += ["--engine", "transformers"] if kind == "local" else ["--vllm", args.vllm]
+    logs: Path = args.logs or scratch
+    logs.mkdir(parents=True, exist_ok=True)
+    url = f"http://127.0.0.1:{port}/v1"
+    result, parity = scratch / f"served-{kind}", scratch / f"parity-{kind}.json"
+    started = time.monotonic()
+    log = logs / f"{kind}.log"
+    with running([sys.executable, ROOT / "scripts" / "serve.py", *command], cwd=ROOT, log=log) as process:
+        wait_for_model(url, name, process=process, log=log, say=_say)
+        start_s = time.monotonic() - started
+        _say(f"{kind}: ready after {start_s:.0f} s")
+        arguments = ["--config", run / "config.resolved.yaml", "--set", f"train.output_dir={run}"]
+        arguments += ["--endpoint", url, "--model", name, "--output", result]
+        arguments += ["--concurrency", args.concurrency if kind != "local" else 1]
+        arguments += ["--limit", args.limit] if args.limit else []
+        started = time.monotonic()
+        _script("eval.py", *arguments)
+        eval_s = time.monotonic() - started
+        compared = ["--run", run, "--endpoint", url, "--model", name, "--turns", args.parity_turns, "--json", parity]
+        _script("parity.py", *compared, "--concurrency", args.concurrency if kind != "local" else 1, may_fail=True)
+    return _outcome(kind, run, result, parity, start_s=start_s, eval_s=eval_s)
+
+
+def _outcome(kind: str, run: Path, result: Path, parity: Path, *, start_s: float, eval_s: float) -> Outcome:
+    """Compare served answers with the run's own on the same turns."""
+    from trainer.eval_metrics import read_predictions, read_tools, score
+
+    served = read_predictions(result / "lenient.jsonl")
+    own = {(p.session_id, p.turn, p.context_hash): p for p in read_predictions(run / "predictions" / "final.jsonl")}
+    keys = [(p.session_id, p.turn, p.context_hash) for p in served]
+    if missing := [key for key in keys if key not in own]:
+        raise OutputError(
+            f"{run}: its predictions hold no turn {missing[0][:2]} with this history ({len(missing)} of {len(keys)}); "
+            "the data or the prompt has changed since the run, so train it anew"
+        )
+    same_turns = [own[key] for key in keys]
+    tools = read_tools(result / "tools.json")
+    scores, training = score(served, tools), score(same_turns, tools)
+    intervals = {rate: list(training.intervals[rate]) for rate in RATES if training.intervals.get(rate)}
+    rates = {rate: scores.metrics[rate] for rate in RATES}
+    found = json.loads(parity.read_text(encoding="utf-8"))
+    return Outcome(
+        kind=kind,
+        start_s=round(start_s, 1),
+        eval_s=round(eval_s, 1),
+        n_turns=len(served),
+        n_errors=sum(p.finish_reason == "error" for p in served),
+        rates=rates,
+        training={rate: training.metrics[rate] for rate in RATES},
+        intervals=intervals,
+        outside=tuple(rate for rate in intervals if not _within(rates[rate], intervals[rate])),
+        n_identical=sum(_said(a) == _said(b) for a, b in zip(served, same_turns, strict=True)),
+        n_prompts=found["n_turns"],
+        prompts_agree=found["prompts_agree"],
+        n_answers_compared=found["n_compared"],
+        answer_agreement=found["answer_agreement"],
+        format_loss=json.loads((result / "metrics.json").read_text(encoding="utf-8")).get("format_loss"),
+    )
+
+
+def _within(value: float | None, interval: Sequence[float]) -> bool:
+    return value is not None and interval[0] <= value <= interval[1]
+
+
+def _said(prediction: Any) -> tuple[Any, ...]:
+    """A whole answer: its prose, its calls, how it ended."""
+    calls = [(c.status, c.name, json.dumps(c.arguments, sort_keys=True)) for c in prediction.calls]
+    return prediction.content.strip(), calls, prediction.finish_reason
+
+
+def _script(name: str, *arguments: object, may_fail: bool = False) -> None:
+    """Run a script of this repository, its output shown."""
+    command = [sys.executable, str(ROOT / "scripts" / name), *map(str, arguments)]
+    _say("$ python scripts/" + " ".join([name, *map(str, arguments)]))
+    result = subprocess.run(command, cwd=ROOT, check=False)
+    if result.returncode and not (may_fail and result.returncode == 1):
+        raise EndpointError(f"scripts/{name} failed with exit code {result.returncode}")
+
+
+def _print(outcomes: Sequence[Outcome]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    first = outcomes[0]
+    table = Table(title=f"Served against in-process, {first.n_turns} turns")
+    for name in ("", "in training (95%)", *(outcome.kind for outcome in outcomes)):
+        table.add_column(name, justify="left" if not name else "right")
+    for rate in RATES:
+        interval = first.intervals.get(rate)
+        span = f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
+        cells = [_cell(outcome.rates[rate]) + (" !" if rate in outcome.outside else "") for outcome in outcomes]
+        table.add_row(rate, _cell(first.training[rate]) + span, *cells)
+    share = [f"{o.n_identical}/{o.n_turns} ({o.n_identical / max(o.n_turns, 1):.1%})" for o in outcomes]
+    table.add_row("identical greedy answers", "", *share)
+    table.add_row(
+        "prompt tokens equal", "", *(f"{'all' if o.prompts_agree else 'NO'} of {o.n_prompts}" for o in outcomes)
+    )
+    table.add_row("turns without answer", "", *(str(o.n_errors) for o in outcomes))
+    table.add_row("seconds to start / to judge", "", *(f"{o.start_s:.0f} / {o.eval_s:.0f}" for o in outcomes))
+    table.add_row("passes", "", *("yes" if o.passes else "NO" for o in outcomes))
+    console.print(table)
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _write(path: Path, run: Path, outcomes: Sequence[Outcome], args: argparse.Namespace) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "run": str(run),
+        "limit": args.limit,
+        "vllm": args.vllm,
+        "servers": [{**asdict(outcome), "passes": outcome.passes} for outcome in outcomes],
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _say(text: str) -> None:
+    print(f"[e2e] {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

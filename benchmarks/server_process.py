@@ -1,0 +1,89 @@
+"""Run a server as a process of its own, wait until it offers a model, and stop it whatever happens."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from trainer.errors import EndpointError
+
+# vLLM on a CPU reserves half of the memory for its cache unless told otherwise; weights never come from the network.
+_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "2"}
+_STOP_S = 20.0
+
+
+@contextlib.contextmanager
+def running(command: Sequence[object], *, cwd: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A server that runs within it, in a process group of its own, which is ended as a whole."""
+    with log.open("w", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            cwd=cwd,
+            env=_ENVIRONMENT | os.environ,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started: asked first, then forced."""
+    _signal_group(process, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_STOP_S)
+    _signal_group(process, signal.SIGKILL)  # also workers that outlived their parent
+    process.wait()
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def wait_for_model(
+    url: str,
+    name: str,
+    *,
+    process: subprocess.Popen[bytes],
+    log: Path,
+    say: Callable[[str], None],
+    limit_s: float = 600.0,
+) -> None:
+    """Return once a server offers a model. Raises `EndpointError` with the end of its log if it never does."""
+    started = shown = time.monotonic()
+    while time.monotonic() - started < limit_s and process.poll() is None:
+        if name in _models(url):
+            return
+        if time.monotonic() - shown > 15:
+            shown = time.monotonic()
+            say(f"waiting for {url}: {shown - started:.0f} s")
+        time.sleep(1)
+    state = "ended" if process.poll() is not None else f"offers no model {name} after {limit_s:.0f} s"
+    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-25:])
+    raise EndpointError(f"the server {state}; the end of {log}:\n{tail}")
+
+
+def _models(url: str) -> list[str]:
+    try:
+        with urllib.request.urlopen(f"{url}/models", timeout=5) as response:
+            return [entry["id"] for entry in json.load(response)["data"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

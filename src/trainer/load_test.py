@@ -1,0 +1,187 @@
+"""Send requests to a server at a bounded concurrency and time the streams that come back. Knows no domain, no torch.
+
+Times are measured as `vllm bench serve` does: the first token is the first chunk of the stream, and the time per
+output token is the rest of the stream divided by the other tokens.
+"""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import httpx2
+import numpy as np
+
+from trainer.endpoint import EndpointSettings, base_url
+
+PERCENTILES = (50, 90, 99)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One request. Times in seconds since it was sent; None where the stream did not come that far."""
+
+    first_token_s: float | None
+    total_s: float
+    n_prompt: int | None
+    n_output: int
+    error: str | None
+
+    @property
+    def per_token_s(self) -> float | None:
+        """Seconds per output token after the first; None for an answer of fewer than two tokens."""
+        if self.first_token_s is None or self.n_output < 2:
+            return None
+        return (self.total_s - self.first_token_s) / (self.n_output - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class LevelResult:
+    """What one concurrency came to. Percentiles are over the requests without error; keys are `p50`, `p90`, `p99`.
+
+    Rates count whole answers alone, over the time from the first request to the last answer.
+    """
+
+    concurrency: int
+    n_requests: int
+    n_errors: int
+    errors: Mapping[str, int]
+    seconds: float
+    requests_per_s: float
+    output_tokens_per_s: float
+    prompt_tokens: int | None
+    output_tokens: int
+    first_token_s: Mapping[str, float | None]
+    per_token_s: Mapping[str, float | None]
+    latency_s: Mapping[str, float | None]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+async def measure(
+    settings: EndpointSettings,
+    bodies: Sequence[Mapping[str, Any]],
+    *,
+    concurrency: int,
+    on_done: Callable[[int], None] = lambda n_requests: None,
+) -> LevelResult:
+    """Send every request, in order, with at most `concurrency` of them open."""
+    url = f"{base_url(settings.url)}/chat/completions"
+    queue = iter(bodies)
+    timings: list[Timing] = []
+    headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
+    limits = httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+    async with httpx2.AsyncClient(headers=headers, timeout=settings.timeout_s, limits=limits) as http:
+
+        async def work() -> None:
+            for body in queue:
+                timings.append(await _time(http, url, body))
+                on_done(1)
+
+        started = time.perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(bodies))):
+                group.create_task(work())
+        seconds = time.perf_counter() - started
+    return summarize(timings, concurrency=concurrency, seconds=seconds)
+
+
+def summarize(timings: Sequence[Timing], *, concurrency: int, seconds: float) -> LevelResult:
+    """The rates and percentiles of some requests that took `seconds` together."""
+    done = [timing for timing in timings if timing.error is None]
+    n_output = sum(timing.n_output for timing in done)
+    prompts = [timing.n_prompt for timing in done]
+    return LevelResult(
+        concurrency=concurrency,
+        n_requests=len(timings),
+        n_errors=len(timings) - len(done),
+        errors=dict(Counter(timing.error for timing in timings if timing.error is not None)),
+        seconds=round(seconds, 3),
+        requests_per_s=round(len(done) / seconds, 3) if seconds else 0.0,
+        output_tokens_per_s=round(n_output / seconds, 2) if seconds else 0.0,
+        prompt_tokens=sum(n for n in prompts if n is not None) if None not in prompts else None,
+        output_tokens=n_output,
+        first_token_s=_percentiles([timing.first_token_s for timing in done]),
+        per_token_s=_percentiles([timing.per_token_s for timing in done]),
+        latency_s=_percentiles([timing.total_s for timing in done]),
+    )
+
+
+def _percentiles(values: Sequence[float | None]) -> dict[str, float | None]:
+    known = [value for value in values if value is not None]
+    if not known:
+        return {f"p{q}": None for q in PERCENTILES}
+    return {f"p{q}": round(float(np.percentile(known, q)), 5) for q in PERCENTILES}
+
+
+async def _time(http: httpx2.AsyncClient, url: str, body: Mapping[str, Any]) -> Timing:
+    stream = _Stream()
+    asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
+    try:
+        async with http.stream("POST", url, json=asked) as response:
+            if not response.is_success:
+                text = (await response.aread()).decode("utf-8", "replace")
+                stream.error = f"HTTP {response.status_code}: {text[:200]}"
+            else:
+                async for line in response.aiter_lines():
+                    stream.read(line)
+    except httpx2.HTTPError as error:
+        stream.error = f"{type(error).__name__}: {error}".rstrip(": ")
+    return stream.timing()
+
+
+class _Stream:
+    """A stream of server-sent events, timed while it is read."""
+
+    def __init__(self) -> None:
+        self.error: str | None = None
+        self._started = self._last = time.perf_counter()
+        self._first: float | None = None
+        self._usage: Mapping[str, Any] = {}
+        self._n_chunks = 0
+        self._finished = False
+
+    def read(self, line: str) -> None:
+        """Take in one line."""
+        if not line.startswith("data:") or self.error is not None:
+            return
+        data = line.removeprefix("data:").strip()
+        if data == "[DONE]":
+            return
+        try:
+            value = json.loads(data)
+            choices = value.get("choices") or []
+            choice = choices[0] if choices else {}
+            delta = choice.get("delta") or {}
+        except (ValueError, AttributeError, LookupError, TypeError):
+            self.error = "a chunk of the stream is no chat completion"
+            return
+        if value.get("error"):
+            self.error = f"the stream reports an error: {json.dumps(value['error'])[:200]}"
+            return
+        self._usage = value.get("usage") or self._usage
+        if choices:
+            self._last = time.perf_counter()
+            self._first = self._first or self._last
+            self._n_chunks += bool(delta.get("content") or delta.get("tool_calls"))
+            self._finished = self._finished or choice.get("finish_reason") is not None
+
+    def timing(self) -> Timing:
+        """What was measured; a stream without its end is an error."""
+        if self.error is None and not self._finished:
+            self.error = "the stream ended early" if self._first is not None else "no stream of events came back"
+        n_output = self._usage.get("completion_tokens")
+        n_prompt = self._usage.get("prompt_tokens")
+        return Timing(
+            first_token_s=None if self._first is None else self._first - self._started,
+            total_s=self._last - self._started,
+            n_prompt=n_prompt if isinstance(n_prompt, int) else None,
+            # Most servers send a token a chunk, so that chunks stand in where tokens are not counted.
+            n_output=n_output if isinstance(n_output, int) else self._n_chunks,
+            error=self.error,
+        )

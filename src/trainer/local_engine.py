@@ -1,0 +1,125 @@
+"""Answer one prompt at a time with a base model or its adapter, keeping caches of earlier prompts.
+
+A conversation's next prompt begins with its last one, so that only its new tokens have to be run. Knows tokens and
+models; no message, no server.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from peft import PeftModel
+from transformers import DynamicCache, PreTrainedModel
+
+from trainer.adapted_model import evaluation_precision
+from trainer.continuation import Answer, DecodeSettings, generate_answer
+from trainer.evaluation import adapter_off
+from trainer.grouped_attention import grouped_decoding
+from trainer.kv_cache import CachePrefix, empty_cache, gather_prefixes
+from trainer.trunks import n_shared
+
+_N_KEPT = 8
+_SHORTEST_SHARED = 16  # copying a cache costs more than running fewer tokens than this again
+
+OnToken = Callable[[Sequence[int]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """An answer. `token_ids` leaves the stop token out; `n_cached` counts prompt tokens that were not run again."""
+
+    token_ids: tuple[int, ...]
+    finish_reason: Literal["stop", "length"]
+    n_cached: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The tokens that a cache holds, and whether the adapter was on."""
+
+    adapted: bool
+    token_ids: tuple[int, ...]
+    cache: DynamicCache
+
+
+class LocalEngine:
+    """A model with or without adapter. Threads may call it; they take turns."""
+
+    def __init__(self, model: PreTrainedModel | PeftModel) -> None:
+        self._model = model.eval()
+        self._lock = threading.Lock()
+        self._kept: list[_Kept] = []  # the one used last stands last
+
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        settings: DecodeSettings,
+        *,
+        adapted: bool,
+        on_token: OnToken = lambda token_ids: None,
+    ) -> Generated:
+        """Decode one answer; greedy where the temperature is 0. `on_token` is given the answer so far."""
+        answer = Answer(settings, name="request")
+        off = isinstance(self._model, PeftModel) and not adapted
+        precision = evaluation_precision(self._model)
+        with self._lock, torch.inference_mode(), adapter_off(self._model, off=off), precision:
+            if empty_cache(self._model.config) is None:
+                generate_answer(self._model, prompt_ids, answer, settings)
+                n_cached = 0
+            else:
+                with grouped_decoding(self._model):
+                    n_cached = self._decode(tuple(prompt_ids), answer, settings, adapted, on_token)
+        assert answer.finish_reason is not None
+        return Generated(tuple(answer.token_ids), answer.finish_reason, n_cached)
+
+    def _decode(
+        self,
+        prompt_ids: tuple[int, ...],
+        answer: Answer,
+        settings: DecodeSettings,
+        adapted: bool,
+        on_token: OnToken,
+    ) -> int:
+        kept, n_cached = self._nearest(prompt_ids, adapted)
+        rest, room = prompt_ids[n_cached:], settings.max_new_tokens
+        if kept is not None:
+            cache = gather_prefixes([CachePrefix(kept.cache, n_cached)], n_new_tokens=len(rest) + room)
+            logits = self._run(rest, cache)
+        else:
+            fresh = DynamicCache()
+            logits = self._run(rest, fresh)
+            cache = gather_prefixes([CachePrefix(fresh, len(prompt_ids))], n_new_tokens=room)
+        answer.extend(answer.choose(logits))
+        on_token(answer.token_ids)
+        while answer.finish_reason is None:
+            answer.extend(answer.choose(self._run(answer.token_ids[-1:], cache)))
+            on_token(answer.token_ids)
+        token_ids = (prompt_ids + tuple(answer.token_ids))[: cache.get_seq_length()]
+        self._keep(_Kept(adapted, token_ids, cache), replaced=kept)
+        return n_cached
+
+    def _run(self, token_ids: Sequence[int], cache: DynamicCache) -> torch.Tensor:
+        """Logits [vocabulary] after the last of some tokens, which the cache takes in."""
+        model: Any = self._model
+        ids = torch.tensor([list(token_ids)], device=model.device)
+        logits = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1]
+        assert isinstance(logits, torch.Tensor)
+        return logits
+
+    def _nearest(self, prompt_ids: tuple[int, ...], adapted: bool) -> tuple[_Kept | None, int]:
+        """The kept cache that shares most tokens with a prompt, and how many; the last one has to be run anyhow."""
+        found, n_found = None, _SHORTEST_SHARED
+        for kept in self._kept:
+            if kept.adapted == adapted:
+                n_common = n_shared(kept.token_ids, prompt_ids[:-1])
+                if n_common >= n_found:
+                    found, n_found = kept, n_common
+        return (found, n_found) if found is not None else (None, 0)
+
+    def _keep(self, kept: _Kept, *, replaced: _Kept | None) -> None:
+        """Keep a cache; the one that it continues goes, and so does the one that was used longest ago."""
+        if replaced is not None and kept.token_ids[: len(replaced.token_ids)] == replaced.token_ids:
+            self._kept.remove(replaced)
+        self._kept = [*self._kept[-(_N_KEPT - 1) :], kept]

@@ -1,0 +1,152 @@
+"""A small OpenAI-compatible server for machines without a GPU and for tests. Not meant for production.
+
+One process, one answer at a time, others wait; no batching and no authentication. Knows HTTP and no model.
+"""
+
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from trainer.chat_protocol import RequestError, read_json_object
+from trainer.errors import EndpointError
+from trainer.local_service import LocalService, load_service
+from trainer.serve_command import ServePlan
+from trainer.trained_run import TrainedRun
+
+_LARGEST_BODY = 16 * 2**20
+
+
+def serve_run(run: TrainedRun, plan: ServePlan, *, host: str, port: int) -> None:
+    """Load a run and serve it until interrupted. Raises `EndpointError` where the address is taken."""
+    server = make_server(load_service(run, plan), host=host, port=port)
+    names = " and ".join(plan.names)
+    address = f"http://{host}:{server.server_port}/v1"
+    print(f"Serving {names} at {address}, one answer at a time (Ctrl-C stops)", file=sys.stderr, flush=True)
+    try:
+        server.serve_forever()
+    finally:
+        server.server_close()
+
+
+def make_server(service: LocalService, *, host: str, port: int) -> ThreadingHTTPServer:
+    """A server that is bound and not yet running; port 0 takes a free one. Raises `EndpointError`."""
+
+    class Handler(_Handler):
+        pass
+
+    Handler.service = service
+    try:
+        return _Server((host, port), Handler)
+    except OSError as error:
+        raise EndpointError(f"{host}:{port} cannot be served: {error.strerror}; choose another --port") from error
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that hang up between two requests."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection. Errors have the form of OpenAI's."""
+
+    service: LocalService
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        routes = {"/v1/models": self.service.models, "/health": lambda: {"status": "ok"}}
+        self._answer(lambda: self._find(routes)())
+
+    def do_POST(self) -> None:
+        body = self._body()
+        if body is None:
+            return
+        stream = _EventStream(self)
+        routes: dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = {
+            "/tokenize": self.service.tokenize,
+            "/v1/chat/completions": lambda request: self.service.complete(request, send=stream.send),
+        }
+        self._answer(lambda: self._find(routes)(read_json_object(body)), stream=stream)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, the name is the base class's
+        """One line per request, with its time."""
+        print(f"{time.strftime('%H:%M:%S')} {format % args}", file=sys.stderr, flush=True)
+
+    def _find(self, routes: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+        path = self.path.partition("?")[0]
+        if path not in routes:
+            raise RequestError(404, f"{self.command} {path}: no such path; there is {', '.join(routes)}")
+        return routes[path]
+
+    def _body(self) -> bytes | None:
+        length = self.headers.get("Content-Length", "")
+        if not length.isdigit() or int(length) > _LARGEST_BODY:
+            self.close_connection = True
+            self._send_error(RequestError(413 if length.isdigit() else 411, "the request needs a Content-Length"))
+            return None
+        return self.rfile.read(int(length))
+
+    def _answer(self, work: Callable[[], dict[str, Any] | None], *, stream: "_EventStream | None" = None) -> None:
+        try:
+            response = work()
+            if response is not None:
+                self._send_json(200, response)
+            elif stream is not None:
+                stream.close()
+        except RequestError as error:
+            self._send_error(error)
+        except ConnectionError:  # the client has gone: nobody to tell
+            self.close_connection = True
+        except Exception as error:  # a defect of ours or no memory left: the client is told, the log has the rest
+            traceback.print_exc()
+            self.close_connection = True
+            if stream is None or not stream.opened:
+                self._send_error(RequestError(500, f"{type(error).__name__}: {error}"))
+
+    def _send_error(self, error: RequestError) -> None:
+        kind = {404: "NotFoundError", 500: "InternalServerError"}.get(error.status, "BadRequestError")
+        self._send_json(error.status, {"error": {"message": str(error), "type": kind, "code": error.status}})
+
+    def _send_json(self, status: int, value: Mapping[str, Any]) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class _EventStream:
+    """Server-sent events on a connection; nothing is written before the first one."""
+
+    def __init__(self, handler: _Handler) -> None:
+        self._handler = handler
+        self.opened = False
+
+    def send(self, value: Mapping[str, Any]) -> None:
+        """Send one event."""
+        if not self.opened:
+            self.opened = True
+            self._handler.send_response(200)
+            self._handler.send_header("Content-Type", "text/event-stream")
+            self._handler.send_header("Transfer-Encoding", "chunked")
+            self._handler.end_headers()
+        self._write(f"data: {json.dumps(value)}\n\n".encode())
+
+    def close(self) -> None:
+        """Send the end mark of the protocol."""
+        self._write(b"data: [DONE]\n\n")
+        self._handler.wfile.write(b"0\r\n\r\n")
+
+    def _write(self, data: bytes) -> None:
+        self._handler.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        self._handler.wfile.flush()

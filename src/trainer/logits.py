@@ -1,0 +1,85 @@
+"""Logits of a model on real conversations, and how far those of two models lie apart. Loads nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from trainer.loss import takes_logits_to_keep
+
+EXACT_TOLERANCE = 1e-4
+"""Largest difference of a logit between adapter and merged model, both in float32, relative to the largest logit."""
+
+ROUNDED_TOLERANCE = 0.1
+"""Largest mean difference once the weights are rounded, relative to the mean difference that the adapter makes; what
+rounding does to the logits themselves (the precision's epsilon, relative to the largest logit) is always allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far the logits of two models lie apart.
+
+    `max_difference` and `mean_difference` are absolute; `largest_logit` is that of the adapter model; `adapter_effect`
+    is the mean absolute difference between base and adapter model. `argmax_agreement` is the share of positions with
+    the same likeliest token, which rounding may change where two are nearly equal.
+    """
+
+    n_positions: int
+    max_difference: float
+    mean_difference: float
+    largest_logit: float
+    adapter_effect: float
+    argmax_agreement: float
+
+    def problem(self, dtype: torch.dtype) -> str | None:
+        """Why this is no merge of the adapter into weights of `dtype`; None where it is one."""
+        if dtype == torch.float32:
+            found, allowed = self.max_difference, EXACT_TOLERANCE * self.largest_logit
+        else:
+            rounding = torch.finfo(dtype).eps * self.largest_logit
+            found, allowed = self.mean_difference, max(ROUNDED_TOLERANCE * self.adapter_effect, rounding)
+        if not found <= allowed:  # NaN is no agreement
+            return f"logits differ by {found:.3g}; allowed is {allowed:.3g}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A whole session, and the positions whose next token the assistant has to produce."""
+
+    token_ids: Sequence[int]
+    positions: Sequence[int]
+
+
+@torch.inference_mode()
+def logits_at(model: nn.Module, prompt: Prompt) -> torch.Tensor:
+    """Logits [positions, vocabulary] in float32 on the CPU."""
+    device = next(model.parameters()).device
+    ids = torch.tensor([list(prompt.token_ids)], device=device)
+    positions = torch.tensor(list(prompt.positions), device=device)
+    if takes_logits_to_keep(model):
+        logits = model(input_ids=ids, logits_to_keep=positions, use_cache=False).logits[0]
+    else:
+        logits = model(input_ids=ids, use_cache=False).logits[0, positions]
+    assert isinstance(logits, torch.Tensor)
+    return logits.float().cpu()
+
+
+def compare_logits(
+    base: Sequence[torch.Tensor], adapted: Sequence[torch.Tensor], merged: Sequence[torch.Tensor]
+) -> Agreement:
+    """How far `merged` lies from `adapted`, measured against what the adapter changes."""
+    pairs = list(zip(base, adapted, merged, strict=True))
+    gaps = torch.cat([(one - other).abs().amax(dim=1) for _, one, other in pairs])
+    means = torch.cat([(one - other).abs().mean(dim=1) for _, one, other in pairs])
+    effects = torch.cat([(one - other).abs().mean(dim=1) for other, one, _ in pairs])
+    same = torch.cat([one.argmax(dim=1) == other.argmax(dim=1) for _, one, other in pairs])
+    return Agreement(
+        n_positions=len(same),
+        max_difference=float(gaps.max()),
+        mean_difference=float(means.mean()),
+        largest_logit=float(max(one.abs().max() for one in adapted)),
+        adapter_effect=float(effects.mean()),
+        argmax_agreement=float(same.float().mean()),
+    )

@@ -1,0 +1,146 @@
+"""Merge a trained adapter into its base model, and prove on real prompts that the written model answers like it.
+
+Two comparisons, both in float32 on the sessions of the run's evaluation split, at the tokens that the assistant has to
+produce: the merged model in memory, which differs by rounding in float32 alone, and the files read back as a server
+will read them, whose weights are rounded to the stored precision.
+"""
+
+import json
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from trainer.adapted_model import best_device, load_adapted, load_folder_tokenizer
+from trainer.base_models import load_failure
+from trainer.data import DatasetBundle
+from trainer.domains import load_domain
+from trainer.errors import DataError, ModelError, OutputError
+from trainer.evaluation import adapter_off
+from trainer.logits import Agreement, Prompt, compare_logits, logits_at
+from trainer.lora_model import pick_dtype
+from trainer.trained_run import TrainedRun
+from trainer.types import IGNORE_INDEX
+
+REPORT = "merge.json"
+
+
+@dataclass(frozen=True, slots=True)
+class MergeReport:
+    """What was merged, and how well merged and adapter model agree: in memory, and read back from the files."""
+
+    run: str
+    base_model: str
+    dtype: str
+    n_sessions: int
+    in_memory: Agreement
+    stored: Agreement
+
+    def lines(self) -> list[str]:
+        """The report for people."""
+        lines = [f"checked on {self.n_sessions} sessions of the evaluation split, {self.stored.n_positions} tokens"]
+        for what, found in (("merged in float32", self.in_memory), (f"stored in {self.dtype}", self.stored)):
+            lines.append(
+                f"{what}: logits differ by at most {found.max_difference:.2g} (mean {found.mean_difference:.2g}, "
+                f"largest logit {found.largest_logit:.3g}; the adapter itself moves them by {found.adapter_effect:.2g} "
+                f"on average), same likeliest token at {found.argmax_agreement:.2%}"
+            )
+        return lines
+
+
+def merge_run(run: TrainedRun, output: Path, *, dtype: str | None = None, n_sessions: int = 4) -> MergeReport:
+    """Write the merged model of a run to `output`, whole or not at all.
+
+    `dtype` is the precision of the stored weights, by default that of the training. Raises `OutputError` where `output`
+    is in use, `ModelError` where the adapter cannot be merged or the result does not agree.
+    """
+    claim_output(output)
+    if run.cfg.model.quantization is not None:
+        raise ModelError(
+            f"{run.path}: was trained on a base model quantized to {run.cfg.model.quantization}; merged into other "
+            "weights it would answer differently. Serve it as an adapter (scripts/serve.py --run)"
+        )
+    prompts = _prompts(run, n_sessions)
+    stored_dtype = pick_dtype(dtype or run.cfg.model.torch_dtype)
+    model = load_adapted(run, dtype="float32")
+    with adapter_off(model, off=True):
+        base = [logits_at(model, prompt) for prompt in prompts]
+    adapted = [logits_at(model, prompt) for prompt in prompts]
+    merged = merge(model)
+    in_memory = compare_logits(base, adapted, [logits_at(merged, prompt) for prompt in prompts])
+    _require(in_memory.problem(torch.float32), "the merged weights")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    try:
+        _write(run, merged.to(stored_dtype), scratch)  # type: ignore[arg-type]
+        del model, merged
+        again = load_merged(scratch, run)
+        stored = compare_logits(base, adapted, [logits_at(again, prompt) for prompt in prompts])
+        _require(stored.problem(stored_dtype), "the written model")
+        name = str(stored_dtype).removeprefix("torch.")
+        report = MergeReport(str(run.path), run.cfg.model.base_model_name, name, len(prompts), in_memory, stored)
+        (scratch / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+        scratch.chmod(0o755)
+        if output.is_dir():
+            output.rmdir()  # empty, or this fails
+        scratch.rename(output)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    return report
+
+
+def claim_output(output: Path) -> None:
+    """Refuse a folder that holds something. Raises `OutputError`."""
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise OutputError(f"--output {output}: exists and is not empty; name another folder")
+
+
+def merge(model: PeftModel) -> PreTrainedModel:
+    """The base model with the adapter added to its weights. Raises `ModelError` for adapters that cannot be."""
+    try:
+        merged: Any = model.merge_and_unload(safe_merge=True)
+    except (ValueError, NotImplementedError, TypeError) as error:
+        raise ModelError(f"the adapter cannot be merged: {error}") from error
+    assert isinstance(merged, PreTrainedModel)
+    return merged
+
+
+def load_merged(folder: Path, run: TrainedRun) -> PreTrainedModel:
+    """A merged model in float32. Raises `ModelError`."""
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=run.cfg.model.trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(load_failure("merged model", str(folder), error)) from error
+    model.to(best_device())  # type: ignore[arg-type]
+    model.eval()
+    return model
+
+
+def _prompts(run: TrainedRun, n_sessions: int) -> list[Prompt]:
+    bundle: DatasetBundle = load_domain(run.cfg.data.load_module).build_datasets(run.cfg)
+    rows = bundle.eval_dataset.select(range(min(n_sessions, len(bundle.eval_dataset))))
+    if not len(rows):
+        raise DataError(f"{run.cfg.data.dataset_name}: split {run.cfg.data.eval_split} has no session to check with")
+    return [
+        Prompt(row["input_ids"], [i - 1 for i, label in enumerate(row["labels"]) if label != IGNORE_INDEX])
+        for row in rows
+    ]
+
+
+def _write(run: TrainedRun, merged: PreTrainedModel, folder: Path) -> None:
+    merged.save_pretrained(folder)
+    load_folder_tokenizer(run.path, trust_remote_code=run.cfg.model.trust_remote_code).save_pretrained(folder)
+    shutil.copyfile(run.template, folder / "chat_template.jinja")
+
+
+def _require(problem: str | None, what: str) -> None:
+    if problem is not None:
+        raise ModelError(f"{what} do not answer like the adapter: {problem}. Nothing was written")

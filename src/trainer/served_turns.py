@@ -1,0 +1,105 @@
+"""Ask a server for turns with the tokens of prompt and answer, as far as it tells them. Scores nothing."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from trainer.endpoint import Endpoint, EndpointSettings, Generation, base_url, read_answer, turn_request
+from trainer.endpoint.client import Reply
+from trainer.types import EvalTurn
+
+Source = Literal["response", "tokenize", "count"]
+"""Where a prompt's tokens are known from: the response itself, POST /tokenize, or only their number from the usage."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedTurn:
+    """What a server made of one turn.
+
+    `prompt_ids` is None where the server tells only their number, `answer_ids` (stop token possibly included) where it
+    tells only the message. `error` says why there is no answer.
+    """
+
+    source: Source
+    n_prompt: int | None
+    prompt_ids: tuple[int, ...] | None
+    answer_ids: tuple[int, ...] | None
+    content: str
+    tool_calls: Any
+    error: str | None
+
+
+async def ask_turns(
+    settings: EndpointSettings,
+    turns: Sequence[EvalTurn],
+    generation: Generation,
+    *,
+    on_done: Callable[[int], None] = lambda n_turns: None,
+) -> list[ServedTurn]:
+    """Every turn's prompt tokens and greedy answer, in order. Raises `EndpointError` where the model is not there."""
+    slots = asyncio.Semaphore(settings.n_connections)
+    tokenizer = EndpointSettings(_tokenize_url(settings.url), settings.api_key, settings.timeout_s)
+    async with Endpoint(settings) as endpoint, Endpoint(tokenizer) as tokenize:
+        await endpoint.require([generation.model])
+
+        async def ask(turn: EvalTurn) -> ServedTurn:
+            async with slots:
+                served = await _ask(endpoint, tokenize, turn_request(turn, generation))
+            on_done(1)
+            return served
+
+        return list(await asyncio.gather(*map(ask, turns)))
+
+
+async def _ask(endpoint: Endpoint, tokenize: Endpoint, body: Mapping[str, Any]) -> ServedTurn:
+    shaped = endpoint.dialect.shape({**body, "return_token_ids": True})
+    reply = await endpoint.post("/chat/completions", shaped)
+    if reply.status in (400, 422) and "return_token_ids" in reply.body.decode("utf-8", "replace"):
+        reply = await endpoint.post("/chat/completions", endpoint.dialect.shape(body))
+    if reply.failure is not None:
+        return ServedTurn("count", None, None, None, "", None, reply.failure)
+    answer = read_answer(reply.body)
+    value = _object(reply)
+    source: Source = "response"
+    prompt_ids = _ids(value.get("prompt_token_ids"))
+    if prompt_ids is None:
+        keys = ("model", "messages", "tools", "chat_template_kwargs")
+        request = {key: body[key] for key in keys if key in body} | {"add_generation_prompt": True}
+        prompt_ids = _ids(_object(await tokenize.post("", request)).get("tokens"))
+        source = "count" if prompt_ids is None else "tokenize"
+    choices = value.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    return ServedTurn(
+        source=source,
+        n_prompt=len(prompt_ids) if prompt_ids is not None else answer.prompt_tokens,
+        prompt_ids=prompt_ids,
+        answer_ids=_ids(choice.get("token_ids")),
+        content=answer.content,
+        tool_calls=answer.tool_calls,
+        error=answer.error,
+    )
+
+
+def _tokenize_url(url: str) -> str:
+    """vLLM serves it beside the API, not below it."""
+    parts = urlsplit(base_url(url))
+    return urlunsplit(parts._replace(path=parts.path.removesuffix("/v1") + "/tokenize"))
+
+
+def _object(reply: Reply) -> dict[str, Any]:
+    if reply.failure is not None:
+        return {}
+    try:
+        value = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _ids(value: Any) -> tuple[int, ...] | None:
+    if isinstance(value, list) and value and all(isinstance(item, int) for item in value):
+        return tuple(value)
+    return None

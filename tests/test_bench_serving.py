@@ -1,0 +1,172 @@
+"""The load test times streams as they come, counts what fails, and writes a report that needs nothing else."""
+
+import asyncio
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import bench_serving
+import pytest
+
+from trainer.endpoint import EndpointSettings
+from trainer.load_report import report_html
+from trainer.load_test import LevelResult, Timing, measure, summarize
+
+ROOT = Path(__file__).parent.parent
+CONFIG = str(ROOT / "configs" / "car_sales" / "quickstart.yaml")
+FIRST_S, NEXT_S, N_TOKENS = 0.05, 0.02, 6
+
+
+@contextmanager
+def streaming(fault: str = "") -> Iterator[Any]:
+    """A server that streams six tokens with known pauses, or fails in the way that is asked for."""
+
+    class Handler(BaseHTTPRequestHandler):
+        open_now = most_open = n_asked = 0
+        lock = threading.Lock()
+
+        def do_GET(self) -> None:
+            body = b'{"data": [{"id": "carsales"}]}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            assert body["stream"] is True
+            with self.lock:
+                Handler.n_asked += 1
+                Handler.open_now += 1
+                Handler.most_open = max(Handler.most_open, Handler.open_now)
+            if fault == "status":
+                self.send_response(503)
+                self.end_headers()
+                self.wfile.write(b"busy")
+            else:
+                self._stream()
+            with self.lock:
+                Handler.open_now -= 1
+
+        def _stream(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            time.sleep(FIRST_S)
+            for index in range(N_TOKENS):
+                if index:
+                    time.sleep(NEXT_S)
+                self._send("{" if fault == "garbage" else {"choices": [{"delta": {"content": "a"}}]})
+                if fault == "cut" and index == 2:
+                    return
+            self._send({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+            self._send({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": N_TOKENS}})
+            self.wfile.write(b"data: [DONE]\n\n")
+
+        def _send(self, value: Any) -> None:
+            text = value if isinstance(value, str) else json.dumps(value)
+            self.wfile.write(f"data: {text}\n\n".encode())
+            self.wfile.flush()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1", Handler
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def load(url: str, *, n: int = 8, concurrency: int = 4) -> LevelResult:
+    bodies = [{"model": "carsales", "messages": []} for _ in range(n)]
+    return asyncio.run(measure(EndpointSettings(url), bodies, concurrency=concurrency))
+
+
+def test_tokens_and_times_are_those_of_the_stream() -> None:
+    with streaming() as (url, handler):
+        result = load(url)
+    assert (result.n_requests, result.n_errors, handler.n_asked) == (8, 0, 8)
+    assert (result.output_tokens, result.prompt_tokens) == (8 * N_TOKENS, 800)
+    assert result.output_tokens_per_s == pytest.approx(result.output_tokens / result.seconds, rel=0.01)
+    first, per_token = result.first_token_s["p50"], result.per_token_s["p50"]
+    assert first is not None
+    assert per_token is not None
+    assert first >= FIRST_S
+    assert per_token >= NEXT_S * 0.9
+    assert 1 <= handler.most_open <= 4
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [("cut", "the stream ended early"), ("garbage", "no chat completion"), ("status", "HTTP 503: busy")],
+)
+def test_what_fails_is_counted_and_gives_no_tokens(fault: str, said: str) -> None:
+    with streaming(fault) as (url, _):
+        result = load(url, n=3)
+    assert (result.n_errors, result.output_tokens) == (3, 0)
+    ((reason, n),) = result.errors.items()
+    assert said in reason
+    assert n == 3
+    assert result.first_token_s == {"p50": None, "p90": None, "p99": None}
+
+
+def test_a_server_that_is_gone_is_an_error_of_each_request() -> None:
+    result = load("http://127.0.0.1:9/v1", n=2)
+    assert result.n_errors == 2
+
+
+def test_rates_and_percentiles_by_hand() -> None:
+    timings = [Timing(0.1, 1.1, 10, 11, None), Timing(0.3, 2.3, 10, 5, None), Timing(None, 9.0, None, 0, "gone")]
+    result = summarize(timings, concurrency=2, seconds=4.0)
+    assert (result.requests_per_s, result.output_tokens_per_s, result.n_errors) == (0.5, 4.0, 1)
+    assert result.first_token_s["p50"] == pytest.approx(0.2)
+    assert result.per_token_s["p50"] == pytest.approx((0.1 + 0.5) / 2)
+    assert result.latency_s["p99"] == pytest.approx(2.288)
+    assert Timing(0.1, 0.1, 1, 1, None).per_token_s is None
+
+
+def test_the_script_measures_each_concurrency_and_writes_figures_and_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with streaming() as (url, handler):
+        words = ["--config", CONFIG, "--endpoint", url, "--model", "carsales", "--concurrency", "1,3", "--turns", "4"]
+        files = ["--json", str(tmp_path / "out" / "bench.json"), "--report", str(tmp_path / "out" / "bench.html")]
+        assert bench_serving.main([*words, *files]) == 0
+        assert handler.n_asked == 8
+        assert bench_serving.main([*words[:5], "gpt", *words[6:]]) == 2
+    assert "gpt is not registered" in capsys.readouterr().err
+    levels = json.loads((tmp_path / "out" / "bench.json").read_text())["levels"]
+    assert [level["concurrency"] for level in levels] == [1, 3]
+    assert all(level["n_requests"] == 4 and level["n_errors"] == 0 for level in levels)
+
+
+def test_the_report_is_one_file_that_asks_for_no_other() -> None:
+    timings = [Timing(0.1, 1.1, 10, 11, None), Timing(None, 1.0, None, 0, "HTTP 500: <b>bad</b>")]
+    levels = [summarize(timings, concurrency=n, seconds=float(n)) for n in (1, 4, 16)]
+    page = report_html("Load on <carsales>", levels, notes="by hand")
+    assert page.count("<svg") == 4
+    assert page.count("<polyline") == 1 + 3 * 3
+    assert not re.search(r"(src|href)\s*=|url\(|@import|<script|http://|https://", page)
+    assert "<b>bad" not in page
+    assert "&lt;carsales&gt;" in page
+
+
+def test_levels_get_sessions_of_their_own_while_there_are_enough() -> None:
+    class Turn:
+        def __init__(self, session_id: str) -> None:
+            self.session_id = session_id
+
+    turns: Any = [Turn(f"s{session}") for session in range(4) for _ in range(3)]
+    first, second = bench_serving.deal(turns, 2, 6)
+    assert not {turn.session_id for turn in first} & {turn.session_id for turn in second}
+    assert [len(hand) for hand in bench_serving.deal(turns, 7, 5)] == [5] * 7

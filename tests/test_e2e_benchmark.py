@@ -1,0 +1,108 @@
+"""The end-to-end script compares honestly, skips clearly, and leaves no server behind."""
+
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import e2e_vllm
+import pytest
+from scoring import call, tool, turn
+from server_process import free_port, running, wait_for_model
+
+from trainer.errors import EndpointError, OutputError
+from trainer.predictions import write_predictions
+
+TOOLS = [tool("f", make={"type": "string"})]
+SERVER = """
+import http.server, os, subprocess, sys
+child = subprocess.Popen(["sleep", "100"])
+open(sys.argv[2], "w").write(f"{os.getpid()} {child.pid}")
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b'{"data": [{"id": "carsales"}]}'
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
+        self.wfile.write(body)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def test_without_vllm_it_says_how_to_give_it_and_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert e2e_vllm.main([]) == 0
+    assert "skipped" in capsys.readouterr().out
+    assert e2e_vllm.main(["--only", "adapter"]) == 2
+    assert e2e_vllm.main(["--vllm", "/no/vllm"]) == 2
+    assert "/no/vllm: no such program" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not shutil.which("sleep"), reason="needs sleep")
+def test_a_server_is_stopped_with_all_that_it_started(tmp_path: Path) -> None:
+    port, pids, log = free_port(), tmp_path / "pids", tmp_path / "log"
+    url = f"http://127.0.0.1:{port}/v1"
+
+    def interrupted() -> None:
+        with running([sys.executable, "-c", SERVER, port, pids], cwd=tmp_path, log=log) as process:
+            wait_for_model(url, "carsales", process=process, log=log, say=print, limit_s=30)
+            assert all(alive(int(pid)) for pid in pids.read_text().split())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    time.sleep(0.2)
+    assert not any(alive(int(pid)) for pid in pids.read_text().split())
+
+
+def test_a_server_that_ends_early_shows_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with (
+        pytest.raises(EndpointError, match="no such rank"),
+        running([sys.executable, "-c", "raise SystemExit('no such rank')"], cwd=tmp_path, log=log) as process,
+    ):
+        wait_for_model("http://127.0.0.1:9/v1", "x", process=process, log=log, say=print, limit_s=30)
+
+
+def outcome(tmp_path: Path, served: list[Any], own: list[Any], **parity: Any) -> e2e_vllm.Outcome:
+    run, result = tmp_path / "run", tmp_path / "served"
+    write_predictions(run / "predictions" / "final.jsonl", own)
+    write_predictions(result / "lenient.jsonl", served, TOOLS)
+    (result / "metrics.json").write_text("{}")
+    found = {"n_turns": 4, "prompts_agree": True, "n_compared": 4, "answer_agreement": 1.0, **parity}
+    (tmp_path / "parity.json").write_text(json.dumps(found))
+    return e2e_vllm._outcome("adapter", run, result, tmp_path / "parity.json", start_s=1, eval_s=1)
+
+
+def turns(n_right: int, n: int = 12) -> list[Any]:
+    gold = [call("f", make="Kia")]
+    return [turn(gold, gold if i < n_right else "Hello.", session=f"s{i % 6}", index=i) for i in range(n)]
+
+
+def test_the_same_answers_pass(tmp_path: Path) -> None:
+    found = outcome(tmp_path, turns(9), turns(9))
+    assert (found.passes, found.n_identical, found.n_turns, found.outside) == (True, 12, 12, ())
+
+
+def test_a_rate_outside_the_interval_does_not_pass(tmp_path: Path) -> None:
+    found = outcome(tmp_path, turns(1), turns(11))
+    assert not found.passes
+    assert "turn_exact" in found.outside
+    assert found.n_identical == 2
+
+
+def test_a_differing_prompt_does_not_pass(tmp_path: Path) -> None:
+    assert not outcome(tmp_path, turns(9), turns(9), prompts_agree=False).passes
+
+
+def test_turns_that_the_run_never_judged_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="has changed since the run"):
+        outcome(tmp_path, turns(9), turns(9)[:5])

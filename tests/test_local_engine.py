@@ -1,0 +1,91 @@
+"""The small server's engine gives the tokens of `generate`, whatever caches it keeps."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_runs import make_run
+from transformers import GenerationConfig
+
+from trainer.adapted_model import load_adapted
+from trainer.continuation import DecodeSettings
+from trainer.local_engine import LocalEngine
+
+STOP = 2
+
+
+def settings(n_new: int = 12, **changes: Any) -> DecodeSettings:
+    return DecodeSettings(frozenset({STOP}), max_new_tokens=n_new, max_context_tokens=4096, **changes)
+
+
+def generated(model: Any, prompt: list[int], n_new: int = 12) -> list[int]:
+    config = GenerationConfig(max_new_tokens=n_new, do_sample=False, eos_token_id=STOP, pad_token_id=0)
+    ids = torch.tensor([prompt])
+    output = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=config)
+    answer: list[int] = output[0, len(prompt) :].tolist()
+    return answer[:-1] if answer[-1] == STOP else answer
+
+
+@pytest.fixture
+def model(tiny_model_folder: Path, tmp_path: Path) -> Any:
+    return load_adapted(make_run(tiny_model_folder, tmp_path / "run"))
+
+
+def test_a_growing_conversation_is_answered_as_by_generate(model: Any) -> None:
+    engine = LocalEngine(model)
+    prompt = list(range(5, 45))
+    for turn in range(4):
+        found = engine.generate(prompt, settings(), adapted=True)
+        assert list(found.token_ids) == generated(model, prompt)
+        assert (found.n_cached > 0) == (turn > 0)
+        prompt += [*found.token_ids, STOP, *range(50 + turn, 70 + turn)]
+
+
+def test_prompts_that_part_ways_share_only_what_they_have_in_common(model: Any) -> None:
+    engine = LocalEngine(model)
+    first, second = [*range(5, 45), 60, 61, 62], [*range(5, 45), 70, 71]
+    for prompt, n_cached in ((first, 0), (second, 40), (first, 42), (second[:30], 29)):
+        found = engine.generate(prompt, settings(), adapted=True)
+        assert list(found.token_ids) == generated(model, prompt)
+        assert found.n_cached == n_cached
+
+
+def test_base_and_adapter_never_share_a_cache(model: Any) -> None:
+    engine = LocalEngine(model)
+    prompt = list(range(5, 45))
+    adapted = engine.generate(prompt, settings(), adapted=True)
+    base = engine.generate(prompt, settings(), adapted=False)
+    assert base.n_cached == 0
+    assert base.token_ids != adapted.token_ids
+    with model.disable_adapter():
+        assert list(base.token_ids) == generated(model, prompt)
+
+
+def test_only_so_many_caches_are_kept(model: Any) -> None:
+    engine = LocalEngine(model)
+    for start in range(30):
+        engine.generate(list(range(5 + start, 45 + start)), settings(1), adapted=True)
+    assert len(engine._kept) == 8
+
+
+def test_a_length_limit_and_a_stop_are_told_apart(model: Any) -> None:
+    prompt = list(range(5, 45))
+    answer = generated(model, prompt)
+    assert LocalEngine(model).generate(prompt, settings(3), adapted=True).finish_reason == "length"
+    stops = DecodeSettings(frozenset({answer[2]}), max_new_tokens=12, max_context_tokens=4096)
+    stopped = LocalEngine(model).generate(prompt, stops, adapted=True)
+    assert stopped.finish_reason == "stop"
+    assert list(stopped.token_ids) == answer[: answer.index(answer[2])]
+
+
+def test_an_interrupted_answer_leaves_the_engine_whole(model: Any) -> None:
+    engine = LocalEngine(model)
+    prompt = list(range(5, 45))
+
+    def leave(token_ids: Any) -> None:
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        engine.generate(prompt, settings(), adapted=True, on_token=leave)
+    assert list(engine.generate(prompt, settings(), adapted=True).token_ids) == generated(model, prompt)

@@ -1,0 +1,92 @@
+"""A merged model answers like the adapter, or is not written."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import merge as merge_script
+import pytest
+import torch
+from tiny_runs import make_run
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from trainer import merging
+from trainer.adapted_model import load_adapted
+from trainer.errors import ModelError, OutputError
+from trainer.logits import Agreement
+from trainer.trained_run import TrainedRun
+
+
+@pytest.fixture
+def run(tiny_model_folder: Path, tmp_path: Path) -> TrainedRun:
+    return make_run(tiny_model_folder, tmp_path / "run")
+
+
+def test_the_merged_folder_is_a_model_of_its_own(run: TrainedRun, tmp_path: Path) -> None:
+    report = merging.merge_run(run, tmp_path / "merged", n_sessions=1)
+    assert report.in_memory.argmax_agreement == report.stored.argmax_agreement == 1.0
+    assert report.stored.max_difference < 1e-3 * report.stored.largest_logit
+    assert report.stored.adapter_effect > 0.01
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    ids = torch.tensor([list(range(5, 60))])
+    with torch.inference_mode():
+        assert torch.allclose(merged(ids).logits, load_adapted(run)(ids).logits, atol=1e-3)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "merged")
+    assert tokenizer.chat_template == run.template.read_text(encoding="utf-8")
+    assert (tmp_path / "merged" / "model.safetensors").is_file()
+    assert json.loads((tmp_path / "merged" / "merge.json").read_text())["dtype"] == "float32"
+
+
+def test_stored_in_half_precision_it_still_agrees(run: TrainedRun, tmp_path: Path) -> None:
+    report = merging.merge_run(run, tmp_path / "merged", dtype="bfloat16", n_sessions=1)
+    assert 0 < report.stored.mean_difference < report.stored.adapter_effect
+    assert report.in_memory.max_difference < report.stored.max_difference
+
+
+def test_a_wrong_merge_is_caught_and_nothing_is_written(
+    run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merging, "merge", lambda model: model.unload())  # the base model without the adapter
+    with pytest.raises(ModelError, match="do not answer like the adapter"):
+        merging.merge_run(run, tmp_path / "out" / "merged", n_sessions=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_written_wrong_is_caught(
+    run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = merging._write
+
+    def spoil(run: TrainedRun, merged: Any, folder: Path) -> None:
+        with torch.no_grad():
+            merged.model.layers[1].mlp.down_proj.weight.mul_(1.05)
+        write(run, merged, folder)
+
+    monkeypatch.setattr(merging, "_write", spoil)
+    with pytest.raises(ModelError, match="Nothing was written"):
+        merging.merge_run(run, tmp_path / "out" / "merged", n_sessions=1)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_folder_in_use_is_refused_and_an_empty_one_taken(
+    run: TrainedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "merged"
+    output.mkdir()
+    assert merge_script.main(["--run", str(run.path), "--output", str(output), "--sessions", "1"]) == 0
+    assert "same likeliest token at 100.00%" in capsys.readouterr().out
+    with pytest.raises(OutputError, match="not empty"):
+        merging.merge_run(run, output)
+
+
+def test_a_quantized_base_is_refused_with_the_way_out(run: TrainedRun, tmp_path: Path) -> None:
+    model = run.cfg.model.model_copy(update={"quantization": "4bit"})
+    quantized = TrainedRun(run.path, run.cfg.model_copy(update={"model": model}), run.adapter)
+    with pytest.raises(ModelError, match=r"4bit.*scripts/serve\.py"):
+        merging.merge_run(quantized, tmp_path / "merged")
+
+
+def test_no_number_is_no_agreement() -> None:
+    nothing = Agreement(1, float("nan"), float("nan"), 10.0, 1.0, 1.0)
+    assert nothing.problem(torch.float32)
+    assert nothing.problem(torch.bfloat16)

@@ -1,0 +1,93 @@
+"""The parity check passes where the server does what was trained, and fails where its prompt differs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import parity as parity_script
+import pytest
+from tiny_runs import make_run, serving
+
+from trainer.local_service import load_service
+from trainer.serve_command import plan_serving
+from trainer.trained_run import TrainedRun
+
+
+@pytest.fixture
+def run(tiny_model_folder: Path, tmp_path: Path) -> TrainedRun:
+    return make_run(tiny_model_folder, tmp_path / "carsales")
+
+
+def check(url: str, run: TrainedRun, tmp_path: Path, *extra: str) -> tuple[int, dict[str, Any]]:
+    report = tmp_path / "parity.json"
+    words = ["--run", str(run.path), "--endpoint", url, "--turns", "4", "--json", str(report), *extra]
+    code = parity_script.main([*words, *([] if "--model" in extra else ["--model", "carsales"])])
+    return code, json.loads(report.read_text())
+
+
+def test_the_run_itself_agrees_in_prompts_and_answers(run: TrainedRun, tmp_path: Path) -> None:
+    with serving(load_service(run, plan_serving(run))) as url:
+        for extra in ((), ("--model", run.cfg.model.base_model_name)):
+            code, found = check(url, run, tmp_path, *extra)
+            assert (code, found["prompts_agree"], found["answer_agreement"]) == (0, True, 1.0)
+            assert found["sources"] == {"response": 4}
+            assert found["n_compared"] == 4
+
+
+def test_a_changed_template_is_caught_and_shown(
+    run: TrainedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = load_service(run, plan_serving(run))
+    template = run.template.read_text(encoding="utf-8")
+    service.tokenizer.chat_template = "{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}" + template
+    with serving(service) as url:
+        code, found = check(url, run, tmp_path)
+    assert (code, found["prompts_agree"], len(found["prompts"])) == (1, False, 4)
+    assert "Be brief" in found["prompts"][0]["served"]
+    assert "prompts: 0 of 4 equal" in capsys.readouterr().out
+
+
+def test_another_adapter_is_seen_in_the_answers_with_the_first_token_and_a_margin(
+    run: TrainedRun, tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    other = make_run(tiny_model_folder, tmp_path / "other", scale=0.8)
+    with serving(load_service(other, plan_serving(other, name="carsales"))) as url:
+        code, found = check(url, run, tmp_path)
+    assert code == 0
+    assert found["answer_agreement"] < 1
+    difference = found["answers"][0]
+    assert difference["first"] == 0
+    assert difference["margin"] > 0
+    assert difference["in_process"] != difference["served"]
+
+
+@pytest.mark.parametrize("source", ["tokenize", "count"])
+def test_a_server_that_tells_less_is_still_compared(
+    run: TrainedRun, tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = load_service(run, plan_serving(run))
+    complete = type(service).complete
+
+    def without_ids(self: Any, body: Any, *, send: Any) -> Any:
+        return complete(self, {**body, "return_token_ids": False}, send=send)
+
+    monkeypatch.setattr(type(service), "complete", without_ids)
+    if source == "count":
+        monkeypatch.setattr(type(service), "tokenize", lambda self, body: {"count": 3})
+    with serving(service) as url:
+        code, found = check(url, run, tmp_path)
+        assert (code, found["sources"], found["answer_agreement"]) == (0, {source: 4}, 1.0)
+        service.tokenizer.chat_template = "x" + run.template.read_text(encoding="utf-8")
+        assert check(url, run, tmp_path)[0] == 1
+
+
+def test_a_configuration_alone_compares_prompts(
+    run: TrainedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = str(run.path / "config.resolved.yaml")
+    with serving(load_service(run, plan_serving(run))) as url:
+        words = ["--config", config, "--endpoint", url, "--model", "carsales", "--turns", "2"]
+        assert parity_script.main(words) == 0
+        assert "greedy" not in capsys.readouterr().out
+        assert parity_script.main([*words[:-3], "gpt", "--turns", "2"]) == 2
+    assert "gpt is not registered" in capsys.readouterr().err

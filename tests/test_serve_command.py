@@ -1,0 +1,126 @@
+"""The flags of a server follow from the run folder."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny_runs import make_run, write_config
+
+from trainer.errors import EndpointError, ModelError
+from trainer.serve_command import (
+    VLLM_RANKS,
+    find_vllm,
+    plan_serving,
+    refuse_unservable,
+    shell_line,
+    vllm_arguments,
+)
+from trainer.trained_run import TrainedRun, read_run
+
+
+@pytest.fixture
+def run(tiny_model_folder: Path, tmp_path: Path) -> TrainedRun:
+    return make_run(tiny_model_folder, tmp_path / "carsales", "lora.r=12", "data.max_context_length=1024")
+
+
+def flags(run: TrainedRun, **options: object) -> dict[str, str]:
+    """The command line as a mapping; a flag without value has an empty one."""
+    words = vllm_arguments(plan_serving(run, **options), host="127.0.0.1", port=8123)  # type: ignore[arg-type]
+    assert words[0] == "serve"
+    found = {"model": words[1]}
+    for word, following in zip(words[2:], [*words[3:], "--"], strict=True):
+        if word.startswith("--"):
+            found[word] = "" if following.startswith("--") else following
+    return found
+
+
+def test_base_and_adapter_are_served_as_trained(run: TrainedRun, tiny_model_folder: Path) -> None:
+    found = flags(run)
+    assert found["model"] == str(tiny_model_folder)
+    assert found["--served-model-name"] == str(tiny_model_folder)
+    assert json.loads(found["--lora-modules"]) == {"name": "carsales", "path": str(run.path)}
+    assert found["--enable-lora"] == ""
+    assert found["--max-lora-rank"] == "16"
+    assert found["--chat-template"] == str(run.path / "chat_template.jinja")
+    assert found["--tokenizer"] == str(run.path)
+    assert found["--tool-call-parser"] == "hermes"
+    assert found["--enable-auto-tool-choice"] == ""
+    assert found["--max-model-len"] == "1024"
+    assert found["--dtype"] == "float32"
+    assert (found["--host"], found["--port"]) == ("127.0.0.1", "8123")
+    assert "--trust-remote-code" not in found
+    assert "--quantization" not in found
+
+
+@pytest.mark.parametrize(("rank", "flag"), [(1, 1), (8, 8), (9, 16), (100, 128), (257, 320), (512, 512)])
+def test_the_rank_is_the_next_that_vllm_takes(run: TrainedRun, rank: int, flag: int) -> None:
+    assert rank in VLLM_RANKS or flag in VLLM_RANKS
+    adapter = TrainedRun(run.path, run.cfg, {**run.adapter, "r": rank})
+    assert flags(adapter)["--max-lora-rank"] == str(flag)
+
+
+def test_the_adapter_goes_by_the_name_that_is_asked_for(run: TrainedRun) -> None:
+    assert json.loads(flags(run, name="my cars")["--lora-modules"])["name"] == "my cars"
+    with pytest.raises(ModelError, match="--name"):
+        plan_serving(run, name=run.cfg.model.base_model_name)
+
+
+def test_a_merged_model_is_served_alone(run: TrainedRun, tmp_path: Path) -> None:
+    merged = tmp_path / "merged"
+    with pytest.raises(ModelError, match=r"scripts/merge\.py"):
+        plan_serving(run, merged=merged)
+    merged.mkdir()
+    (merged / "config.json").write_text("{}")
+    found = flags(run, merged=merged)
+    assert found["model"] == found["--tokenizer"] == str(merged)
+    assert found["--served-model-name"] == "carsales"
+    assert not {"--enable-lora", "--lora-modules", "--max-lora-rank"} & set(found)
+
+
+def test_remote_code_is_trusted_only_where_the_configuration_says_so(run: TrainedRun) -> None:
+    model = run.cfg.model.model_copy(update={"trust_remote_code": True})
+    write_config(run.path, run.cfg.model_copy(update={"model": model}))
+    assert "--trust-remote-code" in flags(read_run(run.path))
+
+
+def test_template_switches_reach_every_prompt(run: TrainedRun) -> None:
+    data = run.cfg.data.model_copy(update={"chat_template_kwargs": {"enable_thinking": False}})
+    write_config(run.path, run.cfg.model_copy(update={"data": data}))
+    found = flags(read_run(run.path))
+    assert json.loads(found["--default-chat-template-kwargs"]) == {"enable_thinking": False}
+
+
+def test_a_format_without_parser_is_served_without_one_and_said(run: TrainedRun) -> None:
+    changed = run.cfg.eval.model_copy(update={"tool_call_format": "muse_glimmer"})
+    plan = plan_serving(TrainedRun(run.path, run.cfg.model_copy(update={"eval": changed}), run.adapter))
+    if plan.fmt.vllm_parser is not None:
+        pytest.skip("every known format has a parser")
+    assert "--tool-call-parser" not in vllm_arguments(plan, host="h", port=1)
+    assert "muse_glimmer" in plan.notes()[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"bias": "all"}, "biases"), ({"use_dora": True}, "DoRA"), ({"r": 600}, "rank 600")],
+)
+def test_what_vllm_cannot_serve_is_refused_with_the_way_out(
+    run: TrainedRun, settings: dict[str, object], said: str
+) -> None:
+    refuse_unservable(run)
+    with pytest.raises(ModelError, match=f"{said}.*--merged"):
+        refuse_unservable(TrainedRun(run.path, run.cfg, {**run.adapter, **settings}))
+
+
+def test_a_missing_vllm_is_named_with_the_extra_and_the_alternative(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr("sys.executable", "/nonexistent/python")
+    with pytest.raises(EndpointError, match=r"(?s)--extra serve.*--engine transformers"):
+        find_vllm(None)
+    with pytest.raises(EndpointError, match="/no/vllm"):
+        find_vllm("/no/vllm")
+
+
+def test_a_printed_command_can_be_pasted_into_a_shell() -> None:
+    assert shell_line(["vllm", "serve", "a b", "--x", '{"k": 1}', "--y"]) == (
+        "vllm serve 'a b' \\\n  --x '{\"k\": 1}' \\\n  --y"
+    )

@@ -1,0 +1,38 @@
+"""A run folder is read for what it is, or refused by name."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny_runs import make_run
+
+from trainer.errors import OutputError
+from trainer.trained_run import read_run
+
+
+def test_a_run_knows_its_name_and_its_largest_rank(tiny_model_folder: Path, tmp_path: Path) -> None:
+    run = make_run(tiny_model_folder, tmp_path / "carsales", "lora.r=4")
+    settings = json.loads((run.path / "adapter_config.json").read_text())
+    (run.path / "adapter_config.json").write_text(json.dumps(settings | {"rank_pattern": {"q_proj": 24}}))
+    assert (run.name, run.rank, read_run(run.path).rank) == ("carsales", 4, 24)
+
+
+@pytest.mark.parametrize("missing", ["config.resolved.yaml", "adapter_config.json", "chat_template.jinja"])
+def test_a_folder_without_a_finished_run_is_refused(missing: str, tmp_path: Path) -> None:
+    for name in {"config.resolved.yaml", "adapter_config.json", "chat_template.jinja"} - {missing}:
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(OutputError, match=f"has no {missing}"):
+        read_run(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="no such folder"):
+        read_run(tmp_path / "nothing")
+
+
+def test_an_adapter_that_is_no_lora_is_refused(tmp_path: Path) -> None:
+    for name in ("config.resolved.yaml", "chat_template.jinja"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "IA3"}')
+    with pytest.raises(OutputError, match="no LoRA adapter"):
+        read_run(tmp_path)
