@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from car_sales.stock import Body, Fuel, OwnedCar, Vehicle, is_open, times_offered
 
 MAX_HITS = 3
+YEARLY_INTEREST = 0.039
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 Result = dict[str, Any]
@@ -151,15 +152,14 @@ class Dealership:
         vehicle_id: str,
         months: Annotated[int, Field(ge=1, le=120)],
         down_payment: Annotated[int, Field(ge=0)] = 0,
-        interest: Annotated[float, Field(ge=0, le=100)] = 3.9,
     ) -> Result:
-        """Give the monthly and the total cost of a loan, an annuity at `interest` percent a year."""
+        """Give the monthly and the total cost of a loan, an annuity."""
         vehicle = self._vehicle(vehicle_id)
         if down_payment >= vehicle.price:
             raise ToolFailure(f"the down payment must be below {vehicle.price}")
         loan = vehicle.price - down_payment
-        rate = interest / 100 / 12
-        monthly = round(loan * rate / (1 - (1 + rate) ** -months) if rate else loan / months)
+        rate = YEARLY_INTEREST / 12
+        monthly = round(loan * rate / (1 - (1 + rate) ** -months))
         return {"id": vehicle.id, "monthly": monthly, "months": months, "total": monthly * months}
 
     def trade_in_value(self, plate: str, mileage: Annotated[int, Field(ge=0)], had_accident: bool) -> Result:

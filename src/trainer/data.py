@@ -112,13 +112,14 @@ def tokenize_session(
     """One session as `input_ids`, `labels` and `attention_mask`, each with one integer per token.
 
     Labels are `IGNORE_INDEX` outside the assistant's supervised spans. Raises `TemplateError` for a
-    template that rewrites history, since such a session needs several rows.
+    session that needs several rows, as under a template that rewrites history.
     """
     encoded = ChatEncoder(tokenizer).encode(messages, session_tools(global_tools, session_id), session_id=session_id)
     if len(encoded.rows) != 1:
         raise TemplateError(
-            f"session {session_id}: this chat template rewrites history, so the session needs {len(encoded.rows)} "
-            "rows; use ChatEncoder.encode"
+            f"session {session_id}: one row cannot hold every prompt as a server would build it, since the template "
+            "rewrites history or an answer's first characters merge with the prompt's last; the session needs "
+            f"{len(encoded.rows)} rows; use ChatEncoder.encode"
         )
     row = encoded.rows[0]
     return {"input_ids": row.input_ids, "labels": row.labels(), "attention_mask": [1] * len(row.input_ids)}

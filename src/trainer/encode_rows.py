@@ -92,7 +92,9 @@ class RowEncoder:
     def _refusal(self, index: int, session_id: object, error: ToolSftError) -> dict[str, Any]:
         where = row_name(self._data, self._split, index)
         record = _record(str(session_id), EncodedRow([], ()))
-        return {**record, "problem": f"{where}: session {session_id}: {error}"}
+        prefix = f"session {session_id}"
+        reason = str(error) if str(error).startswith(prefix) else f"{prefix}: {error}"
+        return {**record, "problem": f"{where}: {reason}"}
 
 
 def _session_records(session: Session, encoded: EncodedSession) -> list[dict[str, Any]]:

@@ -9,7 +9,6 @@ from car_sales.stock import OwnedCar, Vehicle
 
 FINANCE = "financing_rate"
 TERMS = (12, 24, 36, 48, 60, 72)
-INTERESTS = (1.9, 2.5, 2.9, 3.5, 4.5, 4.9, 5.5)
 _ERROR_RATE = 0.15
 
 
@@ -50,18 +49,12 @@ def _two_terms(dialogue: Dialogue, vehicle: Vehicle) -> None:
 
 
 def _extras(dialogue: Dialogue, vehicle: Vehicle) -> tuple[dict[str, Any], str]:
-    """Choose optional arguments and the words for them."""
-    optional: dict[str, Any] = {}
-    words = ""
-    if dialogue.chance(0.25):
-        is_too_high = dialogue.chance(_ERROR_RATE)
-        down = vehicle.price + 1000 if is_too_high else _down_payment(dialogue, vehicle)
-        optional["down_payment"] = down
-        words += dialogue.voice.pick("extras_down").format(down=down)
-    if dialogue.chance(0.25):
-        optional["interest"] = dialogue.rng.choice(INTERESTS)
-        words += dialogue.voice.pick("extras_interest").format(interest=optional["interest"])
-    return optional, words
+    """Choose an optional argument, or none, and the words for it."""
+    if not dialogue.chance(0.35):
+        return {}, ""
+    is_too_high = dialogue.chance(_ERROR_RATE)
+    down = vehicle.price + 1000 if is_too_high else _down_payment(dialogue, vehicle)
+    return {"down_payment": down}, dialogue.voice.pick("extras_down").format(down=down)
 
 
 def _down_payment(dialogue: Dialogue, vehicle: Vehicle) -> int:
@@ -95,18 +88,12 @@ def _state(dialogue: Dialogue, arguments: dict[str, Any]) -> None:
         "km": arguments["mileage"],
         "accident": dialogue.voice.pick(accident),
     }
-    situation, missing, answer = dialogue.rng.choice(
-        (
-            ("tradein_all", (), ""),
-            ("tradein_all", (), ""),
-            ("tradein", ("plate", "mileage", "had_accident"), "give_all"),
-            ("tradein_plate_mileage", ("had_accident",), "give_accident"),
-        )
-    )
-    dialogue.user(situation, **words)
-    if missing:
-        dialogue.say(ask_for(*missing))
-        dialogue.user(answer, **words)
+    if dialogue.chance(0.6):
+        dialogue.user("tradein_all", **words)
+    else:
+        dialogue.user("tradein")
+        dialogue.say(ask_for("plate", "mileage", "had_accident"))
+        dialogue.user("give_all", **words)
 
 
 def _mistyped(dialogue: Dialogue, car: OwnedCar) -> OwnedCar:

@@ -143,7 +143,6 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "The monthly rate of {car} for {months} months{extras}, please.",
     ),
     "extras_down": (" and {down} as down payment", " if I pay {down} down"),
-    "extras_interest": (" with an interest of {interest} percent", " and {interest}% interest"),
     "finance_open": (
         "Could I pay {car} per month?",
         "Do you offer financing for {car}?",
@@ -176,19 +175,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "I also want to trade in a car.",
         "What would you pay for my old car?",
     ),
-    "tradein_plate": (
-        "What would you pay for my old car with the plate {plate}?",
-        "I'd like to trade in {plate}, my old car.",
-        "How much is my car {plate} worth?",
-    ),
-    "tradein_plate_mileage": (
-        "What would you pay for my car {plate}? It has {km} km.",
-        "I'd like to trade in my old car, plate {plate}, with {km} km.",
-        "Could you tell me what my car is worth? {plate} with {km} km.",
-    ),
     "give_all": ("It is {plate} with {km} km, {accident}.", "My plate is {plate}, {km} km, {accident}."),
-    "give_mileage_accident": ("There are {km} km on it, {accident}.", "Around {km} km, {accident}."),
-    "give_accident": ("As far as I know {accident}.", "I'd say {accident}."),
     "accident_no": ("it had no accident", "never any accident", "no accident at all"),
     "accident_yes": ("it did have an accident", "yes, there was one accident", "sadly one accident"),
     "fix_plate": ("Ah, it's {plate}.", "The right plate is {plate}.", "No, I mean {plate}."),
@@ -224,7 +211,6 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "give_car_day": ("I want to drive {car}, {day}.", "It's {car}, and I can come {day}."),
     "other_day": ("Is {plain} better?", "Could it be {plain}?", "Ah, then {plain}, please."),
     "pick": ("I'd like {time}.", "Then {time}, please.", "Could I have {time}?"),
-    "pick_named": ("I'd like {time}, the name is {name}.", "Please book {time}, I'm {name}."),
     "pick_all": (
         "I'd like {time}. The name is {name}, phone number {phone}.",
         "Then {time}, please: {name}, {phone}.",
@@ -235,7 +221,6 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "The name is {name}, phone number {phone}.",
         "{name}, and my phone is {phone}.",
     ),
-    "give_phone": ("Of course, {phone}.", "Please call me at {phone}.", "The number is {phone}."),
     "book_all": (
         "Could you reserve {car} {day} at {time}? I'm {name}, {phone}.",
         "A test drive with {car} {day} at {time}, please. {name}, {phone}.",
@@ -246,10 +231,6 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "Could I try {car} {day} at {time}?",
         "I'd come {day} at {time} to test drive {car}.",
     ),
-    "book_named": (
-        "Could you book {car} {day} at {time} for {name}?",
-        "The name is {name}, I'd like to drive {car} {day} at {time}.",
-    ),
     # E-mail
     "lead_all": (
         "Could you e-mail {topic} to {email}? The name is {name}.",
@@ -257,9 +238,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "I would like to get {topic}. {name}, {email}.",
     ),
     "lead": ("Would you send me {topic}?", "I would like to get {topic}.", "Please e-mail me {topic}."),
-    "lead_named": ("The name is {name}, I'd like {topic}.", "Would you send {topic} to {name}?"),
     "give_email_contact": ("Of course, {name}, {email}.", "The name is {name}, e-mail {email}."),
-    "give_email": ("Of course, {email}.", "The address is {email}.", "Please use {email}."),
     "fix_email": ("No, it is {email}.", "The right one is {email}."),
     "topic_offer": ("a good offer for {car}", "an offer on {car}"),
     "topic_newsletter": ("a newsletter", "that newsletter"),

@@ -267,8 +267,13 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "If I [pay|finance] {car} in {months} months{extras}, what is the rate?",
         "[I|We] want to pay {car} in {months} months{extras}.",
     ),
-    "extras_down": (" with {down} down", " with a down payment of {down}", ", paying {down} upfront"),
-    "extras_interest": (" at {interest} percent", " with {interest} percent interest", " at {interest}%"),
+    "extras_down": (
+        " with {down} down",
+        " with a down payment of {down}",
+        " and a down payment of {down}",
+        " if I pay {down} first",
+        ", paying {down} upfront",
+    ),
     "finance_open": (
         "[Can|Could] I finance {car}?",
         "What [would|does] {car} cost [per|a] month?",
@@ -322,31 +327,11 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "[Can|Could] you value my car?",
         "How much would I get for my [old |]car?",
     ),
-    "tradein_plate": (
-        "What is my car worth? The plate is {plate}.",
-        "[I|We] want to trade in my car, [plate |]{plate}.",
-        "[Can|Could] you value my car with the plate {plate}?",
-        "How much do I get for my [old |]car, {plate}?",
-        "My car is {plate}, [would|do] you take it?",
-    ),
-    "tradein_plate_mileage": (
-        "What is my car worth? [Plate |]{plate}, {km} km.",
-        "I want to trade in my car {plate} with {km} km.",
-        "[Please|Can you|Could you] value my car, plate {plate}, {km} km.",
-        "How much is my car {plate} with {km} km worth?",
-        "[I have|There is] a car with {km} km, plate {plate}. What do I get for it?",
-    ),
     "give_all": (
         "[The plate is |Plate |It's |]{plate}, {km} km, {accident}.",
         "{plate}, it has {km} km and {accident}.",
         "Plate {plate}. {km} km. And {accident}.",
     ),
-    "give_mileage_accident": (
-        "[It has |About |]{km} km, {accident}.",
-        "{km} km and {accident}.",
-        "Mileage {km}, {accident}.",
-    ),
-    "give_accident": ("[Well, |]{accident}.", "{accident}[|, I think].", "I think {accident}."),
     "accident_no": (
         "no [accident|accidents]",
         "it never had an accident",
@@ -434,12 +419,6 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "Let's do {time}.",
         "[Book|Reserve] {time} for me.",
     ),
-    "pick_named": (
-        "{time}, please. [My name is|I'm] {name}.",
-        "I take {time}, my name is {name}.",
-        "[Book |]{time} for {name}.",
-        "{time} is good. [I'm|My name is] {name}.",
-    ),
     "pick_all": (
         "{time}, please. {name}, {phone}.",
         "I take {time}. My name is {name}, phone {phone}.",
@@ -452,11 +431,6 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "I'm {name}, my number is {phone}.",
         "My name is {name} and my phone number is {phone}.",
         "[It's|Sure,] {name}, {phone}.",
-    ),
-    "give_phone": (
-        "[It's |Sure, |]{phone}.",
-        "My [phone |]number is {phone}.",
-        "You can call me at {phone}.",
     ),
     "book_all": (
         "[Book|Reserve] {car} {day} at {time} for {name}, {phone}.",
@@ -471,12 +445,6 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "[Can|Could] I drive {car} {day} at {time}?",
         "[Could|Can] you [book|reserve] {car} {day} at {time}?",
         "[I|We] want to try {car} {day} at {time}.",
-    ),
-    "book_named": (
-        "[Book|Reserve] {car} {day} at {time} for {name}.",
-        "I'm {name} and want to test drive {car} {day} at {time}.",
-        "Please [reserve|book] {car} {day} at {time}, my name is {name}.",
-        "{name} here. Can I drive {car} {day} at {time}?",
     ),
     # E-mail
     "lead_all": (
@@ -494,21 +462,10 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "[I|We] want {topic} by e-mail.",
         "I'm interested in {topic}.",
     ),
-    "lead_named": (
-        "Please send me {topic}, my name is {name}.",
-        "I'm {name} and would like {topic}.",
-        "[Can|Could] you send {topic} to {name}?",
-        "{topic} for {name}, please.",
-    ),
     "give_email_contact": (
         "[Sure, |]{name}, {email}.",
         "I'm {name}, [my e-mail is |]{email}.",
         "My name is {name} and my [e-mail|address] is {email}.",
-    ),
-    "give_email": (
-        "[It's |Sure, |]{email}.",
-        "My [e-mail|address] is {email}.",
-        "[Send it|Please send it] to {email}.",
     ),
     "fix_email": (
         "[Sorry, |Oh, it is |Ah, ]{email}.",

@@ -63,7 +63,7 @@ def book_directly(dialogue: Dialogue) -> None:
     is_taken = dialogue.chance(0.35)
     time = dialogue.rng.choice([t for t in TEST_DRIVE_TIMES if (t in free) != is_taken])
     said = {"car": dialogue.refer(vehicle), "day": _perhaps_corrected(dialogue, day), "time": time}
-    _with_contact(dialogue, ("book", "book_named", "book_all"), said)
+    _with_contact(dialogue, ("book", "book_all"), said)
     arguments = _booking(dialogue, vehicle, day, time)
     dialogue.call((BOOK, arguments))
     if is_taken:
@@ -90,17 +90,12 @@ def leave_address(dialogue: Dialogue) -> None:
         "name": dialogue.person.name,
         "email": arguments["email"],
     }
-    situation, missing, answer = dialogue.rng.choice(
-        (
-            ("lead_all", (), ""),
-            ("lead", ("name", "email"), "give_email_contact"),
-            ("lead_named", ("email",), "give_email"),
-        )
-    )
-    dialogue.user(situation, **words)
-    if missing:
-        dialogue.say(ask_for(*missing))
-        dialogue.user(answer, **words)
+    if dialogue.chance(0.5):
+        dialogue.user("lead_all", **words)
+    else:
+        dialogue.user("lead", **words)
+        dialogue.say(ask_for("name", "email"))
+        dialogue.user("give_email_contact", **words)
     dialogue.call(("send_by_email", arguments))
     if is_cut:
         arguments["email"] = dialogue.person.email
@@ -134,18 +129,20 @@ def _perhaps_corrected(dialogue: Dialogue, day: Day) -> str:
 
 
 def _take(dialogue: Dialogue, vehicle: Vehicle, day: Day, *, time: str, said: str) -> None:
-    _with_contact(dialogue, ("pick", "pick_named", "pick_all"), {"time": said})
+    _with_contact(dialogue, ("pick", "pick_all"), {"time": said})
     dialogue.call((BOOK, _booking(dialogue, vehicle, day, time)))
 
 
-def _with_contact(dialogue: Dialogue, situations: tuple[str, str, str], said: dict[str, str]) -> None:
-    """Speak without contact, with the name or with name and phone; what is missing is asked for and given."""
+def _with_contact(dialogue: Dialogue, situations: tuple[str, str], said: dict[str, str]) -> None:
+    """Speak without contact, which is then asked for and given, or with name and phone at once."""
     contact = {"name": dialogue.person.name, "phone": dialogue.person.phone}
-    level = dialogue.rng.choice((0, 0, 1, 2, 2))
-    dialogue.user(situations[level], **said, **contact)
-    if level < 2:
-        dialogue.say(ask_for(*("name", "phone")[level:]))
-        dialogue.user(("give_contact", "give_phone")[level], **contact)
+    without, with_contact = situations
+    if dialogue.chance(0.5):
+        dialogue.user(with_contact, **said, **contact)
+    else:
+        dialogue.user(without, **said)
+        dialogue.say(ask_for("name", "phone"))
+        dialogue.user("give_contact", **contact)
 
 
 def _booking(dialogue: Dialogue, vehicle: Vehicle, day: Day, time: str) -> dict[str, Any]:
