@@ -13,18 +13,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
+from e2e_outcome import Outcome, compare, print_outcomes
 from server_process import free_port, running, wait_for_model
 
 from trainer.cli import exit_code
 from trainer.errors import EndpointError, OutputError
+from trainer.output_files import claim_file, write_file
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "configs" / "car_sales" / "quickstart.yaml"
-RATES = ("tool_name_f1", "arguments_exact_match", "hallucination_rate", "missed_call_rate", "turn_exact")
 KINDS = ("adapter", "merged", "local")
 
 _EXAMPLES = """
@@ -33,38 +33,9 @@ examples:
   python benchmarks/e2e_vllm.py --vllm ~/vllm/bin/vllm --limit 24 --only adapter
   python benchmarks/e2e_vllm.py --only local
 
-The exit code is 1 where a rate lies outside the 95% interval of training, a prompt differs, or a turn has no answer.
+The exit code is 1 where a rate lies outside the 95% interval of training, a prompt differs or could not be compared, or
+a turn has no answer.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one server came to.
-
-    `rates` are those of the lenient reading, `training` those of the run's final state on the same turns, with their
-    95% `intervals`; `outside` names the rates that lie outside.
-    """
-
-    kind: str
-    start_s: float
-    eval_s: float
-    n_turns: int
-    n_errors: int
-    rates: dict[str, float | None]
-    training: dict[str, float | None]
-    intervals: dict[str, list[float]]
-    outside: tuple[str, ...]
-    n_identical: int
-    n_prompts: int
-    prompts_agree: bool
-    n_answers_compared: int
-    answer_agreement: float | None
-    format_loss: Any
-
-    @property
-    def passes(self) -> bool:
-        """Whether the served model is the trained one, as far as this was measured."""
-        return not self.outside and self.prompts_agree and not self.n_errors
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,12 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise EndpointError("--only names servers that need --vllm PATH")
         if args.vllm:
             args.vllm = _program(args.vllm)
+        claim_file(args.json, option="--json")
         run = _run_folder(args.run.resolve())
         outcomes = []
         with tempfile.TemporaryDirectory(prefix="e2e-") as scratch:
             for kind in kinds:
                 outcomes.append(_measure(kind, run, Path(scratch), args))
-                _print(outcomes)
+                print_outcomes(outcomes)
                 if args.json:
                     _write(args.json, run, outcomes, args)
         code.value = 0 if all(outcome.passes for outcome in outcomes) else 1
@@ -154,54 +126,7 @@ def _measure(kind: str, run: Path, scratch: Path, args: argparse.Namespace) -> O
         eval_s = time.monotonic() - started
         compared = ["--run", run, "--endpoint", url, "--model", name, "--turns", args.parity_turns, "--json", parity]
         _script("parity.py", *compared, "--concurrency", args.concurrency if kind != "local" else 1, may_fail=True)
-    return _outcome(kind, run, result, parity, start_s=start_s, eval_s=eval_s)
-
-
-def _outcome(kind: str, run: Path, result: Path, parity: Path, *, start_s: float, eval_s: float) -> Outcome:
-    """Compare served answers with the run's own on the same turns."""
-    from trainer.eval_metrics import read_predictions, read_tools, score
-
-    served = read_predictions(result / "lenient.jsonl")
-    own = {(p.session_id, p.turn, p.context_hash): p for p in read_predictions(run / "predictions" / "final.jsonl")}
-    keys = [(p.session_id, p.turn, p.context_hash) for p in served]
-    if missing := [key for key in keys if key not in own]:
-        raise OutputError(
-            f"{run}: its predictions hold no turn {missing[0][:2]} with this history ({len(missing)} of {len(keys)}); "
-            "the data or the prompt has changed since the run, so train it anew"
-        )
-    same_turns = [own[key] for key in keys]
-    tools = read_tools(result / "tools.json")
-    scores, training = score(served, tools), score(same_turns, tools)
-    intervals = {rate: list(training.intervals[rate]) for rate in RATES if training.intervals.get(rate)}
-    rates = {rate: scores.metrics[rate] for rate in RATES}
-    found = json.loads(parity.read_text(encoding="utf-8"))
-    return Outcome(
-        kind=kind,
-        start_s=round(start_s, 1),
-        eval_s=round(eval_s, 1),
-        n_turns=len(served),
-        n_errors=sum(p.finish_reason == "error" for p in served),
-        rates=rates,
-        training={rate: training.metrics[rate] for rate in RATES},
-        intervals=intervals,
-        outside=tuple(rate for rate in intervals if not _within(rates[rate], intervals[rate])),
-        n_identical=sum(_said(a) == _said(b) for a, b in zip(served, same_turns, strict=True)),
-        n_prompts=found["n_turns"],
-        prompts_agree=found["prompts_agree"],
-        n_answers_compared=found["n_compared"],
-        answer_agreement=found["answer_agreement"],
-        format_loss=json.loads((result / "metrics.json").read_text(encoding="utf-8")).get("format_loss"),
-    )
-
-
-def _within(value: float | None, interval: Sequence[float]) -> bool:
-    return value is not None and interval[0] <= value <= interval[1]
-
-
-def _said(prediction: Any) -> tuple[Any, ...]:
-    """A whole answer: its prose, its calls, how it ended."""
-    calls = [(c.status, c.name, json.dumps(c.arguments, sort_keys=True)) for c in prediction.calls]
-    return prediction.content.strip(), calls, prediction.finish_reason
+    return compare(kind, run, result, parity, start_s=start_s, eval_s=eval_s)
 
 
 def _script(name: str, *arguments: object, may_fail: bool = False) -> None:
@@ -213,44 +138,14 @@ def _script(name: str, *arguments: object, may_fail: bool = False) -> None:
         raise EndpointError(f"scripts/{name} failed with exit code {result.returncode}")
 
 
-def _print(outcomes: Sequence[Outcome]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None if sys.stdout.isatty() else 110)
-    first = outcomes[0]
-    table = Table(title=f"Served against in-process, {first.n_turns} turns")
-    for name in ("", "in training (95%)", *(outcome.kind for outcome in outcomes)):
-        table.add_column(name, justify="left" if not name else "right")
-    for rate in RATES:
-        interval = first.intervals.get(rate)
-        span = f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
-        cells = [_cell(outcome.rates[rate]) + (" !" if rate in outcome.outside else "") for outcome in outcomes]
-        table.add_row(rate, _cell(first.training[rate]) + span, *cells)
-    share = [f"{o.n_identical}/{o.n_turns} ({o.n_identical / max(o.n_turns, 1):.1%})" for o in outcomes]
-    table.add_row("identical greedy answers", "", *share)
-    table.add_row(
-        "prompt tokens equal", "", *(f"{'all' if o.prompts_agree else 'NO'} of {o.n_prompts}" for o in outcomes)
-    )
-    table.add_row("turns without answer", "", *(str(o.n_errors) for o in outcomes))
-    table.add_row("seconds to start / to judge", "", *(f"{o.start_s:.0f} / {o.eval_s:.0f}" for o in outcomes))
-    table.add_row("passes", "", *("yes" if o.passes else "NO" for o in outcomes))
-    console.print(table)
-
-
-def _cell(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
 def _write(path: Path, run: Path, outcomes: Sequence[Outcome], args: argparse.Namespace) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "run": str(run),
         "limit": args.limit,
         "vllm": args.vllm,
         "servers": [{**asdict(outcome), "passes": outcome.passes} for outcome in outcomes],
     }
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_file(path, json.dumps(content, indent=2) + "\n", option="--json")
 
 
 def _say(text: str) -> None:

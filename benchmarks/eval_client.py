@@ -46,7 +46,7 @@ def measure(*, n_turns: int, concurrency: int) -> dict[str, Any]:
     import car_sales
     from trainer.asking import ask_turns
     from trainer.config import load_config
-    from trainer.endpoint import Answer, Endpoint, EndpointSettings, Generation
+    from trainer.endpoint import Answer, Endpoint, EndpointSettings, Generation, turn_request
     from trainer.journal import Journal
     from trainer.served_scores import read_twice
     from trainer.tool_calls import get_format
@@ -68,7 +68,12 @@ def measure(*, n_turns: int, concurrency: int) -> dict[str, Any]:
             journal.add(read_twice(turn, answer, fmt).strict, answer)
 
         async with Endpoint(EndpointSettings(url, n_connections=concurrency)) as endpoint:
-            await ask_turns(endpoint, turns, generation=generation, concurrency=concurrency, on_answer=keep)
+            await ask_turns(
+                turns,
+                lambda turn: endpoint.chat(turn_request(turn, generation)),
+                concurrency=concurrency,
+                on_answer=keep,
+            )
 
     server = subprocess.Popen(
         [sys.executable, str(ROOT / "tests" / "stub_server.py")], stdout=subprocess.PIPE, text=True

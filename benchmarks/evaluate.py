@@ -43,12 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     from finished_run import load_run
 
     from trainer.cli import exit_code
+    from trainer.output_files import claim_file, write_file
 
     with exit_code() as code:
+        claim_file(target, option="--json")
         run = load_run(folder, n_sessions=args.sessions, dtype=args.dtype)
         result = measure(run, batch_size=args.batch_size, repeats=args.repeats)
         if target:
-            target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+            write_file(target, json.dumps(result, indent=2) + "\n", option="--json")
     return code.value
 
 

@@ -12,6 +12,7 @@ from peft import PeftModel
 from transformers import set_seed
 from transformers.utils import logging as transformers_logging
 
+from trainer.adapted_model import decode_settings
 from trainer.chat import ChatEncoder
 from trainer.collate import PaddingCollator
 from trainer.config import load_config
@@ -21,7 +22,6 @@ from trainer.errors import DataError, ModelError
 from trainer.evaluation import adapter_off
 from trainer.lora_model import load_base_model
 from trainer.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
-from trainer.run import decode_settings
 from trainer.tokenizer import load_tokenizer
 from trainer.types import ToolEvalExample
 
@@ -77,7 +77,8 @@ def load_run(
         raise DataError(f"{cfg.data.dataset_name}, split {split}: has {len(names)} sessions; ask for at most as many")
     tokenizer = load_tokenizer(cfg)
     base = load_base_model(cfg, pad_token_id=tokenizer.pad_token_id)
-    settings = decode_settings(cfg, ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs), base)
+    encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)
+    settings = decode_settings(cfg, encoder, base, greedy=True)  # the sides are compared token by token
     model = PeftModel.from_pretrained(base, str(folder), is_trainable=True)
     for name, path in other_adapters.items():
         model.load_adapter(str(path), _peft_name(name))

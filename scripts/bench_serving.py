@@ -7,7 +7,6 @@ another one has filled. Needs no torch.
 import argparse
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 # Where only the dependencies are installed, the packages are found beside this script.
 sys.path.append(str(Path(__file__).resolve().parent.parent / "src"))
 
-from trainer.cli import exit_code
+from trainer.cli import api_key, exit_code
 
 if TYPE_CHECKING:
     from trainer.load_test import LevelResult
@@ -33,17 +32,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse, replay, print the table; the exit code is 1 where no request was answered."""
     args = _parse(argv)
     with exit_code() as code:
+        from trainer.output_files import claim_file
+
+        claim_file(args.json, option="--json")
+        claim_file(args.report, option="--report")
         levels = _measure(args)
         _print(levels)
         settings = {"endpoint": args.endpoint, "model": args.model, "turns": args.turns}
         if args.json:
             content = {**settings, "levels": [level.to_json() for level in levels]}
-            _write(args.json, json.dumps(content, indent=2) + "\n")
+            _write(args.json, json.dumps(content, indent=2) + "\n", option="--json")
         if args.report:
             from trainer.load_report import report_html
 
             notes = f"{args.turns} turns of {args.config} at each concurrency, streamed by {args.endpoint}"
-            _write(args.report, report_html(f"Load on {args.model}", levels, notes=notes))
+            _write(args.report, report_html(f"Load on {args.model}", levels, notes=notes), option="--report")
         code.value = 1 if any(level.n_errors == level.n_requests for level in levels) else 0
     return code.value
 
@@ -67,6 +70,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.turns < 1:
         parser.error("--turns: must be at least 1")
+    if max(args.concurrency) > args.turns:
+        parser.error(f"--concurrency {max(args.concurrency)}: --turns {args.turns} are too few to keep so many open")
     return args
 
 
@@ -79,21 +84,24 @@ def _levels(text: str) -> tuple[int, ...]:
 
 def _measure(args: argparse.Namespace) -> list["LevelResult"]:
     from trainer.config import load_config
-    from trainer.domains import load_domain
-    from trainer.endpoint import Endpoint, EndpointSettings, Generation, turn_request
+    from trainer.domains import domain_turns, load_domain
+    from trainer.endpoint import Dialect, Endpoint, EndpointSettings, Generation, turn_request
     from trainer.load_test import measure
+    from trainer.model_side import read_model_side
     from trainer.progress import progress_bar
 
     cfg = load_config(args.config, args.overrides)
-    key = os.environ.get(args.api_key_env) if args.api_key_env else None
-    settings = EndpointSettings(args.endpoint, key, timeout_s=args.timeout)
+    settings = EndpointSettings(args.endpoint, api_key(args.api_key_env), timeout_s=args.timeout)
+    side = read_model_side(cfg, notify=_say)
     generation = Generation(
         args.model,
         cfg.eval.max_new_tokens_eval,
         temperature=cfg.eval.temperature,
-        chat_template_kwargs=cfg.data.chat_template_kwargs,
+        chat_template_kwargs=dict(side.template_kwargs),
+        keep_special_tokens=side.marks_are_special,
     )
-    turns = load_domain(cfg.data.load_module).read_turns(cfg)
+    turns = domain_turns(load_domain(cfg.data.load_module), cfg)
+    dialect = Dialect()
 
     async def run() -> list["LevelResult"]:
         async with Endpoint(settings) as endpoint:
@@ -102,7 +110,10 @@ def _measure(args: argparse.Namespace) -> list["LevelResult"]:
         for concurrency, chosen in zip(args.concurrency, deal(turns, len(args.concurrency), args.turns), strict=True):
             bodies = [turn_request(turn, generation) for turn in chosen]
             with progress_bar(f"Concurrency {concurrency}", total=len(bodies), unit="requests") as advance:
-                results.append(await measure(settings, bodies, concurrency=concurrency, on_done=advance))
+                level = measure(
+                    settings, bodies, concurrency=concurrency, dialect=dialect, on_done=advance, notify=_say
+                )
+                results.append(await level)
         return results
 
     return asyncio.run(run())
@@ -143,10 +154,15 @@ def _print(levels: Sequence["LevelResult"]) -> None:
             console.print(f"concurrency {level.concurrency}: {n} × {text}", highlight=False, markup=False)
 
 
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+def _write(path: Path, text: str, *, option: str) -> None:
+    from trainer.output_files import write_file
+
+    write_file(path, text, option=option)
     print(f"written: {path}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 # Where only the dependencies are installed, the packages are found beside this script.
 sys.path.append(str(Path(__file__).resolve().parent.parent / "src"))
 
-from trainer.cli import exit_code
+from trainer.cli import api_key, exit_code
 
 if TYPE_CHECKING:
     from trainer.served import ServedOptions
@@ -104,14 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def make_options(args: argparse.Namespace) -> "ServedOptions":
     """The command line as options of an evaluation. Raises `ConfigError`."""
     from trainer.endpoint import EndpointSettings
-    from trainer.errors import ConfigError
     from trainer.served import ServedOptions
 
-    key = None
-    if args.api_key_env is not None:
-        key = os.environ.get(args.api_key_env)
-        if not key:
-            raise ConfigError(f"--api-key-env: {args.api_key_env} is not set in the environment")
+    key = api_key(args.api_key_env)
     settings = EndpointSettings(args.endpoint, key, timeout_s=args.timeout, n_connections=args.concurrency)
     return ServedOptions(
         settings,

@@ -1,20 +1,19 @@
 """Check that a server does what was trained: the same prompt tokens, and the same greedy answers as in process.
 
-The exit code is 1 where a prompt differs or cannot be compared. Answers may differ where two tokens are nearly equally
-likely, since servers round otherwise; each such turn is listed with its margin.
+The exit code is 1 where a prompt differs or cannot be compared, as that of a turn without answer. Answers may differ
+where two tokens are nearly equally likely, since servers round otherwise; each such turn is listed with its margin.
 """
 
 import argparse
 import asyncio
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.cli import exit_code
+from trainer.cli import api_key, exit_code
 
 if TYPE_CHECKING:
     from trainer.parity import Parity
@@ -50,43 +49,50 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.turns < 1 or args.concurrency < 1:
         parser.error("--turns and --concurrency: must be at least 1")
     with exit_code() as code:
+        from trainer.output_files import claim_file, write_file
+
+        claim_file(args.json, option="--json")
         found = _compare(args)
         _print(found)
         if args.json:
-            args.json.parent.mkdir(parents=True, exist_ok=True)
-            args.json.write_text(json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        code.value = 0 if found.prompts_agree and found.n_errors < found.n_turns else 1
+            text = json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n"
+            write_file(args.json, text, option="--json")
+        code.value = 0 if found.prompts_agree else 1
     return code.value
 
 
 def _compare(args: argparse.Namespace) -> "Parity":
     from trainer.config import load_config
+    from trainer.endpoint import EndpointSettings, Generation
     from trainer.trained_run import read_run
 
     run = read_run(args.run) if args.run else None
     cfg = run.cfg if run else load_config(args.config, args.overrides)
+    settings = EndpointSettings(args.endpoint, api_key(args.api_key_env), n_connections=args.concurrency)
 
     from trainer.chat import ChatEncoder
-    from trainer.data import DatasetBundle
+    from trainer.data import DatasetBundle, pick_format
     from trainer.domains import load_domain
-    from trainer.endpoint import EndpointSettings, Generation
+    from trainer.model_side import marks_are_special
     from trainer.parity import Parity, compare_prompts
     from trainer.progress import progress_bar
-    from trainer.served_turns import ask_turns
+    from trainer.served_turns import ask_with_tokens
     from trainer.tokenizer import load_tokenizer
 
     bundle: DatasetBundle = load_domain(cfg.data.load_module).build_datasets(cfg)
-    examples = bundle.tool_eval_examples[: args.turns]
+    longest = cfg.data.max_context_length - cfg.eval.max_new_tokens_eval
+    fitting = [example for example in bundle.tool_eval_examples if len(example.prompt_ids) <= longest]
+    examples = fitting[: args.turns]
     tokenizer = load_tokenizer(cfg)
     encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)
-    settings = EndpointSettings(
-        args.endpoint, os.environ.get(args.api_key_env) if args.api_key_env else None, n_connections=args.concurrency
-    )
     generation = Generation(
-        args.model, cfg.eval.max_new_tokens_eval, chat_template_kwargs=encoder.template_kwargs or None
+        args.model,
+        cfg.eval.max_new_tokens_eval,
+        chat_template_kwargs=encoder.template_kwargs or None,
+        keep_special_tokens=marks_are_special(tokenizer, pick_format(cfg, encoder)),
     )
     with progress_bar("Asking the server", total=len(examples), unit="turns") as advance:
-        served = asyncio.run(ask_turns(settings, examples, generation, on_done=advance))
+        served = asyncio.run(ask_with_tokens(settings, examples, generation, on_done=advance, notify=_say))
     n_compared, answers = 0, []
     if run is not None:
         checker, context = _checker(run, adapted=args.model != cfg.model.base_model_name)
@@ -95,6 +101,7 @@ def _compare(args: argparse.Namespace) -> "Parity":
     errors = [turn.error for turn in served if turn.error is not None]
     return Parity(
         n_turns=len(examples),
+        n_skipped=len(bundle.tool_eval_examples) - len(fitting),
         n_errors=len(errors),
         sources=dict(Counter(turn.source for turn in served if turn.error is None)),
         n_unknown_prompts=sum(turn.error is None and turn.n_prompt is None for turn in served),
@@ -118,7 +125,7 @@ def _checker(run: Any, *, adapted: bool) -> Any:
     stack = contextlib.ExitStack()
     stack.enter_context(adapter_off(model, off=not adapted))
     stack.enter_context(evaluation_precision(model))
-    settings = decode_settings(run.cfg, encoder, model)
+    settings = decode_settings(run.cfg, encoder, model, greedy=True)
     return AnswerChecker(model, settings, encoder=encoder, fmt=pick_format(run.cfg, encoder)), stack
 
 
@@ -133,6 +140,8 @@ def _print(found: "Parity") -> None:
             print(f"    {' ' * len(str(prompt.first))}        served  {prompt.served!r}")
     if found.n_unknown_prompts:
         print(f"  {found.n_unknown_prompts} cannot be compared: the server tells neither their tokens nor their number")
+    if found.n_skipped:
+        print(f"  {found.n_skipped} turns of the evaluation are too long for the run's context and were not asked")
     for error in found.errors[:_N_SHOWN]:
         print(f"  error: {error}")
     if found.answer_agreement is not None:
@@ -143,6 +152,10 @@ def _print(found: "Parity") -> None:
         margin = "" if answer.margin is None else f" (preferred in process by {answer.margin} logits)"
         print(f"  {answer.session_id} turn {answer.turn}{where}{margin}")
         print(f"    in process {answer.in_process!r}\n    served     {answer.served!r}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

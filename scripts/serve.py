@@ -40,10 +40,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--vllm", metavar="PATH", help="the program vllm (default: beside this Python, or on PATH)")
     parser.add_argument("--print", action="store_true", help="print vLLM's command line and do not run it")
     args = parser.parse_args(own)
+    if not 1 <= args.port <= 65535:
+        parser.error(f"--port {args.port}: must lie between 1 and 65535")
     if args.engine == "transformers" and (extra or args.print):
         parser.error("--print and arguments after -- belong to --engine vllm")
     with exit_code() as code:
-        from trainer.serve_command import find_vllm, plan_serving, refuse_unservable, shell_line, vllm_arguments
+        from trainer.serve_command import (
+            find_vllm,
+            plan_serving,
+            refuse_unservable,
+            shell_line,
+            vllm_arguments,
+            write_generation_config,
+        )
         from trainer.trained_run import read_run
 
         run = read_run(args.run)
@@ -59,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         for note in plan.notes():
             print(f"note: {note}", file=sys.stderr)
-        command = [program, *vllm_arguments(plan, host=args.host, port=args.port), *extra]
+        stops = write_generation_config(plan)
+        command = [program, *vllm_arguments(plan, generation_config=stops, host=args.host, port=args.port), *extra]
         print(shell_line(command), file=sys.stdout if args.print else sys.stderr, flush=True)
         if not args.print:
             os.execv(program, command)  # signals reach the server itself

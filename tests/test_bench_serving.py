@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bench_serving
 import pytest
+from stub_server import StubServer
 
+from trainer.config import load_config
 from trainer.endpoint import EndpointSettings
 from trainer.load_report import report_html
 from trainer.load_test import LevelResult, Timing, measure, summarize
@@ -28,7 +31,7 @@ def streaming(fault: str = "") -> Iterator[Any]:
     """A server that streams six tokens with known pauses, or fails in the way that is asked for."""
 
     class Handler(BaseHTTPRequestHandler):
-        open_now = most_open = n_asked = 0
+        open_now = most_open = n_asked = n_refused = 0
         lock = threading.Lock()
 
         def do_GET(self) -> None:
@@ -45,7 +48,14 @@ def streaming(fault: str = "") -> Iterator[Any]:
                 Handler.n_asked += 1
                 Handler.open_now += 1
                 Handler.most_open = max(Handler.most_open, Handler.open_now)
-            if fault == "status":
+            if fault == "no parser" and body.get("tools") and body.get("tool_choice") != "none":
+                Handler.n_refused += 1
+                text = b'{"error": {"message": "requires --enable-auto-tool-choice and --tool-call-parser"}}'
+                self.send_response(400)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+            elif fault == "status":
                 self.send_response(503)
                 self.end_headers()
                 self.wfile.write(b"busy")
@@ -118,6 +128,40 @@ def test_what_fails_is_counted_and_gives_no_tokens(fault: str, said: str) -> Non
     assert said in reason
     assert n == 3
     assert result.first_token_s == {"p50": None, "p90": None, "p99": None}
+
+
+def test_a_server_without_parser_is_asked_as_it_takes_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with streaming("no parser") as (url, handler):
+        words = ["--config", CONFIG, "--endpoint", url, "--model", "carsales", "--concurrency", "1,3", "--turns", "4"]
+        assert bench_serving.main(words) == 0
+        assert (handler.n_asked, handler.n_refused) == (9, 1)
+    told = capsys.readouterr()
+    assert told.err.count("no tool-call parser") == 1
+    assert "concurrency 1:" not in told.out  # no errors
+
+
+def test_more_open_requests_than_turns_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--config", CONFIG, "--endpoint", "http://h/v1", "--model", "m", "--concurrency", "4,64", "--turns", "63"]
+    with pytest.raises(SystemExit, match="2"):
+        bench_serving.main(words)
+    assert "--concurrency 64: --turns 63 are too few" in capsys.readouterr().err
+
+
+def test_the_template_s_switches_and_any_domain_s_turns_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import car_sales
+    from trainer import model_side
+    from trainer.tool_calls import get_format
+
+    turns = car_sales.read_turns(load_config(CONFIG))
+    domain = SimpleNamespace(build_datasets=lambda cfg: SimpleNamespace(tool_eval_examples=turns))
+    side = model_side.ModelSide(get_format("hermes"), {"enable_thinking": False}, True)
+    monkeypatch.setattr("trainer.domains.load_domain", lambda name: domain)
+    monkeypatch.setattr(model_side, "read_model_side", lambda cfg, notify: side)
+    with StubServer() as server:
+        words = ["--config", CONFIG, "--endpoint", server.url, "--model", "base", "--concurrency", "2", "--turns", "2"]
+        bench_serving.main(words)
+    for body in server.bodies:
+        assert (body["chat_template_kwargs"], body["skip_special_tokens"]) == ({"enable_thinking": False}, False)
 
 
 def test_a_server_that_is_gone_is_an_error_of_each_request() -> None:

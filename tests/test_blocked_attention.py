@@ -81,11 +81,36 @@ def test_only_unpadded_bfloat16_is_attended_in_blocks(
     assert model.config._attn_implementation == "sdpa"
 
 
-def test_gradient_checkpoints_are_computed_anew_by_the_same_function() -> None:
-    model = tiny_model(torch.bfloat16)
-    model.gradient_checkpointing_enable()
-    model.train()
-    ids = torch.arange(40).reshape(2, 20)
-    with blocked_training(model):
-        model(input_ids=ids, labels=ids).loss.backward()
-    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+def test_gradient_checkpoints_are_computed_anew_by_the_same_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A longer row than one block of queries: forward and recomputation attend in blocks, and gradients are equal."""
+    n_tokens, n_layers = 300, 2
+    assert n_tokens > module._N_QUERIES
+    calls: list[int] = []
+
+    def spy(query: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        calls.append(query.shape[2])
+        return blocked_attention(query, *args, **options)
+
+    monkeypatch.setattr(module, "blocked_attention", spy)
+    torch.manual_seed(1)
+    ids = torch.randint(64, (2, n_tokens))
+
+    def gradients(*, checkpointed: bool) -> list[torch.Tensor]:
+        model = tiny_model(torch.bfloat16)
+        if checkpointed:
+            model.gradient_checkpointing_enable()
+        model.train()
+        with blocked_training(model):
+            model(input_ids=ids, labels=ids).loss.backward()
+        grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        assert len(grads) == len(list(model.parameters()))
+        return grads
+
+    wanted = gradients(checkpointed=False)
+    assert calls == [n_tokens] * n_layers
+    calls.clear()
+    found = gradients(checkpointed=True)
+    assert calls == [n_tokens] * 2 * n_layers  # once forward, once anew
+    for got, want in zip(found, wanted, strict=True):
+        assert want.abs().sum() > 0
+        torch.testing.assert_close(got, want, atol=0.0, rtol=0.0)

@@ -5,11 +5,13 @@ import os
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import e2e_vllm
 import pytest
+from e2e_outcome import Outcome, compare
 from scoring import call, tool, turn
 from server_process import free_port, running, wait_for_model
 
@@ -72,14 +74,14 @@ def test_a_server_that_ends_early_shows_its_log(tmp_path: Path) -> None:
         wait_for_model("http://127.0.0.1:9/v1", "x", process=process, log=log, say=print, limit_s=30)
 
 
-def outcome(tmp_path: Path, served: list[Any], own: list[Any], **parity: Any) -> e2e_vllm.Outcome:
+def outcome(tmp_path: Path, served: list[Any], own: list[Any], **parity: Any) -> Outcome:
     run, result = tmp_path / "run", tmp_path / "served"
     write_predictions(run / "predictions" / "final.jsonl", own)
     write_predictions(result / "lenient.jsonl", served, TOOLS)
     (result / "metrics.json").write_text("{}")
     found = {"n_turns": 4, "prompts_agree": True, "n_compared": 4, "answer_agreement": 1.0, **parity}
     (tmp_path / "parity.json").write_text(json.dumps(found))
-    return e2e_vllm._outcome("adapter", run, result, tmp_path / "parity.json", start_s=1, eval_s=1)
+    return compare("adapter", run, result, tmp_path / "parity.json", start_s=1, eval_s=1)
 
 
 def turns(n_right: int, n: int = 12) -> list[Any]:
@@ -101,6 +103,24 @@ def test_a_rate_outside_the_interval_does_not_pass(tmp_path: Path) -> None:
 
 def test_a_differing_prompt_does_not_pass(tmp_path: Path) -> None:
     assert not outcome(tmp_path, turns(9), turns(9), prompts_agree=False).passes
+
+
+def test_nothing_compared_does_not_pass(tmp_path: Path) -> None:
+    assert not outcome(tmp_path, turns(9), turns(9), n_turns=0).passes
+    assert not outcome(tmp_path, [], turns(9)).passes
+
+
+def test_turns_too_long_for_training_are_left_out_on_both_sides_with_their_errors(tmp_path: Path) -> None:
+    own, served = turns(9), turns(9)
+    for index in (0, 9):  # one that was right, one that was wrong
+        skipped: Any = {"calls": (), "content": "", "text": ""}
+        own[index] = replace(own[index], **skipped, finish_reason="skipped_for_length")
+        served[index] = replace(served[index], **skipped, finish_reason="error", error="context_too_long")
+    found = outcome(tmp_path, served, own)
+    assert (found.n_turns, found.n_skipped, found.n_errors, found.n_identical) == (10, 2, 0, 10)
+    assert found.rates == found.training
+    assert found.rates["turn_exact"] == 0.8
+    assert found.passes
 
 
 def test_turns_that_the_run_never_judged_are_refused(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from trainer.endpoint import (
     chat_request,
     read_answer,
     retry_after_s,
+    turn_request,
     wire_messages,
 )
 from trainer.endpoint.answer import parse_calls
@@ -334,6 +335,34 @@ def test_a_last_call_that_the_token_limit_cut_is_truncated(finish: FinishReason,
     assert [call.status for call in calls] == ["invalid_json", status]
 
 
+@pytest.mark.parametrize(
+    ("finish", "max_tokens", "read"),
+    [
+        ("tool_calls", 5, "length"),
+        ("tool_calls", 6, "stop"),
+        ("tool_calls", None, "stop"),
+        ("stop", 5, "stop"),
+        ("length", 9, "length"),
+    ],
+)
+def test_calls_that_fill_the_token_limit_are_cut_whatever_the_server_says(
+    finish: str, max_tokens: int | None, read: FinishReason
+) -> None:
+    """vLLM's parser says `tool_calls` over `length`; the stub counts five tokens."""
+    body = json.dumps(completion({"model": "m"}, {"tool_calls": [wire_call("f", '{"a": ')]}, finish)).encode()
+    answer = read_answer(body, max_tokens=max_tokens)
+    assert answer.finish_reason == read
+    (call,) = parse_calls(answer.tool_calls, finish_reason=answer.finish_reason)[1]
+    assert call.status == ("truncated" if read == "length" else "invalid_json")
+
+
+def test_the_limit_of_the_request_is_the_one_that_counts() -> None:
+    with StubServer(lambda body: {"tool_calls": [wire_call("f", "{}")]}) as server:
+        for limit, read in ((5, "length"), (6, "stop")):
+            (answer,), _ = ask(server, {**request(), "max_tokens": limit})
+            assert answer.finish_reason == read
+
+
 def test_tool_calls_that_are_no_list_are_one_malformed_attempt() -> None:
     assert [call.status for call in parse_calls("search", finish_reason="stop")[1]] == ["invalid_json"]
     assert parse_calls(None, finish_reason="stop") == parse_calls([], finish_reason="stop") == ("", ())
@@ -380,9 +409,8 @@ def asked_order(server: StubServer, turns: list[EvalTurn], *, concurrency: int) 
     async def run() -> None:
         async with Endpoint(EndpointSettings(server.url, n_connections=concurrency)) as endpoint:
             await ask_turns(
-                endpoint,
                 turns,
-                generation=Generation("base", max_tokens=1),
+                lambda turn: endpoint.chat(turn_request(turn, Generation("base", max_tokens=1))),
                 concurrency=concurrency,
                 on_answer=lambda turn, answer: order.append(turn),
             )

@@ -11,10 +11,21 @@ SRC = Path(__file__).parent.parent / "src"
 
 # From the ground up: a module may import modules of lower layers and of its own.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("types", "errors", "ordering", "cli"),
+    ("types", "errors", "ordering", "cli", "output_files"),
     ("training_keys", "yaml_file", "progress", "memory"),
     ("config",),
-    ("values", "matching", "intervals", "tool_schemas", "tool_specs", "turns", "rates", "tallies", "perplexity"),
+    (
+        "values",
+        "matching",
+        "intervals",
+        "tool_schemas",
+        "tool_specs",
+        "turns",
+        "rates",
+        "tallies",
+        "perplexity",
+        "tool_wire",
+    ),
     ("prediction_lines",),
     ("predictions",),
     ("eval_metrics",),
@@ -22,8 +33,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("score_tables",),
     ("tool_calls",),
     ("chat",),
-    ("endpoint", "chat_protocol"),
-    ("asking", "journal", "served_scores", "served_turns", "load_test"),
+    ("endpoint", "chat_request", "chat_protocol"),
+    ("asking", "journal", "served_scores", "served_turns", "training_agreement", "load_test"),
     ("load_report",),
     ("base_models", "sources", "data_report", "training_arguments", "domains", "trained_run"),
     ("sessions",),
@@ -64,6 +75,7 @@ TORCH_FREE = (
     "trainer.load_report",
     "trainer.trained_run",
     "trainer.chat_protocol",
+    "trainer.training_agreement",
     "car_sales",
 )
 

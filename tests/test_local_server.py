@@ -174,6 +174,15 @@ def test_greedy_answers_repeat_and_a_seed_repeats_a_draw(service: LocalService) 
         (chat(stop=["x"], n=2), 400, "stop, n"),
         (chat(temperature=1, top_p=0.5), 400, "top_p"),
         (chat(response_format={"type": "json_object"}), 400, "response_format"),
+        (chat(parallel_tool_calls=False), 400, "parallel_tool_calls"),
+        (chat(ignore_eos=True), 400, "ignore_eos"),
+        (chat(stop_token_ids=[5]), 400, "stop_token_ids"),
+        (chat(bad_words=["no"]), 400, "bad_words"),
+        (chat(chat_template="{{ messages }}"), 400, "chat_template"),
+        (chat(continue_final_message=True), 400, "continue_final_message"),
+        (chat(structured_outputs={"choice": ["a"]}), 400, "structured_outputs"),
+        (chat(skip_special_tokens=True), 400, "skip_special_tokens"),
+        (chat(tools=[{"function": {"name": "f", "description": 3}}]), 400, "description"),
     ],
 )
 def test_a_request_that_cannot_be_answered_is_refused_in_words(
@@ -190,6 +199,15 @@ def test_what_changes_nothing_is_taken(service: LocalService) -> None:
     with serving(scripted(service, "Yes.")) as url:
         body = chat(n=1, top_p=0.9, stop=None, user="me", lora_name="carsales")
         assert ask(f"{url}/chat/completions", body)[0] == 200
+        body = chat(stop=[], stop_token_ids=[], bad_words=[], parallel_tool_calls=True, ignore_eos=False)
+        body |= {"chat_template": None, "continue_final_message": False, "structured_outputs": None}
+        assert ask(f"{url}/chat/completions", {**body, "skip_special_tokens": False})[0] == 200
+
+
+def test_tools_are_rendered_in_one_order_however_they_are_sent(service: LocalService) -> None:
+    function: dict[str, Any] = TOOLS[0]["function"]  # type: ignore[assignment]
+    backwards = {"function": dict(reversed(function.items())), "type": "function"}
+    assert service.tokenize(chat(tools=[backwards])) == service.tokenize(chat())
 
 
 def test_a_wrong_path_names_the_right_ones(service: LocalService) -> None:

@@ -1,5 +1,6 @@
 """A merged model answers like the adapter, or is not written."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from tiny_runs import make_run
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trainer import merging
-from trainer.adapted_model import load_adapted
+from trainer.adapted_model import decode_settings, load_adapted, run_encoder
 from trainer.errors import ModelError, OutputError
 from trainer.logits import Agreement
 from trainer.trained_run import TrainedRun
@@ -35,6 +36,10 @@ def test_the_merged_folder_is_a_model_of_its_own(run: TrainedRun, tmp_path: Path
     assert tokenizer.chat_template == run.template.read_text(encoding="utf-8")
     assert (tmp_path / "merged" / "model.safetensors").is_file()
     assert json.loads((tmp_path / "merged" / "merge.json").read_text())["dtype"] == "float32"
+    stops = json.loads((tmp_path / "merged" / "generation_config.json").read_text())["eos_token_id"]
+    encoder = run_encoder(run)
+    assert set(stops) == decode_settings(run.cfg, encoder, load_adapted(run)).stop_token_ids
+    assert set(encoder.stop_token_ids) <= set(stops)
 
 
 def test_stored_in_half_precision_it_still_agrees(run: TrainedRun, tmp_path: Path) -> None:
@@ -84,6 +89,31 @@ def test_a_quantized_base_is_refused_with_the_way_out(run: TrainedRun, tmp_path:
     quantized = TrainedRun(run.path, run.cfg.model_copy(update={"model": model}), run.adapter)
     with pytest.raises(ModelError, match=r"4bit.*scripts/serve\.py"):
         merging.merge_run(quantized, tmp_path / "merged")
+
+
+def test_a_place_that_takes_no_folder_is_told_before_anything_is_loaded(
+    run: TrainedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merging, "load_adapted", lambda *_, **__: pytest.fail("loaded"))
+    with pytest.raises(OutputError, match=r"--output.*chat_template\.jinja is a file"):
+        merging.merge_run(run, run.template / "merged")
+
+
+def test_a_full_disk_is_an_error_of_the_user(run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(merging, "_write", full)
+    with pytest.raises(OutputError, match="No space left"):
+        merging.merge_run(run, tmp_path / "merged", n_sessions=1)
+    assert not (tmp_path / "merged").exists()
+
+
+def test_a_merge_that_is_as_far_away_as_the_base_model_is_none() -> None:
+    rounded = Agreement(1, 0.2, 0.05, 20.0, 0.05, 1.0)  # within what bfloat16 does to the logits
+    assert "--dtype float32" in str(rounded.problem(torch.bfloat16))
+    assert dataclasses.replace(rounded, mean_difference=0.04).problem(torch.bfloat16) is None
+    assert dataclasses.replace(rounded, mean_difference=0.0, adapter_effect=0.0).problem(torch.bfloat16) is None
 
 
 def test_no_number_is_no_agreement() -> None:

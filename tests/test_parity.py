@@ -8,7 +8,9 @@ import parity as parity_script
 import pytest
 from tiny_runs import make_run, serving
 
+from trainer.chat_request import RequestError
 from trainer.local_service import load_service
+from trainer.parity import Parity
 from trainer.serve_command import plan_serving
 from trainer.trained_run import TrainedRun
 
@@ -91,3 +93,64 @@ def test_a_configuration_alone_compares_prompts(
         assert "greedy" not in capsys.readouterr().out
         assert parity_script.main([*words[:-3], "gpt", "--turns", "2"]) == 2
     assert "gpt is not registered" in capsys.readouterr().err
+
+
+def test_a_turn_without_answer_and_no_turn_at_all_are_no_agreement() -> None:
+    nothing = Parity(0, 0, 0, {}, 0, (), 0, (), ())
+    assert not nothing.prompts_agree
+    assert Parity(4, 0, 0, {"response": 4}, 0, (), 0, (), ()).prompts_agree
+    assert not Parity(4, 0, 1, {"response": 3}, 0, (), 0, (), ("HTTP 500",)).prompts_agree
+
+
+def test_errors_are_not_passed_over(run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = load_service(run, plan_serving(run))
+    complete, n_asked = type(service).complete, 0
+
+    def failing(self: Any, body: Any, *, send: Any) -> Any:
+        nonlocal n_asked
+        n_asked += 1
+        if n_asked == 1:
+            raise RequestError(400, "no")
+        return complete(self, body, send=send)
+
+    monkeypatch.setattr(type(service), "complete", failing)
+    with serving(service) as url:
+        code, found = check(url, run, tmp_path)
+    assert (code, found["prompts_agree"], found["n_errors"]) == (1, False, 1)
+
+
+def test_a_server_without_parser_and_token_ids_is_asked_as_it_takes_it(
+    run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = load_service(run, plan_serving(run))
+    complete = type(service).complete
+
+    def refusing(self: Any, body: Any, *, send: Any) -> Any:
+        if "tool_choice" not in body:
+            raise RequestError(400, "requires --enable-auto-tool-choice and --tool-call-parser to be set")
+        if "return_token_ids" in body:
+            raise RequestError(400, "return_token_ids: extra fields are not permitted")
+        return complete(self, body, send=send)
+
+    monkeypatch.setattr(type(service), "complete", refusing)
+    with serving(service) as url:
+        code, found = check(url, run, tmp_path)
+    assert (code, found["sources"], found["n_errors"], found["answer_agreement"]) == (0, {"tokenize": 4}, 0, 1.0)
+
+
+def test_turns_too_long_for_the_context_are_not_asked(tiny_model_folder: Path, tmp_path: Path) -> None:
+    run = make_run(tiny_model_folder, tmp_path / "carsales", "data.max_context_length=1500")
+    with serving(load_service(run, plan_serving(run))) as url:
+        _, found = check(url, run, tmp_path)
+    assert found["n_skipped"] > 0
+    assert (found["n_errors"], found["prompts_agree"]) == (0, True)
+
+
+def test_an_unset_key_and_an_unwritable_file_are_told_before_anything_is_asked(
+    run: TrainedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--run", str(run.path), "--endpoint", "http://127.0.0.1:9/v1", "--model", "carsales"]
+    assert parity_script.main([*words, "--api-key-env", "NO_SUCH_VARIABLE"]) == 2
+    assert "NO_SUCH_VARIABLE is not set" in capsys.readouterr().err
+    assert parity_script.main([*words, "--json", str(run.template / "parity.json")]) == 2
+    assert "--json" in capsys.readouterr().err

@@ -10,12 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from trainer.adapted_model import decode_settings
 from trainer.chat import ChatEncoder
 from trainer.config import Config, load_config
 from trainer.domains import load_domain
 from trainer.errors import ConfigError, ModelError, OutputError
 from trainer.predictions import read_predictions
-from trainer.run import RunResult, decode_settings, train_run
+from trainer.run import RunResult, train_run
 from trainer.run_folder import claim, prepare
 
 MakeConfig = Callable[..., Config]
@@ -123,6 +124,7 @@ def test_stop_tokens_are_those_of_the_template_and_of_the_generation_config(
     settings = decode_settings(cfg, encoder, model)
     assert settings.stop_token_ids == {7, 9, *encoder.stop_token_ids}
     assert (settings.temperature, settings.max_new_tokens, settings.max_context_tokens) == (0.5, 8, 4096)
+    assert decode_settings(cfg, encoder, model, greedy=True).temperature == 0.0
 
 
 def test_the_base_evaluation_can_be_left_out(quick_config: MakeConfig) -> None:

@@ -1,11 +1,14 @@
 """The flags of a server follow from the run folder."""
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from tiny_runs import make_run, write_config
 
+from trainer.adapted_model import run_encoder
 from trainer.errors import EndpointError, ModelError
 from trainer.serve_command import (
     VLLM_RANKS,
@@ -14,7 +17,9 @@ from trainer.serve_command import (
     refuse_unservable,
     shell_line,
     vllm_arguments,
+    write_generation_config,
 )
+from trainer.tool_calls import get_format
 from trainer.trained_run import TrainedRun, read_run
 
 
@@ -25,7 +30,8 @@ def run(tiny_model_folder: Path, tmp_path: Path) -> TrainedRun:
 
 def flags(run: TrainedRun, **options: object) -> dict[str, str]:
     """The command line as a mapping; a flag without value has an empty one."""
-    words = vllm_arguments(plan_serving(run, **options), host="127.0.0.1", port=8123)  # type: ignore[arg-type]
+    plan = plan_serving(run, **options)  # type: ignore[arg-type]
+    words = vllm_arguments(plan, generation_config=Path("stops"), host="127.0.0.1", port=8123)
     assert words[0] == "serve"
     found = {"model": words[1]}
     for word, following in zip(words[2:], [*words[3:], "--"], strict=True):
@@ -70,11 +76,46 @@ def test_a_merged_model_is_served_alone(run: TrainedRun, tmp_path: Path) -> None
     with pytest.raises(ModelError, match=r"scripts/merge\.py"):
         plan_serving(run, merged=merged)
     merged.mkdir()
-    (merged / "config.json").write_text("{}")
+    (merged / "config.json").write_text('{"model_type": "llama", "dtype": "bfloat16"}')
     found = flags(run, merged=merged)
     assert found["model"] == found["--tokenizer"] == str(merged)
     assert found["--served-model-name"] == "carsales"
     assert not {"--enable-lora", "--lora-modules", "--max-lora-rank"} & set(found)
+    assert found["--dtype"] == "bfloat16"
+    (merged / "merge.json").write_text('{"dtype": "float16"}')
+    assert flags(run, merged=merged)["--dtype"] == "float16"
+
+
+def test_vllm_stops_where_the_training_stopped_and_samples_as_it_is_told(
+    run: TrainedRun, tiny_model_folder: Path
+) -> None:
+    from transformers import GenerationConfig
+
+    GenerationConfig(eos_token_id=[7, 9], temperature=0.3, do_sample=True).save_pretrained(tiny_model_folder)
+    plan = plan_serving(run)
+    assert set(plan.stop_token_ids) == {7, 9, *run_encoder(run).stop_token_ids}
+    folder = write_generation_config(plan)
+    assert folder == run.path / "serving"
+    read = GenerationConfig.from_pretrained(folder)  # as vLLM reads it
+    assert read.to_diff_dict().keys() <= {"eos_token_id", "transformers_version"}
+    assert read.eos_token_id == sorted(plan.stop_token_ids)
+    assert flags(run)["--generation-config"] == "stops"
+
+
+def test_a_model_without_generation_config_stops_as_its_configuration_says(
+    run: TrainedRun, tiny_model_folder: Path
+) -> None:
+    (tiny_model_folder / "generation_config.json").unlink()
+    path = tiny_model_folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "eos_token_id": 11}))
+    assert set(plan_serving(run).stop_token_ids) == {11, *run_encoder(run).stop_token_ids}
+
+
+def test_a_place_that_takes_no_file_gives_way_to_a_temporary_one(run: TrainedRun) -> None:
+    (run.path / "serving").write_text("in the way")
+    folder = write_generation_config(plan_serving(run))
+    assert json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
+    shutil.rmtree(folder)
 
 
 def test_remote_code_is_trusted_only_where_the_configuration_says_so(run: TrainedRun) -> None:
@@ -91,12 +132,21 @@ def test_template_switches_reach_every_prompt(run: TrainedRun) -> None:
 
 
 def test_a_format_without_parser_is_served_without_one_and_said(run: TrainedRun) -> None:
-    changed = run.cfg.eval.model_copy(update={"tool_call_format": "muse_glimmer"})
-    plan = plan_serving(TrainedRun(run.path, run.cfg.model_copy(update={"eval": changed}), run.adapter))
-    if plan.fmt.vllm_parser is not None:
-        pytest.skip("every known format has a parser")
-    assert "--tool-call-parser" not in vllm_arguments(plan, host="h", port=1)
-    assert "muse_glimmer" in plan.notes()[0]
+    own = dataclasses.replace(get_format("hermes"), name="made_up", vllm_parser=None)
+    plan = dataclasses.replace(plan_serving(run), fmt=own)
+    assert "--tool-call-parser" not in vllm_arguments(plan, generation_config=Path("stops"), host="h", port=1)
+    assert "made_up" in plan.notes()[0]
+
+
+def test_a_quantized_base_is_served_in_the_same_precision_or_refused(run: TrainedRun) -> None:
+    def quantized(bits: str) -> TrainedRun:
+        model = run.cfg.model.model_copy(update={"quantization": bits})
+        return TrainedRun(run.path, run.cfg.model_copy(update={"model": model}), run.adapter)
+
+    assert flags(quantized("4bit"))["--quantization"] == "bitsandbytes"
+    assert "bitsandbytes" in plan_serving(quantized("4bit")).notes()[0]
+    with pytest.raises(ModelError, match=r"8bit.*--engine transformers"):
+        refuse_unservable(quantized("8bit"))
 
 
 @pytest.mark.parametrize(

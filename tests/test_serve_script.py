@@ -23,6 +23,15 @@ def test_print_gives_the_command_line_and_starts_nothing(
     words = shlex.split(capsys.readouterr().out.replace("\\\n", " "))
     assert words[:2] == ["vllm", "serve"]
     assert words[-4:] == ["--port", "9000", "--seed", "3"]
+    folder_of_stops = Path(words[words.index("--generation-config") + 1])
+    assert (folder_of_stops / "generation_config.json").is_file()
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1"])
+def test_a_port_that_is_none_is_refused(folder: Path, port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        serve.main(["--run", str(folder), "--print", f"--port={port}"])
+    assert "between 1 and 65535" in capsys.readouterr().err
 
 
 def test_the_script_becomes_vllm(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,14 +18,14 @@ from stub_server import TRANSIENT, Fault, Reply, StubServer, error, key_of, wire
 from trainer.config import Config
 from trainer.endpoint import Answer
 from trainer.errors import DataError, EndpointError, OutputError
-from trainer.eval_metrics import read_predictions, read_tools, score, write_predictions
+from trainer.eval_metrics import Scores, read_predictions, read_tools, score, write_predictions
 from trainer.journal import Journal
 from trainer.journal import key_of as journal_key
 from trainer.served import evaluate_served
 from trainer.served_report import ServedResult
 from trainer.served_scores import read_twice
 from trainer.tool_calls import get_format
-from trainer.types import EvalTurn
+from trainer.types import EvalTurn, Prediction
 
 HERMES = get_format("hermes")
 
@@ -231,12 +231,75 @@ def test_the_metrics_of_training_stand_beside_with_the_share_of_identical_answer
     with StubServer(answering(turns)) as server:
         result = evaluate(cfg, server)
         limited = evaluate(cfg, server, limit=5, output=cfg.output_dir / "limited")
-    assert result.states["in training"]["turn_exact"] == scores.metrics["turn_exact"]
+    assert result.states["final in training"]["turn_exact"] == scores.metrics["turn_exact"]
     metrics = json.loads((result.output / "metrics.json").read_text(encoding="utf-8"))["in_training"]
     assert (metrics["n_paired"], metrics["n_identical"]) == (len(turns), len(turns) - 1)
     assert "in training" in (result.output / "report.md").read_text(encoding="utf-8")
     metrics = json.loads((limited.output / "metrics.json").read_text(encoding="utf-8"))["in_training"]
     assert (metrics["n_paired"], metrics["n_identical"], metrics["outside"]) == (5, 4, None)
+
+
+def trained_folder(cfg: Config, state: str, predictions: Sequence[Prediction]) -> Scores:
+    """What a training run leaves of one state."""
+    scores = score(predictions, read_tools("data/tool_calls.json"))
+    cfg.output_dir.mkdir(exist_ok=True)
+    (cfg.output_dir / "metrics.json").write_text(json.dumps({state: scores.to_state()}), encoding="utf-8")
+    write_predictions(cfg.output_dir / "predictions" / f"{state}.jsonl", predictions)
+    return scores
+
+
+def gold_predictions(turns: Sequence[EvalTurn]) -> list[Prediction]:
+    return [read_twice(turn, Answer(**gold_text(turn), finish_reason="stop"), HERMES).lenient for turn in turns]
+
+
+def test_the_base_model_is_compared_with_the_base_state(cfg: Config) -> None:
+    turns, name = turns_of(cfg), cfg.model.base_model_name
+    trained_folder(cfg, "base", gold_predictions(turns))
+    with StubServer(answering(turns), models=(name, "carsales")) as server:
+        result = evaluate(cfg, server, model=name)
+        assert "base in training" in result.states
+        assert f"same answer as base in training: {len(turns)} of {len(turns)} turns (100.0%)" in result.notes
+        adapted = evaluate(cfg, server, model=name, lora_name="carsales")
+    assert set(adapted.states) == {"strict", "lenient"}
+
+
+def test_turns_too_long_for_training_are_left_out_of_the_comparison_on_both_sides(cfg: Config) -> None:
+    turns = turns_of(cfg)
+    own = gold_predictions(turns)
+    for index in (0, 5):
+        own[index] = dataclasses.replace(own[index], calls=(), content="", finish_reason="skipped_for_length")
+    scores = trained_folder(cfg, "final", own)
+    assert scores.metrics["turn_exact"] == 1.0
+    too_long = {turn_keys(turns)[0], turn_keys(turns)[5]}
+
+    def plan(body: dict[str, Any], n_before: int) -> Fault | None:
+        return "too_long" if key_of(body) in too_long else None
+
+    with StubServer(answering(turns), plan=plan) as server:
+        result = evaluate(cfg, server)
+    found = json.loads((result.output / "metrics.json").read_text(encoding="utf-8"))
+    assert found["strict"]["n_errors"] == 2
+    expected = {"n_paired": len(turns) - 2, "n_identical": len(turns) - 2, "n_skipped": 2, "outside": []}
+    assert expected.items() <= found["in_training"].items()
+    assert "2 turns left out of the comparison: training skipped them for their length" in result.notes
+
+
+# What a server does not take
+
+
+def test_what_the_server_does_not_take_stands_in_metrics_and_report(cfg: Config) -> None:
+    def refuse(body: dict[str, Any]) -> Reply | None:
+        if "tool_choice" not in body:
+            return error(400, "requires --enable-auto-tool-choice and --tool-call-parser to be set")
+        return error(400, "chat_template_kwargs: extra field") if "chat_template_kwargs" in body else None
+
+    with StubServer(answering(turns_of(cfg), gold_text), refuse=refuse) as server:
+        result = evaluate(cfg, server, extra_body={"chat_template_kwargs": {"a": 1}})
+    facts = json.loads((result.output / "metrics.json").read_text(encoding="utf-8"))["server"]
+    assert (facts["without_parser"], facts["dropped_fields"]) == (True, ["chat_template_kwargs"])
+    report = (result.output / "report.md").read_text(encoding="utf-8")
+    assert "asked with tool_choice none" in report
+    assert "the server refuses chat_template_kwargs" in report
 
 
 # Resuming
@@ -281,6 +344,55 @@ def test_another_request_is_refused_with_what_differs(cfg: Config, tmp_path: Pat
         with pytest.raises(OutputError, match=r"temperature was 0\.0, now 0\.5\); choose another --output"):
             evaluate(warmer, server)
         assert (cfg.output_dir / "served" / "base" / "predictions.jsonl").read_bytes() == before
+
+
+def test_answers_of_another_server_or_adapter_are_not_taken_for_this_one_s(cfg: Config) -> None:
+    weights = cfg.output_dir / "adapter_model.safetensors"
+    cfg.output_dir.mkdir()
+    weights.write_bytes(b"one")
+    with StubServer() as server:
+        evaluate(cfg, server)
+        weights.write_bytes(b"two")
+        with pytest.raises(OutputError, match="adapter_sha256 was"):
+            evaluate(cfg, server)
+        weights.write_bytes(b"one")
+        with StubServer() as other, pytest.raises(OutputError, match=r"endpoint was 'http://127"):
+            evaluate(cfg, other)
+
+
+def test_the_base_model_s_answers_outlive_the_training_of_an_adapter(cfg: Config) -> None:
+    name = cfg.model.base_model_name
+    with StubServer(models=(name,)) as server:
+        evaluate(cfg, server, model=name)
+        (cfg.output_dir / "adapter_model.safetensors").write_bytes(b"one")
+        evaluate(cfg, server, model=name)
+        assert set(server.requests.values()) == {1}
+
+
+@pytest.mark.parametrize("name", ["config.resolved.yaml", "metrics.json", "report.md"])
+def test_a_training_run_is_no_place_for_the_result(cfg: Config, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "trained"
+    folder.mkdir()
+    (folder / name).write_text("the run's", encoding="utf-8")
+    with StubServer() as server, pytest.raises(OutputError, match=f"--output.*{name}"):
+        evaluate(cfg, server, output=folder)
+    assert [path.name for path in folder.iterdir()] == [name]
+    assert (folder / name).read_text(encoding="utf-8") == "the run's"
+
+
+def test_kept_answers_to_a_turn_on_another_history_are_dropped_and_counted(cfg: Config, tmp_path: Path) -> None:
+    one, other = turns_of(cfg)[:2]
+    before = dataclasses.replace(one, messages=one.messages[:1])
+    answer = Answer("Hi", finish_reason="stop")
+    readings = {turn.messages: read_twice(turn, answer, HERMES).strict for turn in (before, one, other)}
+    with Journal(tmp_path, {}) as journal:
+        for reading in readings.values():
+            journal.add(reading, answer)
+        now = readings[one.messages]
+        scores = score([now], read_tools("data/tool_calls.json"))
+        assert journal.finish([now], [answer], scores.verdicts) == 1
+    kept = [(row["turn"], row["context_hash"]) for row in lines_of(tmp_path)]
+    assert kept == [(r.turn, r.context_hash) for r in (now, readings[other.messages])]
 
 
 def test_predictions_of_something_else_are_never_overwritten(cfg: Config) -> None:

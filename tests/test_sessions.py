@@ -46,6 +46,16 @@ def test_a_broken_row_is_named_by_file_and_line(tmp_path: Path) -> None:
         _turns_of_rows(rows, tmp_path)
 
 
+@pytest.mark.parametrize("bad", [None, "", 3, ["s"]])
+def test_a_row_without_a_session_id_is_named(tmp_path: Path, bad: object) -> None:
+    rows = [json.loads(line) for line in Path("data/car_sales/test.jsonl").read_text(encoding="utf-8").splitlines()[:2]]
+    rows[1]["session_id"] = bad
+    if isinstance(bad, (int, list)):  # a column has one type
+        rows[0]["session_id"] = bad
+    with pytest.raises(DataError, match=r"test\.jsonl:[12]: session_id is .*; must be a non-empty string"):
+        _turns_of_rows(rows, tmp_path)
+
+
 def test_a_domain_without_turns_of_its_own_gives_those_of_its_datasets(tmp_path: Path) -> None:
     domain = ModuleType("plain_domain")
     turns = [EvalTurn("s", 1, (), (), "Hi", ())]

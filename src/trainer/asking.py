@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
-from trainer.endpoint import Answer, Endpoint, Generation, turn_request
 from trainer.types import EvalTurn
 
-OnAnswer = Callable[[EvalTurn, Answer], None]
+Answered = TypeVar("Answered")
 
 
 class Schedule:
@@ -39,23 +39,22 @@ class Schedule:
 
 
 async def ask_turns(
-    endpoint: Endpoint,
     turns: Iterable[EvalTurn],
+    ask: Callable[[EvalTurn], Awaitable[Answered]],
     *,
-    generation: Generation,
     concurrency: int,
-    on_answer: OnAnswer,
+    on_answer: Callable[[EvalTurn, Answered], None],
 ) -> None:
     """Ask all turns, at most `concurrency` at a time; `on_answer` is called as each answer comes.
 
-    Raises `EndpointError` where the first answers show that this is not the server that was meant.
+    Raises what `ask` raises first.
     """
     schedule = Schedule(turns)
 
     async def work() -> None:
         previous = None
         while (turn := schedule.take(previous)) is not None:
-            on_answer(turn, await endpoint.chat(turn_request(turn, generation)))
+            on_answer(turn, await ask(turn))
             previous = turn.session_id
 
     try:

@@ -1,11 +1,12 @@
 """What every script does with errors: a user's mistake is one message and exit code 2, without traceback."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from trainer.errors import ToolSftError
+from trainer.errors import ConfigError, ToolSftError
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -30,3 +31,16 @@ def exit_code() -> Iterator[ExitCode]:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code.value = INTERRUPTED
+
+
+def api_key(variable: str | None) -> str | None:
+    """The key in the environment variable that `--api-key-env` names; None where it names none.
+
+    Raises `ConfigError` where the variable is not set.
+    """
+    if variable is None:
+        return None
+    key = os.environ.get(variable)
+    if not key:
+        raise ConfigError(f"--api-key-env: {variable} is not set in the environment")
+    return key

@@ -33,6 +33,7 @@ from trainer.sessions import (
 from trainer.sources import load_split
 from trainer.tokenizer import load_tokenizer
 from trainer.tool_calls import ToolCallFormat, detect_format, get_format
+from trainer.tool_wire import rendered_tool
 from trainer.types import EvalTurn, Message, Session, Tool, ToolEvalExample
 
 __all__ = ["DatasetBundle", "as_config", "assemble_datasets", "pick_format", "read_eval_turns", "tokenize_session"]
@@ -114,7 +115,9 @@ def tokenize_session(
     Labels are `IGNORE_INDEX` outside the assistant's supervised spans. Raises `TemplateError` for a
     session that needs several rows, as under a template that rewrites history.
     """
-    encoded = ChatEncoder(tokenizer).encode(messages, session_tools(global_tools, session_id), session_id=session_id)
+    named = enumerate(global_tools, start=1)
+    tools = [rendered_tool(tool, where=f"tool {position}").tool for position, tool in named]
+    encoded = ChatEncoder(tokenizer).encode(messages, session_tools(tools, session_id), session_id=session_id)
     if len(encoded.rows) != 1:
         raise TemplateError(
             f"session {session_id}: one row cannot hold every prompt as a server would build it, since the template "

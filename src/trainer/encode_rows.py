@@ -123,7 +123,7 @@ def _record(session_id: str, row: EncodedRow) -> dict[str, Any]:
 
 def schema_violations(session: Session) -> list[str]:
     """Gold calls whose arguments break their tool's JSON Schema, as `session, turn: tool: reason`."""
-    schemas = {tool["function"]["name"]: tool["function"].get("parameters", {}) for tool in session.tools}
+    schemas = {tool["function"]["name"]: tool["function"].get("parameters") or {} for tool in session.tools}
     return [
         f"session {session.session_id}, turn {turn}: {call.name}: {error.message}"
         for turn, message in enumerate(session.messages)

@@ -20,6 +20,8 @@ SERVED_FOLDER = "served"
 
 PREDICTIONS_FILE = "predictions.jsonl"
 REQUEST_FILE = "request.json"
+_RUN_CONFIG = "config.resolved.yaml"
+_RUN_FILES = (_RUN_CONFIG, "metrics.json", "report.md")
 
 
 class TurnKey(NamedTuple):
@@ -50,7 +52,7 @@ class Journal:
     turns that ended in an error.
 
     `request` is what every turn is asked with. Raises `OutputError` where the folder holds answers to other
-    requests, or where another process writes into it.
+    requests or a training run, or where another process writes into it.
     """
 
     def __init__(self, folder: Path, request: Mapping[str, Any]) -> None:
@@ -61,6 +63,7 @@ class Journal:
         self._fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __enter__(self) -> Self:
+        self._refuse_training_run()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / ".lock").open("w", encoding="utf-8")
@@ -89,13 +92,19 @@ class Journal:
         line = to_line(prediction, extra=self._extra(answer)) + "\n"
         self._file.write(line.encode())  # unbuffered and in one piece: an interruption leaves whole lines
 
-    def finish(self, predictions: Sequence[Prediction], answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> None:
-        """Write the lines anew in the order of the turns, with verdicts; other kept lines stay behind them."""
+    def finish(self, predictions: Sequence[Prediction], answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> int:
+        """Write the lines anew in the order of the turns, with verdicts; lines of other turns stay behind them.
+
+        Lines of the same turns on another history are dropped; gives their number.
+        """
         rows = zip(predictions, answers, verdicts, strict=True)
         lines = [to_line(prediction, verdict, extra=self._extra(answer)) for prediction, answer, verdict in rows]
-        judged = {TurnKey(p.session_id, p.turn, p.context_hash) for p in predictions}
-        lines += [kept.line for kept in self._read() if kept.key not in judged]
+        judged = {(p.session_id, p.turn): p.context_hash for p in predictions}
+        hashes = [(judged.get(kept.key[:2]), kept) for kept in self._read()]
+        lines += [kept.line for judged_hash, kept in hashes if judged_hash is None]
         replace_file(self.path, "".join(f"{line}\n" for line in lines))
+        outdated = [kept for judged_hash, kept in hashes if judged_hash not in (None, kept.key.context_hash)]
+        return len(outdated)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a file of the folder; infinities and NaN are refused, since they are no JSON."""
@@ -104,6 +113,15 @@ class Journal:
     def write_tools(self, tools: Sequence[Tool]) -> None:
         """Write the tool schemas, which scoring the predictions again needs."""
         self.write_json(TOOLS_FILE, list(tools))
+
+    def _refuse_training_run(self) -> None:
+        """A run's own metrics and report have the names of ours."""
+        has = {name for name in _RUN_FILES if (self.folder / name).is_file()}
+        if _RUN_CONFIG in has or (has and not (self.folder / REQUEST_FILE).is_file()):
+            raise OutputError(
+                f"--output: {self.folder} holds {', '.join(sorted(has))} of something else, a training run for "
+                f"instance; name a folder of its own (default: {SERVED_FOLDER}/NAME in the run folder)"
+            )
 
     def _resume(self) -> None:
         self._refuse_other_request()

@@ -10,12 +10,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx2
 import numpy as np
 
-from trainer.endpoint import EndpointSettings, base_url
+from trainer.endpoint import Dialect, EndpointSettings, base_url
+from trainer.endpoint.dialect import REFUSALS
 
 PERCENTILES = (50, 90, 99)
 
@@ -68,9 +69,15 @@ async def measure(
     bodies: Sequence[Mapping[str, Any]],
     *,
     concurrency: int,
+    dialect: Dialect | None = None,
     on_done: Callable[[int], None] = lambda n_requests: None,
+    notify: Callable[[str], None] = lambda text: None,
 ) -> LevelResult:
-    """Send every request, in order, with at most `concurrency` of them open."""
+    """Send every request, in order, with at most `concurrency` of them open.
+
+    `dialect` is what is known of the server, and learns; a refused request is sent anew and timed from then on.
+    """
+    spoken = Dialect() if dialect is None else dialect
     url = f"{base_url(settings.url)}/chat/completions"
     queue = iter(bodies)
     timings: list[Timing] = []
@@ -80,7 +87,8 @@ async def measure(
 
         async def work() -> None:
             for body in queue:
-                timings.append(await _time(http, url, body))
+                sent = await spoken.converse(body, lambda shaped: _time(http, url, shaped), notify=notify)
+                timings.append(sent.timing)
                 on_done(1)
 
         started = time.perf_counter()
@@ -119,20 +127,27 @@ def _percentiles(values: Sequence[float | None]) -> dict[str, float | None]:
     return {f"p{q}": round(float(np.percentile(known, q)), 5) for q in PERCENTILES}
 
 
-async def _time(http: httpx2.AsyncClient, url: str, body: Mapping[str, Any]) -> Timing:
+class _Timed(NamedTuple):
+    timing: Timing
+    refusal: str | None
+
+
+async def _time(http: httpx2.AsyncClient, url: str, body: Mapping[str, Any]) -> _Timed:
     stream = _Stream()
+    refusal = None
     asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
     try:
         async with http.stream("POST", url, json=asked) as response:
             if not response.is_success:
                 text = (await response.aread()).decode("utf-8", "replace")
                 stream.error = f"HTTP {response.status_code}: {text[:200]}"
+                refusal = text if response.status_code in REFUSALS else None
             else:
                 async for line in response.aiter_lines():
                     stream.read(line)
     except httpx2.HTTPError as error:
         stream.error = f"{type(error).__name__}: {error}".rstrip(": ")
-    return stream.timing()
+    return _Timed(stream.timing(), refusal)
 
 
 class _Stream:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from trainer.chat_protocol import RequestError, read_json_object
+from trainer.chat_request import RequestError, read_json_object
 from trainer.errors import EndpointError
 from trainer.local_service import LocalService, load_service
 from trainer.serve_command import ServePlan

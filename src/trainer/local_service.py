@@ -9,22 +9,20 @@ from trainer.adapted_model import load_adapted, load_folder_tokenizer, stop_toke
 from trainer.chat import ChatEncoder
 from trainer.chat_protocol import (
     ChatAnswer,
-    ChatRequest,
-    PromptRequest,
-    RequestError,
     closing_chunks,
     completion,
     opening_chunk,
     read_message,
-    read_request,
     text_chunk,
 )
+from trainer.chat_request import ChatRequest, PromptRequest, RequestError, read_request
 from trainer.continuation import DecodeSettings
 from trainer.errors import DataError, TemplateError
 from trainer.local_engine import LocalEngine
 from trainer.lora_model import load_base_model
 from trainer.serve_command import ServePlan
 from trainer.tokenizer import decode_text
+from trainer.tool_wire import rendered_tool
 from trainer.trained_run import TrainedRun
 from trainer.types import Message
 
@@ -100,7 +98,11 @@ class LocalService:
         if switches != self.plan.template_kwargs:
             encoder = ChatEncoder(self.tokenizer, template_kwargs=switches)
         try:
-            return encoder.prompt_ids(cast(list[Message], request.messages), request.tools or ())
+            tools = [
+                rendered_tool(tool, where=f"tools: tool {position}").tool
+                for position, tool in enumerate(request.tools or (), start=1)
+            ]
+            return encoder.prompt_ids(cast(list[Message], request.messages), tools)
         except (DataError, TemplateError) as error:
             raise RequestError(400, str(error)) from error
 

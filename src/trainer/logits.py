@@ -13,7 +13,8 @@ EXACT_TOLERANCE = 1e-4
 
 ROUNDED_TOLERANCE = 0.1
 """Largest mean difference once the weights are rounded, relative to the mean difference that the adapter makes; what
-rounding does to the logits themselves (the precision's epsilon, relative to the largest logit) is always allowed."""
+rounding does to the logits themselves (the precision's epsilon, relative to the largest logit) is allowed as well, as
+long as it stays below what the adapter makes: beyond, nothing tells the merged model from the base model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,12 @@ class Agreement:
             found, allowed = self.mean_difference, max(ROUNDED_TOLERANCE * self.adapter_effect, rounding)
         if not found <= allowed:  # NaN is no agreement
             return f"logits differ by {found:.3g}; allowed is {allowed:.3g}"
+        if dtype != torch.float32 and 0 < found >= self.adapter_effect:
+            name = str(dtype).removeprefix("torch.")
+            return (
+                f"logits differ by {found:.3g} on average, and the adapter itself moves them by only "
+                f"{self.adapter_effect:.3g}: lost in the rounding to {name}; store it with --dtype float32"
+            )
         return None
 
 

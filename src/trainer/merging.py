@@ -16,14 +16,15 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from trainer.adapted_model import best_device, load_adapted, load_folder_tokenizer
+from trainer.adapted_model import best_device, load_adapted, load_folder_tokenizer, run_encoder, stop_tokens
 from trainer.base_models import load_failure
 from trainer.data import DatasetBundle
 from trainer.domains import load_domain
-from trainer.errors import DataError, ModelError, OutputError
+from trainer.errors import DataError, ModelError, OutputError, ToolSftError
 from trainer.evaluation import adapter_off
 from trainer.logits import Agreement, Prompt, compare_logits, logits_at
 from trainer.lora_model import pick_dtype
+from trainer.output_files import claim_folder
 from trainer.trained_run import TrainedRun
 from trainer.types import IGNORE_INDEX
 
@@ -60,6 +61,7 @@ def merge_run(run: TrainedRun, output: Path, *, dtype: str | None = None, n_sess
     is in use, `ModelError` where the adapter cannot be merged or the result does not agree.
     """
     claim_output(output)
+    claim_folder(output.parent, option="--output")
     if run.cfg.model.quantization is not None:
         raise ModelError(
             f"{run.path}: was trained on a base model quantized to {run.cfg.model.quantization}; merged into other "
@@ -74,8 +76,7 @@ def merge_run(run: TrainedRun, output: Path, *, dtype: str | None = None, n_sess
     merged = merge(model)
     in_memory = compare_logits(base, adapted, [logits_at(merged, prompt) for prompt in prompts])
     _require(in_memory.problem(torch.float32), "the merged weights")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    scratch = _scratch(output)
     try:
         _write(run, merged.to(stored_dtype), scratch)  # type: ignore[arg-type]
         del model, merged
@@ -89,10 +90,20 @@ def merge_run(run: TrainedRun, output: Path, *, dtype: str | None = None, n_sess
         if output.is_dir():
             output.rmdir()  # empty, or this fails
         scratch.rename(output)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(scratch, ignore_errors=True)
+        if isinstance(error, OSError) and not isinstance(error, ToolSftError):
+            raise OutputError(f"--output {output}: cannot be written: {error}") from error
         raise
     return report
+
+
+def _scratch(output: Path) -> Path:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    except OSError as error:
+        raise OutputError(f"--output {output}: cannot be written: {error.strerror}") from error
 
 
 def claim_output(output: Path) -> None:
@@ -136,6 +147,9 @@ def _prompts(run: TrainedRun, n_sessions: int) -> list[Prompt]:
 
 
 def _write(run: TrainedRun, merged: PreTrainedModel, folder: Path) -> None:
+    if merged.generation_config is not None:  # a server stops where the training's evaluation stopped
+        stops = stop_tokens(merged.generation_config) | frozenset(run_encoder(run).stop_token_ids)
+        merged.generation_config.eos_token_id = sorted(stops)
     merged.save_pretrained(folder)
     load_folder_tokenizer(run.path, trust_remote_code=run.cfg.model.trust_remote_code).save_pretrained(folder)
     shutil.copyfile(run.template, folder / "chat_template.jinja")

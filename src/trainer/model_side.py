@@ -35,7 +35,7 @@ def read_model_side(cfg: Config, *, notify: Callable[[str], None]) -> ModelSide:
             reasons.append(str(error).strip().splitlines()[0])
             continue
         fmt = pick_format(cfg, encoder)
-        return ModelSide(fmt, encoder.template_kwargs, _marks_are_special(tokenizer, fmt))
+        return ModelSide(fmt, encoder.template_kwargs, marks_are_special(tokenizer, fmt))
     if cfg.eval.tool_call_format == "auto":
         raise FormatError(
             f"no tokenizer to read the tool-call format from ({'; '.join(reasons)}); set eval.tool_call_format to "
@@ -52,7 +52,7 @@ def _candidates(cfg: Config) -> list[Config]:
     return [cfg, cfg.model_copy(update={"data": saved})] if has_saved else [cfg]
 
 
-def _marks_are_special(tokenizer: Any, fmt: ToolCallFormat) -> bool:
+def marks_are_special(tokenizer: Any, fmt: ToolCallFormat) -> bool:
     """Whether a call is lost when special tokens are left out of the text, as servers do by default."""
     ids = tokenizer(fmt.render(PLAIN_CALLS), add_special_tokens=False)["input_ids"]
     calls = fmt.parse(tokenizer.decode(ids, skip_special_tokens=True), tools=PROBE_TOOLS).calls

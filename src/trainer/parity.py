@@ -51,9 +51,14 @@ class AnswerDifference:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """What the comparison came to. `sources` counts where the served prompts are known from."""
+    """What the comparison came to. `sources` counts where the served prompts are known from.
+
+    `n_skipped` turns, whose prompt and answer exceed the context that the run allows, were not asked for and are not
+    among the `n_turns`.
+    """
 
     n_turns: int
+    n_skipped: int
     n_errors: int
     sources: dict[str, int]
     n_unknown_prompts: int
@@ -64,8 +69,8 @@ class Parity:
 
     @property
     def prompts_agree(self) -> bool:
-        """Whether every prompt was compared and equal."""
-        return not self.prompts and not self.n_unknown_prompts
+        """Whether there were prompts, and every one was compared and equal; a turn without answer was not."""
+        return bool(self.n_turns) and not (self.prompts or self.n_unknown_prompts or self.n_errors)
 
     @property
     def answer_agreement(self) -> float | None:
@@ -112,7 +117,8 @@ class AnswerChecker:
         name = (example.session_id, example.turn)
         if turn.answer_ids is None:
             served = _text_of(turn)
-            same = self._message(text, example) == (turn.content.strip(), _calls(turn))
+            answered = (turn.content.strip(), _calls(turn)) if turn.tool_calls else self._message(turn.content, example)
+            same = self._message(text, example) == answered
             return None if same else AnswerDifference(*name, None, None, text, served)
         given = list(turn.answer_ids)
         while given and given[-1] in self._settings.stop_token_ids:

@@ -9,11 +9,11 @@ from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.utils import logging as transformers_logging
 
+from trainer.adapted_model import decode_settings
 from trainer.chat import ChatEncoder
 from trainer.collate import PaddingCollator
 from trainer.config import Config, config_to_yaml
 from trainer.data import DatasetBundle, pick_format
-from trainer.decode import DecodeSettings
 from trainer.domains import load_domain
 from trainer.errors import ConfigError
 from trainer.evaluation import Evaluation
@@ -103,17 +103,6 @@ def _length_step(device: Any) -> int:
     return 32 if device.type == "cpu" else 1
 
 
-def decode_settings(cfg: Config, encoder: ChatEncoder, model: Any) -> DecodeSettings:
-    """How a run decodes: an answer ends at a stop token of the chat template or of the generation config."""
-    return DecodeSettings(
-        stop_token_ids=frozenset(encoder.stop_token_ids) | _stop_tokens(model.generation_config),
-        max_new_tokens=cfg.eval.max_new_tokens_eval,
-        max_context_tokens=cfg.data.max_context_length,
-        temperature=cfg.eval.temperature,
-        seed=cfg.seed,
-    )
-
-
 def _train(cfg: Config, bundle: DatasetBundle, trainer: ToolTrainer, folder: RunFolder) -> RunResult:
     trainer.on_evaluation = folder.write_evaluation
     log = TrainingLog(trainer, folder.append_history)
@@ -166,11 +155,6 @@ def skipped_lines(evaluation: Evaluation) -> list[str]:
         f"eval: {len(names)} turns skipped for length, prompt and eval.max_new_tokens_eval exceed "
         f"data.max_context_length (session/turn): {shown}"
     ]
-
-
-def _stop_tokens(generation_config: Any) -> frozenset[int]:
-    ids = getattr(generation_config, "eos_token_id", None)
-    return frozenset([ids] if isinstance(ids, int) else ids or ())
 
 
 def _say(*lines: str) -> None:

@@ -4,12 +4,13 @@ import json
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.adapted_model import run_encoder
+from trainer.adapted_model import own_stop_tokens, run_encoder
 from trainer.base_models import resolve_model
 from trainer.data import pick_format
 from trainer.errors import EndpointError, ModelError
@@ -19,6 +20,9 @@ from trainer.trained_run import TrainedRun
 
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What `--max-lora-rank` takes (vLLM 0.32)."""
+
+GENERATION_FOLDER = "serving"
+"""Where, beside what is served, the generation config for vLLM lies."""
 
 _NO_VLLM = """vLLM is not installed here: no `vllm` beside this Python or on PATH.
   with a GPU:     uv sync --extra serve   (or name the program with --vllm PATH)
@@ -45,15 +49,22 @@ class ServePlan:
     template_kwargs: Mapping[str, Any]
     trust_remote_code: bool
     quantization: str | None
+    stop_token_ids: tuple[int, ...]
 
     def notes(self) -> list[str]:
         """What the user should know about this plan."""
-        if self.fmt.vllm_parser is not None:
-            return []
-        return [
-            f"vLLM has no parser for tool calls in format {self.fmt.name}; they stay text in message.content, "
-            "where scripts/eval.py reads them"
-        ]
+        notes = []
+        if self.fmt.vllm_parser is None:
+            notes.append(
+                f"vLLM has no parser for tool calls in format {self.fmt.name}; they stay text in message.content, "
+                "where scripts/eval.py reads them"
+            )
+        if self.quantization is not None:
+            notes.append(
+                "vLLM 0.32 knows no quantization bitsandbytes by itself; where it refuses the flag, and no plugin "
+                "brings it, use --engine transformers"
+            )
+        return notes
 
 
 def plan_serving(run: TrainedRun, *, name: str | None = None, merged: Path | None = None) -> ServePlan:
@@ -68,23 +79,59 @@ def plan_serving(run: TrainedRun, *, name: str | None = None, merged: Path | Non
     adapter_name = name or run.name
     if merged is None and adapter_name == cfg.model.base_model_name:
         raise ModelError(f"the adapter cannot be served under the name of its base model, {adapter_name}; use --name")
+    model = resolve_model(cfg.model.base_model_name) if merged is None else str(merged)
+    own_stops = own_stop_tokens(model, trust_remote_code=cfg.model.trust_remote_code)
     return ServePlan(
-        model=resolve_model(cfg.model.base_model_name) if merged is None else str(merged),
+        model=model,
         adapter=run.path if merged is None else None,
         names=(adapter_name, cfg.model.base_model_name) if merged is None else (adapter_name,),
         files=run.path if merged is None else merged,
         rank=run.rank,
         fmt=pick_format(cfg, encoder),
         max_context_tokens=cfg.data.max_context_length,
-        dtype=str(pick_dtype(cfg.model.torch_dtype)).removeprefix("torch."),
+        dtype=_merged_dtype(merged) or str(pick_dtype(cfg.model.torch_dtype)).removeprefix("torch."),
         template_kwargs=encoder.template_kwargs,
         trust_remote_code=cfg.model.trust_remote_code,
         quantization=cfg.model.quantization if merged is None else None,
+        stop_token_ids=tuple(sorted({*encoder.stop_token_ids, *own_stops})),
     )
 
 
-def vllm_arguments(plan: ServePlan, *, host: str, port: int) -> list[str]:
-    """The arguments of `vllm`, beginning with `serve`."""
+def _merged_dtype(merged: Path | None) -> str | None:
+    """The precision that a merged model is stored in, as its own files say it."""
+    if merged is None:
+        return None
+    for name in ("merge.json", "config.json"):
+        try:
+            content = json.loads((merged / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        dtype = (content.get("dtype") or content.get("torch_dtype")) if isinstance(content, dict) else None
+        if isinstance(dtype, str):
+            return dtype.removeprefix("torch.")
+    return None
+
+
+def write_generation_config(plan: ServePlan) -> Path:
+    """A folder whose `generation_config.json` names the plan's stop tokens and nothing else, for vLLM.
+
+    vLLM by itself stops at the end-of-text token of the tokenizer and those of the base model; the training's
+    evaluation stops at the template's, too. It lies beside what is served, or in a new temporary folder where that is
+    read-only.
+    """
+    text = json.dumps({"eos_token_id": list(plan.stop_token_ids)}, indent=2) + "\n"
+    folder = plan.files / GENERATION_FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+        (folder / "generation_config.json").write_text(text, encoding="utf-8")
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="tool-sft-serving-"))
+        (folder / "generation_config.json").write_text(text, encoding="utf-8")
+    return folder
+
+
+def vllm_arguments(plan: ServePlan, *, generation_config: Path, host: str, port: int) -> list[str]:
+    """The arguments of `vllm`, beginning with `serve`. `generation_config` is what `write_generation_config` made."""
     arguments = ["serve", plan.model, "--served-model-name", plan.names[-1], "--tokenizer", str(plan.files)]
     if plan.adapter is not None:
         rank = next(rank for rank in VLLM_RANKS if rank >= plan.rank)
@@ -96,8 +143,8 @@ def vllm_arguments(plan: ServePlan, *, host: str, port: int) -> list[str]:
     if plan.fmt.vllm_parser is not None:
         arguments += ["--enable-auto-tool-choice", "--tool-call-parser", plan.fmt.vllm_parser]
     arguments += ["--max-model-len", str(plan.max_context_tokens), "--dtype", plan.dtype]
-    # A base model's own sampling defaults (a repetition penalty, say) would apply to greedy requests, too.
-    arguments += ["--generation-config", "vllm"]
+    # Stop tokens alone: a base model's sampling defaults (a repetition penalty) would apply to greedy requests, too.
+    arguments += ["--generation-config", str(generation_config)]
     if plan.quantization == "4bit":
         arguments += ["--quantization", "bitsandbytes"]
     if plan.trust_remote_code:
@@ -131,6 +178,11 @@ def find_vllm(given: str | None) -> str:
 
 def refuse_unservable(run: TrainedRun) -> None:
     """Refuse at once the adapters that vLLM refuses after minutes of loading. Raises `ModelError`."""
+    if run.cfg.model.quantization == "8bit":
+        raise ModelError(
+            f"{run.path}: was trained on a base model quantized to 8bit, which vLLM cannot load (no bitsandbytes in 8 "
+            "bits), and on other weights the adapter would answer differently; serve it with --engine transformers"
+        )
     extras = [
         what
         for what, present in (

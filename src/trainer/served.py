@@ -1,6 +1,7 @@
 """Score a served model on the turns that training judges: ask, keep, read twice, report. Needs no torch."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,7 +11,15 @@ from typing import Any, NamedTuple
 from trainer.asking import ask_turns
 from trainer.config import Config
 from trainer.domains import domain_turns, load_domain
-from trainer.endpoint import Answer, Endpoint, EndpointSettings, Generation
+from trainer.endpoint import (
+    Answer,
+    Dialect,
+    Endpoint,
+    EndpointSettings,
+    Generation,
+    base_url,
+    turn_request,
+)
 from trainer.errors import DataError
 from trainer.journal import SERVED_FOLDER, Journal, TurnKey, key_of
 from trainer.model_side import ModelSide, read_model_side
@@ -18,7 +27,11 @@ from trainer.progress import console, progress_bar
 from trainer.served_report import ServedResult, write_report
 from trainer.served_scores import latency, read_twice, total
 from trainer.sources import read_tools
+from trainer.training_agreement import read_in_training
 from trainer.types import EvalTurn
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+"""Where, in a run folder, the adapter's weights lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +65,7 @@ class _Asked(NamedTuple):
     n_kept: int
     n_retries: int
     seconds: float
+    dialect: Dialect
 
 
 def evaluate_served(cfg: Config, options: ServedOptions) -> ServedResult:
@@ -68,7 +82,7 @@ def evaluate_served(cfg: Config, options: ServedOptions) -> ServedResult:
     side = read_model_side(cfg, notify=_say)
     folder = options.output or cfg.output_dir / SERVED_FOLDER / options.asked.replace("/", "--")
     generation = _generation(cfg, options, side)
-    with Journal(folder, asdict(generation) | {"model_of_adapter": options.model}) as journal:
+    with Journal(folder, _request(cfg, options, generation)) as journal:
         try:
             asked = asyncio.run(_ask(turns, journal, options.settings, generation=generation, side=side))
         except KeyboardInterrupt:
@@ -77,12 +91,32 @@ def evaluate_served(cfg: Config, options: ServedOptions) -> ServedResult:
         answers = [asked.answers[key_of(turn)] for turn in turns]
         facts = _server_facts(answers, asked, options)
         tools = read_tools(cfg.data.tools_path)
-        return write_report(journal, turns, answers, fmt=side.fmt, tools=tools, server=facts, run=cfg.output_dir)
+        training = read_in_training(cfg.output_dir, state="base" if _asks_base(cfg, options) else "final")
+        return write_report(journal, turns, answers, fmt=side.fmt, tools=tools, server=facts, training=training)
 
 
 async def _require(options: ServedOptions) -> None:
     async with Endpoint(options.settings) as endpoint:
         await endpoint.require(options.names)
+
+
+def _asks_base(cfg: Config, options: ServedOptions) -> bool:
+    """Whether the base model itself is asked, as far as names tell."""
+    return options.lora_name is None and options.model == cfg.model.base_model_name
+
+
+def _request(cfg: Config, options: ServedOptions, generation: Generation) -> dict[str, Any]:
+    """All that tells the answers of one evaluation from those of another: other server, other weights, other request.
+
+    The base model's answers do not depend on the adapter that lies in the run folder by now.
+    """
+    adapter = cfg.output_dir / ADAPTER_WEIGHTS
+    digest = None
+    if adapter.is_file() and not _asks_base(cfg, options):
+        with adapter.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    facts = {"model_of_adapter": options.model, "endpoint": base_url(options.settings.url), "adapter_sha256": digest}
+    return asdict(generation) | facts
 
 
 def _generation(cfg: Config, options: ServedOptions, side: ModelSide) -> Generation:
@@ -123,13 +157,12 @@ async def _ask(
 
         async with Endpoint(settings, notify=_say) as endpoint:
             await ask_turns(
-                endpoint,
                 open_turns,
-                generation=generation,
+                lambda turn: endpoint.chat(turn_request(turn, generation)),
                 concurrency=settings.n_connections,
                 on_answer=keep,
             )
-    return _Asked(answers, n_kept, endpoint.n_retries, time.monotonic() - started)
+    return _Asked(answers, n_kept, endpoint.n_retries, time.monotonic() - started, endpoint.dialect)
 
 
 def _server_facts(answers: Sequence[Answer], asked: _Asked, options: ServedOptions) -> dict[str, Any]:
@@ -142,6 +175,8 @@ def _server_facts(answers: Sequence[Answer], asked: _Asked, options: ServedOptio
         "n_asked": n_asked,
         "n_kept": asked.n_kept,
         "n_retries": asked.n_retries,
+        "without_parser": asked.dialect.without_parser,
+        "dropped_fields": sorted(asked.dialect.dropped),
         "concurrency": options.settings.n_connections,
         "seconds": round(asked.seconds, 2),
         "turns_per_s": round(n_asked / asked.seconds, 2) if n_asked else None,

@@ -11,9 +11,10 @@ from trainer.errors import EndpointError
 from trainer.eval_metrics import score
 from trainer.journal import Journal
 from trainer.predictions import replace_file, write_predictions
-from trainer.served_scores import Reading, agreement, format_loss, read_in_training, read_twice
+from trainer.served_scores import Reading, format_loss, read_twice
 from trainer.summary import report_markdown
 from trainer.tool_calls import ToolCallFormat
+from trainer.training_agreement import InTraining, agreement
 from trainer.types import EvalTurn, Tool
 
 LENIENT_FILE = "lenient.jsonl"
@@ -36,9 +37,9 @@ def write_report(
     fmt: ToolCallFormat,
     tools: Sequence[Tool],
     server: Mapping[str, Any],
-    run: Path,
+    training: InTraining | None,
 ) -> ServedResult:
-    """Score both readings, write all the files, and compare with the training run in folder `run`.
+    """Score both readings, write all the files, and compare with what the training run measured, where it did.
 
     Raises `EndpointError` where no turn was answered at all, after everything is written.
     """
@@ -46,17 +47,18 @@ def write_report(
     strict_turns, lenient_turns = ([getattr(r, name) for r in readings] for name in Reading._fields)
     strict, lenient = score(strict_turns, tools), score(lenient_turns, tools)
     journal.write_tools(tools)
-    journal.finish(strict_turns, answers, strict.verdicts)
+    n_outdated = journal.finish(strict_turns, answers, strict.verdicts)
     write_predictions(journal.folder / LENIENT_FILE, lenient_turns, verdicts=lenient.verdicts)
 
     loss = format_loss(readings, fmt)
     states: dict[str, Mapping[str, Any]] = {"strict": strict.to_state(), "lenient": lenient.to_state()}
     metrics = {**states, "format_loss": loss.to_json(), "server": server}
-    notes = [_server_line(server)]
-    training = read_in_training(run)
+    notes = [_server_line(server), *_request_lines(server)]
+    if n_outdated:
+        notes.append(f"{n_outdated} kept answers dropped: given to the same turns on another history or other tools")
     if training is not None:
-        states["in training"] = training.metrics
-        agreed = agreement(lenient_turns, lenient, training)
+        states[f"{training.state} in training"] = training.metrics
+        agreed = agreement(lenient_turns, lenient, training, tools=tools)
         metrics["in_training"] = agreed.to_json()
         notes += agreed.lines()
     notes += [advice] if (advice := loss.advice()) else []
@@ -77,3 +79,13 @@ def _server_line(server: Mapping[str, Any]) -> str:
     if server["latency_s"]:
         parts.append("latency " + ", ".join(f"{name} {s:.2f} s" for name, s in server["latency_s"].items()))
     return f"{server['model']}{' + ' + server['lora_name'] if server['lora_name'] else ''}: " + "; ".join(parts)
+
+
+def _request_lines(server: Mapping[str, Any]) -> list[str]:
+    """What the requests lacked of what training has, since the server does not take it."""
+    lines = []
+    if server["without_parser"]:
+        lines.append("the server has no tool-call parser: asked with tool_choice none, calls are in the text only")
+    if server["dropped_fields"]:
+        lines.append(f"the server refuses {', '.join(server['dropped_fields'])}: asked without")
+    return lines

@@ -1,13 +1,14 @@
 """Ask a server for turns with the tokens of prompt and answer, as far as it tells them. Scores nothing."""
 
-import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
+from trainer.asking import ask_turns
 from trainer.endpoint import Endpoint, EndpointSettings, Generation, base_url, read_answer, turn_request
+from trainer.endpoint.answer import token_limit
 from trainer.endpoint.client import Reply
 from trainer.types import EvalTurn
 
@@ -32,42 +33,46 @@ class ServedTurn:
     error: str | None
 
 
-async def ask_turns(
+async def ask_with_tokens(
     settings: EndpointSettings,
     turns: Sequence[EvalTurn],
     generation: Generation,
     *,
     on_done: Callable[[int], None] = lambda n_turns: None,
+    notify: Callable[[str], None] = lambda text: None,
 ) -> list[ServedTurn]:
     """Every turn's prompt tokens and greedy answer, in order. Raises `EndpointError` where the model is not there."""
-    slots = asyncio.Semaphore(settings.n_connections)
     tokenizer = EndpointSettings(_tokenize_url(settings.url), settings.api_key, settings.timeout_s)
-    async with Endpoint(settings) as endpoint, Endpoint(tokenizer) as tokenize:
+    async with Endpoint(settings, notify=notify) as endpoint, Endpoint(tokenizer) as tokenize:
         await endpoint.require([generation.model])
 
-        async def ask(turn: EvalTurn) -> ServedTurn:
-            async with slots:
-                served = await _ask(endpoint, tokenize, turn_request(turn, generation))
-            on_done(1)
-            return served
+        served: dict[int, ServedTurn] = {}
 
-        return list(await asyncio.gather(*map(ask, turns)))
+        def keep(turn: EvalTurn, answer: ServedTurn) -> None:
+            served[id(turn)] = answer
+            on_done(1)
+
+        await ask_turns(
+            turns,
+            lambda turn: _ask(endpoint, tokenize, turn_request(turn, generation)),
+            concurrency=settings.n_connections,
+            on_answer=keep,
+        )
+        return [served[id(turn)] for turn in turns]
 
 
 async def _ask(endpoint: Endpoint, tokenize: Endpoint, body: Mapping[str, Any]) -> ServedTurn:
-    shaped = endpoint.dialect.shape({**body, "return_token_ids": True})
-    reply = await endpoint.post("/chat/completions", shaped)
-    if reply.status in (400, 422) and "return_token_ids" in reply.body.decode("utf-8", "replace"):
-        reply = await endpoint.post("/chat/completions", endpoint.dialect.shape(body))
+    reply = await endpoint.send_chat({**body, "return_token_ids": True})
     if reply.failure is not None:
         return ServedTurn("count", None, None, None, "", None, reply.failure)
-    answer = read_answer(reply.body)
+    answer = read_answer(reply.body, max_tokens=token_limit(body))
     value = _object(reply)
     source: Source = "response"
     prompt_ids = _ids(value.get("prompt_token_ids"))
     if prompt_ids is None:
         keys = ("model", "messages", "tools", "chat_template_kwargs")
-        request = {key: body[key] for key in keys if key in body} | {"add_generation_prompt": True}
+        taken = endpoint.dialect.shape(body)
+        request = {key: taken[key] for key in keys if key in taken} | {"add_generation_prompt": True}
         prompt_ids = _ids(_object(await tokenize.post("", request)).get("tokens"))
         source = "count" if prompt_ids is None else "tokenize"
     choices = value.get("choices")

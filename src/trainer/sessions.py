@@ -45,8 +45,9 @@ class SessionReader:
         """The session of a raw row. Raises `DataError` naming the turn."""
         row = {name: _as_written(value) for name, value in row.items()}
         session_id = row[self.id_column]
-        if not isinstance(session_id, str) or not session_id:
-            raise DataError(f"{self.id_column} is {session_id!r}; must be a non-empty string")
+        if problem := id_problem(session_id, column=self.id_column):
+            raise DataError(problem)
+        assert isinstance(session_id, str)
         messages = self.to_messages(row, sysprompt=self.sysprompt, timezone=self.timezone)
         session = Session(session_id, canonical_messages(messages), session_tools(self.tools, session_id))
         known = {tool["function"]["name"] for tool in self.tools}
@@ -87,6 +88,9 @@ def read_eval_turns(
     reader = make_reader(cfg, session_to_messages, id_column=id_column)
     split = cfg.data.eval_split
     raw = load_split(cfg.data, split, columns=[id_column, *columns])
+    for index, session_id in enumerate(raw[id_column]):
+        if problem := id_problem(_as_written(session_id), column=id_column):
+            raise DataError(f"{row_name(cfg.data, split, index)}: {problem}")
     refuse_repeated_ids(raw[id_column], where=f"{cfg.data.dataset_name}, split {split}")
     turns: list[EvalTurn] = []
     for index in judged_rows(raw[id_column], n=cfg.data.n_tool_sessions_eval):
@@ -119,8 +123,16 @@ def eval_turns(session: Session) -> Iterator[EvalTurn]:
             )
 
 
+def id_problem(session_id: object, *, column: str) -> str | None:
+    """Why a value names no session; None where it names one."""
+    if isinstance(session_id, str) and session_id:
+        return None
+    return f"{column} is {session_id!r:.80}; must be a non-empty string"
+
+
 def refuse_repeated_ids(ids: Iterable[Any], *, where: str) -> None:
-    """Raise `DataError` where two rows have the same id."""
-    name, n = max(Counter(ids).items(), key=lambda item: item[1], default=("", 0))
-    if n > 1 and name is not None:  # a missing id is reported with its row
+    """Raise `DataError` where two rows have the same id; a row without one is reported by itself."""
+    counted = Counter(session_id for session_id in ids if isinstance(session_id, str) and session_id)
+    name, n = max(counted.items(), key=lambda item: item[1], default=("", 0))
+    if n > 1:
         raise DataError(f"{where}: session {name} stands {n} times; give every session an id of its own")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import datasets
@@ -9,6 +10,8 @@ import jsonschema
 
 from trainer.config import DataConfig
 from trainer.errors import DataError
+from trainer.progress import console
+from trainer.tool_wire import rendered_tool
 from trainer.types import Tool
 
 _BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
@@ -51,7 +54,7 @@ def row_name(data: DataConfig, split: str, index: int) -> str:
 
 
 def read_tools(path: Path) -> tuple[Tool, ...]:
-    """The tool schemas of a JSON file: a list of functions in OpenAI form. Raises `DataError`."""
+    """The tool schemas of a JSON file: functions in OpenAI form, as servers render them. Raises `DataError`."""
     try:
         tools = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -79,16 +82,20 @@ def _builder(path: Path) -> str:
 
 def _checked_tool(path: Path, position: int, tool: object) -> Tool:
     where = f"{path}: tool {position + 1}"
-    function = tool.get("function") if isinstance(tool, dict) else None
-    if not isinstance(tool, dict) or not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise DataError(
-            f'{where}: must look like {{"type": "function", "function": {{"name": ..., "parameters": ...}}}}'
-        )
-    parameters = function.get("parameters", {"type": "object", "properties": {}})
+    rendered = rendered_tool(tool, where=where)
+    function = rendered.tool["function"]
     try:
-        jsonschema.Draft202012Validator.check_schema(parameters)
+        jsonschema.Draft202012Validator.check_schema(function["parameters"] or {})
     except jsonschema.SchemaError as error:
         raise DataError(
             f"{where} ({function['name']}): parameters are no valid JSON Schema: {error.message}"
         ) from error
-    return tool
+    if rendered.dropped:
+        _say_once(f"{where} ({function['name']}): no server shows {', '.join(rendered.dropped)} to the model; left out")
+    return rendered.tool
+
+
+@cache
+def _say_once(line: str) -> None:
+    """The tools are read again for each thing that is made of them."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -2,11 +2,13 @@
 
 from trainer.endpoint.answer import Answer, read_answer
 from trainer.endpoint.client import Endpoint, EndpointSettings, base_url
+from trainer.endpoint.dialect import Dialect
 from trainer.endpoint.request import Generation, chat_request, turn_request, wire_messages
 from trainer.endpoint.retries import RetryPolicy, retry_after_s
 
 __all__ = [
     "Answer",
+    "Dialect",
     "Endpoint",
     "EndpointSettings",
     "Generation",

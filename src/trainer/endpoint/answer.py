@@ -34,12 +34,22 @@ class _Unusable(Exception):
     """Why a body is no chat completion."""
 
 
-def read_answer(body: bytes, *, latency_s: float | None = None) -> Answer:
-    """The answer in the body of a successful response; an `Answer` with its `error` where it is none."""
+def read_answer(body: bytes, *, latency_s: float | None = None, max_tokens: int | None = None) -> Answer:
+    """The answer in the body of a successful response; an `Answer` with its `error` where it is none.
+
+    vLLM says `tool_calls` even where `max_tokens`, the limit that was asked for, cut the answer; with that many tokens,
+    it is taken for cut.
+    """
     try:
-        return _read(_json(body), latency_s)
+        return _read(_json(body), latency_s, max_tokens)
     except _Unusable as problem:
         return Answer(error=str(problem), latency_s=latency_s)
+
+
+def token_limit(body: Mapping[str, Any]) -> int | None:
+    """How many tokens a request lets the answer have; None where it does not say."""
+    limit = body.get("max_completion_tokens") or body.get("max_tokens")
+    return limit if isinstance(limit, int) else None
 
 
 def parse_calls(tool_calls: Any, *, finish_reason: FinishReason) -> tuple[str, tuple[ParsedCall, ...]]:
@@ -93,7 +103,7 @@ def _json(body: bytes) -> Any:
         raise _Unusable(f"the server sent {what}: {start.decode('utf-8', 'replace')!r}") from None
 
 
-def _read(value: Any, latency_s: float | None) -> Answer:
+def _read(value: Any, latency_s: float | None, max_tokens: int | None) -> Answer:
     choices = value.get("choices") if isinstance(value, Mapping) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
         raise _Unusable(f"the response has no choices: {_shown(value)}")
@@ -106,12 +116,14 @@ def _read(value: Any, latency_s: float | None) -> Answer:
     if ending == "tool_calls" and not tool_calls:
         raise _Unusable("finish_reason is 'tool_calls', but the message has none")
     usage = value.get("usage")
+    n_tokens = _count(usage, "completion_tokens")
+    is_cut = ending == "tool_calls" and None not in (n_tokens, max_tokens) and (n_tokens or 0) >= (max_tokens or 0)
     return Answer(
         content=_text(message.get("content")),
         tool_calls=tool_calls or None,
-        finish_reason=_ENDINGS[ending],
+        finish_reason="length" if is_cut else _ENDINGS[ending],
         prompt_tokens=_count(usage, "prompt_tokens"),
-        completion_tokens=_count(usage, "completion_tokens"),
+        completion_tokens=n_tokens,
         latency_s=latency_s,
     )
 

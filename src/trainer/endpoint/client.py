@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Self
 
 import httpx2
 
-from trainer.endpoint.answer import Answer, printable, read_answer
-from trainer.endpoint.request import Dialect
+from trainer.endpoint.answer import Answer, printable, read_answer, token_limit
+from trainer.endpoint.dialect import REFUSALS, Dialect
 from trainer.endpoint.retries import RETRIED_STATUS, RetryPolicy, retry_after_s
 from trainer.errors import EndpointError
 
@@ -41,6 +41,11 @@ class Reply(NamedTuple):
     body: bytes
     failure: str | None
     latency_s: float
+
+    @property
+    def refusal(self) -> str | None:
+        """The server's words where it does not take the request, else None."""
+        return self.body.decode("utf-8", "replace") if self.status in REFUSALS else None
 
 
 class Endpoint:
@@ -104,23 +109,19 @@ class Endpoint:
 
         Raises `EndpointError` where the very first request shows that the server has no such path.
         """
-        while True:
-            sent = self.dialect.shape(body)
-            reply = await self.post("/chat/completions", sent)
-            if reply.status in (400, 422):
-                text = reply.body.decode("utf-8", "replace")
-                learned = self.dialect.learn(sent, text)
-                if learned is not None:
-                    self._notify(learned)
-                if self.dialect.shape(body) != sent:  # learned now, or by another request meanwhile
-                    continue
-            break
+        reply = await self.send_chat(body)
         if reply.failure is None:
             self._any_success = True
-            return read_answer(reply.body, latency_s=reply.latency_s)
+            return read_answer(reply.body, latency_s=reply.latency_s, max_tokens=token_limit(body))
         if reply.status in (404, 405) and not self._any_success:
             raise EndpointError(f"{self.url}/chat/completions: {reply.failure}; is the address right?")
         return Answer(error=reply.failure, latency_s=reply.latency_s)
+
+    async def send_chat(self, body: Mapping[str, Any]) -> Reply:
+        """What comes of a chat-completion request, asked as the server takes it."""
+        return await self.dialect.converse(
+            body, lambda shaped: self.post("/chat/completions", shaped), notify=self._notify
+        )
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Reply:
         """Post JSON to a path below the base address, again and again where that may help."""

@@ -1,16 +1,12 @@
-"""Write a chat-completion request, and adapt it to what a server turns out not to take. Sends nothing."""
+"""Write a chat-completion request in OpenAI form. Sends nothing."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from trainer.tool_wire import wire_tool
 from trainer.types import EvalTurn, Message, Tool
-
-OPTIONAL_FIELDS = ("skip_special_tokens", "chat_template_kwargs")
-"""Fields beyond the OpenAI schema that are sent where they help, and dropped where a server refuses them."""
-
-_NO_PARSER = ("--enable-auto-tool-choice", "--tool-call-parser")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +29,7 @@ def chat_request(messages: Sequence[Message], tools: Sequence[Tool], generation:
     """The JSON body of a chat-completion request."""
     body: dict[str, Any] = {"model": generation.model, "messages": wire_messages(messages)}
     if tools:
-        body["tools"] = list(tools)
+        body["tools"] = [wire_tool(tool) for tool in tools]
     body |= {"max_tokens": generation.max_tokens, "temperature": generation.temperature}
     if generation.chat_template_kwargs:
         body["chat_template_kwargs"] = dict(generation.chat_template_kwargs)
@@ -79,32 +75,3 @@ def _wire_call(function: Mapping[str, Any], call_id: str) -> dict[str, Any]:
     arguments = function["arguments"]
     text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
     return {"id": call_id, "type": "function", "function": {"name": function["name"], "arguments": text}}
-
-
-@dataclass(slots=True)
-class Dialect:
-    """What a server was found not to take; holds for the rest of a run, so that every turn is asked alike."""
-
-    without_parser: bool = False
-    dropped: set[str] = field(default_factory=set)
-
-    def shape(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The request as this server takes it."""
-        shaped = {key: value for key, value in body.items() if key not in self.dropped}
-        if self.without_parser and shaped.get("tools") and "tool_choice" not in shaped:
-            shaped["tool_choice"] = "none"
-        return shaped
-
-    def learn(self, sent: Mapping[str, Any], refusal: str) -> str | None:
-        """Adapt to the text of a refusal of `sent`; what was learned, for people, or None if it taught nothing new."""
-        if sent.get("tools") and "tool_choice" not in sent and any(flag in refusal for flag in _NO_PARSER):
-            if self.without_parser:
-                return None
-            self.without_parser = True
-            return (
-                "the server has no tool-call parser: asking with tool_choice none, calls are read from the text only "
-                "(lenient scores)"
-            )
-        named = [key for key in OPTIONAL_FIELDS if key in sent and key in refusal and key not in self.dropped]
-        self.dropped.update(named)
-        return f"the server refuses {', '.join(named)}: left out for the whole run" if named else None

@@ -179,7 +179,7 @@ QWEN3_XML = ToolCallFormat("qwen3_xml", "qwen3_xml", partial(_scan, tags=_QWEN),
 GLM45 = ToolCallFormat("glm45", "glm45", partial(_scan, tags=_GLM), _write_glm, needs_schema=True)
 MUSE_GLIMMER = ToolCallFormat(
     "muse_glimmer",
-    None,
+    "muse_glimmer",
     partial(_scan, tags=_MUSE),
     _write_muse,
     wrappers=("<atem:function_calls>", "</atem:function_calls>"),

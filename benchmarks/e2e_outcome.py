@@ -1,0 +1,118 @@
+"""What one served model of the end-to-end check came to, beside what training measured. Starts no server."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import OutputError
+
+RATES = ("tool_name_f1", "arguments_exact_match", "hallucination_rate", "missed_call_rate", "turn_exact")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one server came to.
+
+    `rates` are those of the lenient reading, `training` those of the run's final state on the same turns, with their
+    95% `intervals`; `outside` names the rates that lie outside. The `n_skipped` turns that training skipped for their
+    length are in none of them, nor in `n_turns` and `n_errors`.
+    """
+
+    kind: str
+    start_s: float
+    eval_s: float
+    n_turns: int
+    n_skipped: int
+    n_errors: int
+    rates: dict[str, float | None]
+    training: dict[str, float | None]
+    intervals: dict[str, list[float]]
+    outside: tuple[str, ...]
+    n_identical: int
+    n_prompts: int
+    prompts_agree: bool
+    n_answers_compared: int
+    answer_agreement: float | None
+    format_loss: Any
+
+    @property
+    def passes(self) -> bool:
+        """Whether the served model is the trained one, as far as this was measured."""
+        is_compared = bool(self.n_turns and self.n_prompts)
+        return is_compared and not self.outside and self.prompts_agree and not self.n_errors
+
+
+def compare(kind: str, run: Path, result: Path, parity: Path, *, start_s: float, eval_s: float) -> Outcome:
+    """Compare the answers in folder `result` with the run's own on the same turns. Raises `OutputError`."""
+    from trainer.eval_metrics import read_predictions, read_tools, score
+    from trainer.training_agreement import pair_up, said
+
+    pairs = pair_up(read_predictions(result / "lenient.jsonl"), read_predictions(run / "predictions" / "final.jsonl"))
+    if n_missing := len(pairs.kept) - len(pairs.served):
+        first = next(p for p in pairs.kept if p not in pairs.served)
+        raise OutputError(
+            f"{run}: its predictions hold no turn {first.session_id, first.turn} with this history ({n_missing} of "
+            f"{len(pairs.kept)}); the data or the prompt has changed since the run, so train it anew"
+        )
+    tools = read_tools(result / "tools.json")
+    scores, training = score(pairs.served, tools), score(pairs.trained, tools)
+    intervals = {rate: list(training.intervals[rate]) for rate in RATES if training.intervals.get(rate)}
+    rates = {rate: scores.metrics[rate] for rate in RATES}
+    found = json.loads(parity.read_text(encoding="utf-8"))
+    return Outcome(
+        kind=kind,
+        start_s=round(start_s, 1),
+        eval_s=round(eval_s, 1),
+        n_turns=len(pairs.served),
+        n_skipped=pairs.n_skipped,
+        n_errors=sum(p.finish_reason == "error" for p in pairs.served),
+        rates=rates,
+        training={rate: training.metrics[rate] for rate in RATES},
+        intervals=intervals,
+        outside=tuple(rate for rate in intervals if not _within(rates[rate], intervals[rate])),
+        n_identical=sum(said(a) == said(b) for a, b in zip(pairs.served, pairs.trained, strict=True)),
+        n_prompts=found["n_turns"],
+        prompts_agree=found["prompts_agree"],
+        n_answers_compared=found["n_compared"],
+        answer_agreement=found["answer_agreement"],
+        format_loss=json.loads((result / "metrics.json").read_text(encoding="utf-8")).get("format_loss"),
+    )
+
+
+def _within(value: float | None, interval: Sequence[float]) -> bool:
+    return value is not None and interval[0] <= value <= interval[1]
+
+
+def print_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """The table of all servers so far."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    first = outcomes[0]
+    table = Table(title=f"Served against in-process, {first.n_turns} turns")
+    for name in ("", "in training (95%)", *(outcome.kind for outcome in outcomes)):
+        table.add_column(name, justify="left" if not name else "right")
+    for rate in RATES:
+        interval = first.intervals.get(rate)
+        span = f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
+        cells = [_cell(outcome.rates[rate]) + (" !" if rate in outcome.outside else "") for outcome in outcomes]
+        table.add_row(rate, _cell(first.training[rate]) + span, *cells)
+    share = [f"{o.n_identical}/{o.n_turns} ({o.n_identical / max(o.n_turns, 1):.1%})" for o in outcomes]
+    table.add_row("identical greedy answers", "", *share)
+    table.add_row(
+        "prompt tokens equal", "", *(f"{'all' if o.prompts_agree else 'NO'} of {o.n_prompts}" for o in outcomes)
+    )
+    table.add_row("turns without answer", "", *(str(o.n_errors) for o in outcomes))
+    if any(o.n_skipped for o in outcomes):
+        table.add_row("left out, too long in training", "", *(str(o.n_skipped) for o in outcomes))
+    table.add_row("seconds to start / to judge", "", *(f"{o.start_s:.0f} / {o.eval_s:.0f}" for o in outcomes))
+    table.add_row("passes", "", *("yes" if o.passes else "NO" for o in outcomes))
+    console.print(table)
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

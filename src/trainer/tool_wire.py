@@ -1,0 +1,53 @@
+"""Tools as every chat template gets them: the keys, the order and the nulls that vLLM's server gives them.
+
+vLLM reads a request's tools into a schema of its own and renders what that writes out (`FunctionDefinition`, vLLM
+0.32): name, description and parameters in this order, null where one is missing, `strict` where it is set, and nothing
+else. A template that writes `tool | tojson` shows all of that, so training renders the same.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from trainer.errors import DataError
+from trainer.types import Tool
+
+_FUNCTION_KEYS = ("name", "description", "parameters", "strict")
+
+
+class RenderedTool(NamedTuple):
+    """A tool as templates get it, and the names of the keys that no server shows to the model."""
+
+    tool: Tool
+    dropped: tuple[str, ...]
+
+
+def rendered_tool(tool: Any, *, where: str) -> RenderedTool:
+    """A tool in the form that a server renders. Raises `DataError`, beginning with `where`."""
+    function = tool.get("function") if isinstance(tool, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise DataError(
+            f'{where}: must look like {{"type": "function", "function": {{"name": ..., "parameters": ...}}}}'
+        )
+    name, kind = function["name"], tool.get("type", "function")
+    if kind != "function":
+        raise DataError(f'{where} ({name}): type is {kind!r:.80}; must be "function"')
+    kinds: tuple[tuple[str, type, str], ...] = (
+        ("description", str, "a string"),
+        ("parameters", Mapping, "a JSON Schema object"),
+        ("strict", bool, "true or false"),
+    )
+    for key, wanted, said in kinds:
+        value = function.get(key)
+        if value is not None and not isinstance(value, wanted):
+            raise DataError(f"{where} ({name}): {key} is {value!r:.80}; must be {said}, or left out")
+    shown = {key: function.get(key) for key in _FUNCTION_KEYS}
+    if shown["strict"] is None:
+        del shown["strict"]
+    dropped = [f"function.{key}" for key in function if key not in _FUNCTION_KEYS]
+    dropped += [key for key in tool if key not in ("type", "function")]
+    return RenderedTool({"type": "function", "function": shown}, tuple(sorted(dropped)))
+
+
+def wire_tool(tool: Tool) -> dict[str, Any]:
+    """The same tool as requests carry it: what it does not have is left out, since not every server takes null."""
+    return {**tool, "function": {key: value for key, value in tool["function"].items() if value is not None}}
