@@ -9,6 +9,7 @@ import pytest
 from tiny_runs import make_run, serving
 
 from trainer.chat_request import RequestError
+from trainer.domains import load_domain
 from trainer.local_service import load_service
 from trainer.parity import Parity
 from trainer.serve_command import plan_serving
@@ -139,7 +140,11 @@ def test_a_server_without_parser_and_token_ids_is_asked_as_it_takes_it(
 
 
 def test_turns_too_long_for_the_context_are_not_asked(tiny_model_folder: Path, tmp_path: Path) -> None:
-    run = make_run(tiny_model_folder, tmp_path / "carsales", "data.max_context_length=1500")
+    fitting = make_run(tiny_model_folder, tmp_path / "fitting")
+    longest = max(load_domain("car_sales").build_datasets(fitting.cfg).eval_dataset["length"])
+    # The longest session fits, its last turns with a long answer after them do not.
+    changes = (f"data.max_context_length={longest}", "eval.max_new_tokens_eval=100")
+    run = make_run(tiny_model_folder, tmp_path / "carsales", *changes)
     with serving(load_service(run, plan_serving(run))) as url:
         _, found = check(url, run, tmp_path)
     assert found["n_skipped"] > 0

@@ -384,15 +384,14 @@ def test_kept_answers_to_a_turn_on_another_history_are_dropped_and_counted(cfg: 
     one, other = turns_of(cfg)[:2]
     before = dataclasses.replace(one, messages=one.messages[:1])
     answer = Answer("Hi", finish_reason="stop")
-    readings = {turn.messages: read_twice(turn, answer, HERMES).strict for turn in (before, one, other)}
+    outdated, now, elsewhere = (read_twice(turn, answer, HERMES).strict for turn in (before, one, other))
     with Journal(tmp_path, {}) as journal:
-        for reading in readings.values():
+        for reading in (outdated, now, elsewhere):
             journal.add(reading, answer)
-        now = readings[one.messages]
         scores = score([now], read_tools("data/tool_calls.json"))
         assert journal.finish([now], [answer], scores.verdicts) == 1
     kept = [(row["turn"], row["context_hash"]) for row in lines_of(tmp_path)]
-    assert kept == [(r.turn, r.context_hash) for r in (now, readings[other.messages])]
+    assert kept == [(reading.turn, reading.context_hash) for reading in (now, elsewhere)]
 
 
 def test_predictions_of_something_else_are_never_overwritten(cfg: Config) -> None:
