@@ -86,6 +86,7 @@ def quick_overrides(model: Path, output_dir: Path) -> list[str]:
         "data.n_tool_sessions_eval=2",
         f"train.output_dir={output_dir}",
         "train.max_steps=2",
+        "train.eval_strategy=no",
         "train.logging_steps=2",
         "train.use_cpu=true",
         "eval.max_new_tokens_eval=8",

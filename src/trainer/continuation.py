@@ -19,7 +19,7 @@ _KEEP_FINISHED_ABOVE = 0.75
 class DecodeSettings:
     """How answers are decoded.
 
-    `max_batch_tokens` bounds memory: the tokens of a decoding batch, beside which the caches of half as many are
+    `max_batch_tokens` bounds memory: the tokens of a decoding batch, beside which the caches of a quarter as many are
     held. A turn or a session that is longer by itself comes alone.
     """
 
@@ -28,7 +28,7 @@ class DecodeSettings:
     max_context_tokens: int
     temperature: float = 0.0
     seed: int = 0
-    max_batch_tokens: int = 16_384
+    max_batch_tokens: int = 32_768
 
 
 class Answer:

@@ -94,8 +94,8 @@ def plan_units(examples: Sequence[ToolEvalExample], settings: DecodeSettings) ->
 
 
 def _chunks(examples: Mapping[int, ToolEvalExample], settings: DecodeSettings) -> Iterator[list[Trunk]]:
-    """Trunks that are decoded together: half a batch's tokens, which leave many turns to decode, and many chunks."""
-    return chunked(build_trunks(examples), max_tokens=settings.max_batch_tokens // 2)
+    """Trunks that are decoded together: their turns, each with its own copy of the history, fill a batch and more."""
+    return chunked(build_trunks(examples), max_tokens=settings.max_batch_tokens // 4)
 
 
 def _within_context(examples: Sequence[ToolEvalExample], settings: DecodeSettings) -> dict[int, ToolEvalExample]:

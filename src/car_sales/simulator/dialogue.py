@@ -136,9 +136,9 @@ class Dialogue:
         n_days = (chosen - self.now.date()).days
         weekday = WEEKDAYS[chosen.weekday()]
         same_week = chosen.isocalendar().week == self.now.isocalendar().week
-        if n_days == 1 and self.chance(0.8):
+        if n_days == 1 and self.chance(0.6):
             return Day(chosen, "tomorrow", "tomorrow")
-        if self.chance(0.75):
+        if self.chance(0.85):
             return Day(chosen, f"on {chosen.isoformat()}", chosen.isoformat())
         # Where "next Tuesday" could mean two days, customers here do not say it.
         if n_days == DAYS_AHEAD or (not same_week and self.chance(0.4)):

@@ -276,6 +276,9 @@ PHRASES: dict[str, tuple[str, ...]] = {
     ),
     "finance_open": (
         "[Can|Could] I finance {car}?",
+        "[Can|Could] I pay {car} [monthly|every month]?",
+        "How much [would|will] {car} be [a|per] month?",
+        "Do you [offer|have] instalments for {car}?",
         "What [would|does] {car} cost [per|a] month?",
         "I'd like to [finance {car}|pay {car} in instalments].",
         "What is the monthly rate for {car}?",

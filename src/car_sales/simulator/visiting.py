@@ -75,13 +75,14 @@ def book_directly(dialogue: Dialogue) -> None:
 def leave_address(dialogue: Dialogue) -> None:
     """Ask for an offer, a brochure or the newsletter; the address may lack its end at first."""
     topic = dialogue.rng.choice(("offer", "brochure", "newsletter"))
-    arguments: dict[str, Any] = {"topic": topic, "name": dialogue.person.name, "email": dialogue.person.email}
+    arguments: dict[str, Any] = {"topic": topic}
     situation = f"topic_{topic}"
     said = {}
     if topic == "offer":
         vehicle = dialogue.pick_car()
         arguments["vehicle_id"] = vehicle.id
         said["car"] = dialogue.refer(vehicle)
+    arguments |= {"name": dialogue.person.name, "email": dialogue.person.email}
     is_cut = dialogue.chance(0.12)
     if is_cut:
         arguments["email"] = dialogue.person.email.rpartition(".")[0]
