@@ -196,9 +196,10 @@ class Dealership:
     def send_by_email(
         self,
         topic: Literal["offer", "brochure", "newsletter"],
+        *,
+        vehicle_id: str | None = None,
         name: str,
         email: str,
-        vehicle_id: str | None = None,
     ) -> Result:
         """Note what to send to whom."""
         if vehicle_id is not None:

@@ -4,6 +4,7 @@ Knows no data and no training loop.
 """
 
 import importlib.util
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -101,18 +102,28 @@ def add_lora(model: PreTrainedModel, lora: LoraConfig) -> PeftModel:
 def check_target_modules(model: torch.nn.Module, targets: Sequence[str] | str) -> None:
     """Every name in a list of targets must end some module's name; peft ignores those that do not.
 
-    A string is `all-linear` or a regular expression, which peft checks itself.
+    A string is `all-linear` or a regular expression for whole names. Raises `ModelError`.
     """
-    if isinstance(targets, str):
+    if targets == "all-linear":
         return
     names = [name for name, _ in model.named_modules() if name]
-    missing = [t for t in targets if not any(name == t or name.endswith(f".{t}") for name in names)]
+    if isinstance(targets, str):
+        missing = [] if any(map(_pattern(targets).fullmatch, names)) else [targets]
+    else:
+        missing = [t for t in targets if not any(name == t or name.endswith(f".{t}") for name in names)]
     if missing:
         linear = {n.rpartition(".")[2] for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
         raise ModelError(
             f"lora.target_modules: no module is named {', '.join(missing)}; "
             f"linear modules of this model: {', '.join(sorted(linear))}"
         )
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ModelError(f"lora.target_modules: {text} is no regular expression: {error}") from error
 
 
 def _quantization(model: ModelConfig) -> BitsAndBytesConfig | None:

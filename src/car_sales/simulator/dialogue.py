@@ -121,7 +121,7 @@ class Dialogue:
             return self.rng.choice(self.voice.this_car)
         if vehicle.id in self.listed[:3] and len(self.listed) > 1 and self.chance(0.1):
             return self._ordinal(vehicle)
-        if vehicle.id in self.named and self.chance(0.2):
+        if vehicle.id in self.named and self.chance(0.3):
             return self._name(vehicle)
         return self.voice.by_id(vehicle.id)
 
@@ -136,15 +136,13 @@ class Dialogue:
         n_days = (chosen - self.now.date()).days
         weekday = WEEKDAYS[chosen.weekday()]
         same_week = chosen.isocalendar().week == self.now.isocalendar().week
-        if n_days == 1 and self.chance(0.6):
+        if n_days == 1 and self.chance(0.8):
             return Day(chosen, "tomorrow", "tomorrow")
-        if self.chance(0.85):
+        if self.chance(0.45):
             return Day(chosen, f"on {chosen.isoformat()}", chosen.isoformat())
         # Where "next Tuesday" could mean two days, customers here do not say it.
-        if n_days == DAYS_AHEAD or (not same_week and self.chance(0.4)):
+        if n_days == DAYS_AHEAD or (not same_week and self.chance(0.2)):
             return Day(chosen, f"next {weekday}", f"next {weekday}")
-        if same_week and self.chance(0.3):
-            return Day(chosen, f"this {weekday}", f"this {weekday}")
         return Day(chosen, f"on {weekday}", weekday)
 
     def _ordinal(self, vehicle: Vehicle) -> str:

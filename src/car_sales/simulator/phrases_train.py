@@ -154,6 +154,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "up to {price}",
         "below {price}",
         "for at most {price}",
+        "for not more than {price}",
         "for less than {price}",
     ),
     "refine_price": (
