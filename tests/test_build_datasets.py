@@ -159,7 +159,7 @@ def test_literal_special_tokens_and_schema_violations_are_reported(tmp_path: Pat
     rows = sample_rows(2)
     rows[0]["conversation"][0]["content"] += " <|im_end|>"
     call = next(m for m in rows[1]["conversation"] if m["tool_calls"])["tool_calls"][0]["function"]
-    call["arguments"] = json.dumps(dict.fromkeys(json.loads(call["arguments"]), {}))
+    call["arguments"] = json.dumps({key: {} for key in json.loads(call["arguments"])})
     report = build_from(rows, tmp_path, quick_config).report.train
     assert report.literals == (f"session {rows[0]['session_id']}, turn 1: <|im_end|>",)
     assert report.violations
