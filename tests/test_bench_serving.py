@@ -3,17 +3,13 @@
 import asyncio
 import json
 import re
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import bench_serving
 import pytest
+from streaming_server import FIRST_S, N_TOKENS, NEXT_S, streaming
 from stub_server import StubServer
 
 from trainer.config import load_config
@@ -23,78 +19,6 @@ from trainer.load_test import LevelResult, Timing, measure, summarize
 
 ROOT = Path(__file__).parent.parent
 CONFIG = str(ROOT / "configs" / "car_sales" / "quickstart.yaml")
-FIRST_S, NEXT_S, N_TOKENS = 0.05, 0.02, 6
-
-
-@contextmanager
-def streaming(fault: str = "") -> Iterator[Any]:
-    """A server that streams six tokens with known pauses, or fails in the way that is asked for."""
-
-    class Handler(BaseHTTPRequestHandler):
-        open_now = most_open = n_asked = n_refused = 0
-        lock = threading.Lock()
-
-        def do_GET(self) -> None:
-            body = b'{"data": [{"id": "carsales"}]}'
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            assert body["stream"] is True
-            with self.lock:
-                Handler.n_asked += 1
-                Handler.open_now += 1
-                Handler.most_open = max(Handler.most_open, Handler.open_now)
-            if fault == "no parser" and body.get("tools") and body.get("tool_choice") != "none":
-                Handler.n_refused += 1
-                text = b'{"error": {"message": "requires --enable-auto-tool-choice and --tool-call-parser"}}'
-                self.send_response(400)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-            elif fault == "status":
-                self.send_response(503)
-                self.end_headers()
-                self.wfile.write(b"busy")
-            else:
-                self._stream()
-            with self.lock:
-                Handler.open_now -= 1
-
-        def _stream(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            time.sleep(FIRST_S)
-            for index in range(N_TOKENS):
-                if index:
-                    time.sleep(NEXT_S)
-                self._send("{" if fault == "garbage" else {"choices": [{"delta": {"content": "a"}}]})
-                if fault == "cut" and index == 2:
-                    return
-            self._send({"choices": [{"delta": {}, "finish_reason": "stop"}]})
-            self._send({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": N_TOKENS}})
-            self.wfile.write(b"data: [DONE]\n\n")
-
-        def _send(self, value: Any) -> None:
-            text = value if isinstance(value, str) else json.dumps(value)
-            self.wfile.write(f"data: {text}\n\n".encode())
-            self.wfile.flush()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", Handler
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def load(url: str, *, n: int = 8, concurrency: int = 4) -> LevelResult:

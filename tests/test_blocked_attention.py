@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import tiny_model
 from torch.nn import functional
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import PreTrainedModel
 
 import trainer.blocked_attention as module
 from trainer.blocked_attention import blocked_attention, blocked_training
@@ -40,17 +41,8 @@ def test_gradients_in_bfloat16_stay_close_to_the_true_ones() -> None:
         assert (found.double() - want).norm() / want.norm() < 0.02
 
 
-def tiny_model(dtype: torch.dtype) -> LlamaForCausalLM:
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-    )
-    model = LlamaForCausalLM(config)
+def model_in(dtype: torch.dtype) -> PreTrainedModel:
+    model = tiny_model(64)
     return model.bfloat16() if dtype == torch.bfloat16 else model
 
 
@@ -68,7 +60,7 @@ def test_only_unpadded_bfloat16_is_attended_in_blocks(
         return blocked_attention(*args, **options)
 
     monkeypatch.setattr(module, "blocked_attention", spy)
-    model = tiny_model(dtype)
+    model = model_in(dtype)
     ids = torch.arange(40).reshape(2, 20)
     mask = torch.ones_like(ids)
     if padded:
@@ -96,7 +88,7 @@ def test_gradient_checkpoints_are_computed_anew_by_the_same_function(monkeypatch
     ids = torch.randint(64, (2, n_tokens))
 
     def gradients(*, checkpointed: bool) -> list[torch.Tensor]:
-        model = tiny_model(torch.bfloat16)
+        model = model_in(torch.bfloat16)
         if checkpointed:
             model.gradient_checkpointing_enable()
         model.train()
