@@ -42,6 +42,16 @@ def test_a_target_may_be_a_path_into_the_model() -> None:
     add_lora(tiny_model(50), LoraConfig(r=2, target_modules=["layers.0.self_attn.q_proj"]))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [(r".*\.layers\.9\..*_proj", "linear modules of this model"), ("*_proj", "no regular expression")],
+)
+def test_a_pattern_has_to_match_some_module(pattern: str, reason: str) -> None:
+    add_lora(tiny_model(50), LoraConfig(r=2, target_modules=r".*\.layers\.1\..*_proj"))
+    with pytest.raises(ModelError, match=reason):
+        add_lora(tiny_model(50), LoraConfig(r=2, target_modules=pattern))
+
+
 class FakeTokenizer(SimpleNamespace):
     """The pad-token face of a tokenizer."""
 
