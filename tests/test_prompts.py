@@ -27,7 +27,7 @@ from trainer.ordering import shuffled
 
 TEMPLATE = (Path(__file__).parent.parent / "data" / "sysprompt.md").read_text(encoding="utf-8")
 LINE = re.compile(
-    r"^Current DateTime \(Europe/Zurich\): (\w+) (\d{4}-\d{2}-\d{2}) (\d{2}):(\d{2}); next days: (.*)$", re.M
+    r"^Current DateTime \(Europe/Zurich\): (\w+) (\d{4}-\d{2}-\d{2}) (\d{2}):(\d{2}); tomorrow (\S+); next days: (.*)$", re.M
 )
 
 words = st.text("abcXYZ äß*{}", min_size=1, max_size=12).map(str.strip).filter(bool).map("w{}".format)
@@ -149,12 +149,13 @@ def test_two_ids_differ_in_their_order_alone_already() -> None:
 def test_the_line_states_the_inferred_date_and_the_seven_days_that_follow(session_id: str, day: date) -> None:
     match = LINE.search(prompt(session_id=session_id, inferred_date=day.isoformat()))
     assert match
-    weekday, stated, hour, _, ahead = match.groups()
+    weekday, stated, hour, _, tomorrow, ahead = match.groups()
     assert stated == day.isoformat()
     assert weekday == WEEKDAYS[day.weekday()]
     assert 8 <= int(hour) < 20
-    following = [day + timedelta(days=n) for n in range(1, 8)]
-    assert ahead == "tomorrow " + ", ".join(f"{WEEKDAYS[d.weekday()]} {d.isoformat()}" for d in following)
+    following = [day + timedelta(days=n) for n in range(1, 7)]
+    assert tomorrow == following[0].isoformat()
+    assert ahead == ", ".join(f"{WEEKDAYS[d.weekday()]} {d.isoformat()}" for d in following)
 
 
 def test_the_time_of_day_depends_on_the_id_and_not_on_the_date() -> None:

@@ -100,7 +100,7 @@ def test_rows_have_the_documented_schema(split: str) -> None:
             assert list(message) == ["role", "content", "tool_calls", "tool_call_id"]
             assert message["role"] in ("user", "assistant", "tool")
             assert (message["tool_calls"] is None) or message["role"] == "assistant"
-            assert (message["content"] is None) == (message["tool_calls"] is not None)
+            assert message["content"] is not None or message["tool_calls"] is not None
             assert (message["tool_call_id"] is not None) == (message["role"] == "tool")
 
 
@@ -170,6 +170,24 @@ def test_spoken_days_mean_the_dates_that_the_prompt_spells_out(split: str) -> No
             assert dates == {meant.isoformat()}, row["session_id"]
             n_checked += 1
     assert n_checked >= 0.1 * len(ROWS[split])
+
+
+@each_split
+def test_a_call_says_in_words_exactly_the_dates_that_nobody_wrote_out_before(split: str) -> None:
+    n_notes = 0
+    for messages in conversations(split):
+        written = ""
+        for message in messages:
+            dates = list(dict.fromkeys(args["date"] for _, args in calls_of([message]) if "date" in args))
+            new = [day for day in dates if day not in written]
+            if message["tool_calls"]:
+                note = message["content"] or ""
+                assert re.findall(r"\d{4}-\d{2}-\d{2}", note) == new
+                days = " and ".join(rf"(tomorrow|{WEEKDAYS[date.fromisoformat(d).weekday()]}) {d}" for d in new)
+                assert re.fullmatch(f"That is {days}\\." if new else "", note)
+                n_notes += bool(new)
+            written += message["content"] or ""
+    assert n_notes >= 0.3 * len(ROWS[split])
 
 
 @each_split

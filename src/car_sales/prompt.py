@@ -18,7 +18,7 @@ PLACEHOLDER = "{{current_datetime}}"
 UNKNOWN_DATE = "unknown"
 """The `inferred_date` of a session whose date nobody knows; the session id then decides it."""
 
-DAYS_AHEAD = 7
+DAYS_AHEAD = 6
 """How many of the days that follow are spelled out."""
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -60,18 +60,19 @@ def session_datetime(session_id: str, *, inferred_date: str, timezone: str) -> d
 
 
 def datetime_line(moment: datetime, *, timezone: str) -> str:
-    """Return the line that tells the model when it is, and the dates of the seven days that follow.
+    """Return the line that tells the model when it is, and the dates of the six days that follow.
 
-    The days are spelled out so that "tomorrow" and "on Saturday" can be looked up rather than computed.
+    The days are spelled out so that "tomorrow" and "on Saturday" can be looked up rather than computed; a
+    seventh would bear today's name.
     English names are written here because `strftime` follows the machine's locale.
 
-    >>> datetime_line(datetime(2025, 3, 14, 10, 32), timezone="Europe/Zurich")[:95]
-    'Current DateTime (Europe/Zurich): Friday 2025-03-14 10:32; next days: tomorrow Saturday 2025-03'
+    >>> datetime_line(datetime(2025, 3, 14, 10, 32), timezone="Europe/Zurich")[:96]
+    'Current DateTime (Europe/Zurich): Friday 2025-03-14 10:32; tomorrow 2025-03-15; next days: Satur'
     """
     today = moment.date()
-    ahead = [_spell(today + timedelta(days=n)) for n in range(1, DAYS_AHEAD + 1)]
-    now = f"{_spell(today)} {moment.hour:02d}:{moment.minute:02d}"
-    return f"Current DateTime ({timezone}): {now}; next days: tomorrow {', '.join(ahead)}"
+    ahead = [today + timedelta(days=n) for n in range(1, DAYS_AHEAD + 1)]
+    now = f"{_spell(today)} {moment.hour:02d}:{moment.minute:02d}; tomorrow {ahead[0].isoformat()}"
+    return f"Current DateTime ({timezone}): {now}; next days: {', '.join(map(_spell, ahead))}"
 
 
 def shuffle_template(template: str, *, session_id: str) -> str:

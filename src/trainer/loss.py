@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from peft import PeftModel
 from torch import nn
-from torch.nn import functional
 
+from trainer.cross_entropy import summed_cross_entropy
 from trainer.types import IGNORE_INDEX
 
 
@@ -57,10 +57,6 @@ def n_supervised(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
 def token_loss(scored: SupervisedLogits, *, label_smoothing: float = 0.0) -> torch.Tensor:
     """The sum of the negative log likelihoods (nats) of all supervised tokens of a batch, in float32."""
-    return functional.cross_entropy(
-        scored.logits.flatten(0, 1).float(),
-        scored.targets.flatten(),
-        ignore_index=IGNORE_INDEX,
-        reduction="sum",
-        label_smoothing=label_smoothing,
+    return summed_cross_entropy(
+        scored.logits.flatten(0, 1), scored.targets.flatten(), label_smoothing=label_smoothing
     )

@@ -16,6 +16,7 @@ from transformers import Trainer
 from trainer.blocked_attention import blocked_training
 from trainer.decode import DecodedTurn, DecodeSettings
 from trainer.evaluation import Evaluation, RowLoss, ToolCallEvaluator, adapter_off, row_losses
+from trainer.fused_lora import fused_lora
 from trainer.loss import n_supervised, supervised_logits, takes_logits_to_keep, token_loss
 from trainer.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
 from trainer.tool_calls import ToolCallFormat
@@ -92,7 +93,8 @@ class ToolTrainer(Trainer):
         self.n_tokens_seen += int(inputs["attention_mask"].sum())
         self.n_supervised_seen += int(n_supervised(inputs))
         assert isinstance(self.model, nn.Module)
-        with blocked_training(self.model):  # around the backward pass, too, since checkpoints are computed there anew
+        # Around the backward pass, too, since checkpoints are computed there anew.
+        with blocked_training(self.model), fused_lora(self.model, active=self._autocasts_adapter):
             return super().training_step(model, inputs, *args, **kwargs)
 
     def evaluate(

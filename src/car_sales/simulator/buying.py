@@ -21,7 +21,7 @@ def search(dialogue: Dialogue) -> None:
     hits_nothing = dialogue.chance(0.15)
     if hits_nothing:
         filters["max_price"] = _below_all(dialogue, filters)
-    if dialogue.chance(0.2):
+    if dialogue.chance(0.3):
         dialogue.user("search_open")
         dialogue.say(ASK_FILTER)
         dialogue.user("criteria", what=_noun_phrase(dialogue, filters))

@@ -151,10 +151,13 @@ TRAIN = Cast(
             "Paul",
             "Noah",
         ),
+        *("Rosa", "Iris", "Alma", "Edith", "Doris", "Nadia", "Karin", "Ida", "Esther", "Ruth"),
+        *("Felix", "Elias", "Hans", "Kurt", "Oscar", "Ralph", "Henri", "Roger", "Otto", "Tobias"),
     ),
     last_names=(
         *("Keller", "Meier", "Frei", "Weber", "Huber", "Müller", "Steiner", "Baumann", "Rossi", "Kunz"),
         *("Gerber", "Brunner", "Fischer", "Wolf", "Costa", "Suter", "Moser", "Graf", "Novak", "Marti"),
+        *("Bühler", "Christen", "Dubois", "Egger", "Iten", "Jenni", "Lehmann", "Oberholzer", "Tobler", "Zimmer"),
     ),
 )
 
@@ -162,6 +165,7 @@ TEST = Cast(
     models=(
         CarModel("Honda", "Jazz", "hatchback", _PETROL_HYBRID, 27000),
         CarModel("Honda", "Civic", "hatchback", _PETROL_HYBRID, 36000),
+        CarModel("Honda", "Accord", "sedan", _PETROL_HYBRID, 46000),
         CarModel("Honda", "CR-V", "SUV", _PETROL_HYBRID, 48000),
         CarModel("Kia", "Ceed", "estate", _PETROL_DIESEL, 34000),
         CarModel("Kia", "Sorento", "SUV", _ALL, 55000, 7),

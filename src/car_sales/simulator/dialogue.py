@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from car_sales.dealership import Dealership
 from car_sales.prompt import DAYS_AHEAD, WEEKDAYS
 from car_sales.simulator.cast import Person
-from car_sales.simulator.replies import Outcome, fact, report
+from car_sales.simulator.replies import Outcome, date_note, fact, report
 from car_sales.simulator.voice import Opening, Voice
 from car_sales.stock import OwnedCar, Vehicle, is_open
 
@@ -90,7 +90,9 @@ class Dialogue:
             content = self.dealership.call(name, arguments)
             results.append((call_id, content))
             outcomes.append(Outcome(name, arguments, json.loads(content)))
-        self._add("assistant", tool_calls=turn)
+        days = dict.fromkeys(arguments["date"] for _, arguments in calls if "date" in arguments)
+        words = [f"{word} {iso}" for iso in days if (word := self._word_for(iso))]
+        self._add("assistant", content=date_note(words) if words else None, tool_calls=turn)
         for call_id, content in results:
             self._add("tool", content=content, tool_call_id=call_id)
         self._notice(outcomes)
@@ -126,10 +128,11 @@ class Dialogue:
         return self.voice.by_id(vehicle.id)
 
     def day(self, *, opened: bool = True) -> Day:
-        """Choose a day to come and the customer's words for it; never a Sunday unless `opened` is false."""
+        """Choose a day to come and the customer's words for it: a Sunday if `opened` is false and one is near."""
         today = self.now.date()
         ahead = [today + timedelta(days=n) for n in range(1, DAYS_AHEAD + 1)]
-        chosen = self.rng.choice([day for day in ahead if is_open(day) == opened])
+        fitting = [day for day in ahead if is_open(day) == opened]  # on a Sunday, no other Sunday is near
+        chosen = self.rng.choice(fitting or ahead)
         return self._in_words(chosen)
 
     def _in_words(self, chosen: date) -> Day:
@@ -141,9 +144,19 @@ class Dialogue:
         if self.chance(0.45):
             return Day(chosen, f"on {chosen.isoformat()}", chosen.isoformat())
         # Where "next Tuesday" could mean two days, customers here do not say it.
-        if n_days == DAYS_AHEAD or (not same_week and self.chance(0.2)):
+        if not same_week and self.chance(0.2):
             return Day(chosen, f"next {weekday}", f"next {weekday}")
         return Day(chosen, f"on {weekday}", weekday)
+
+    def _word_for(self, iso: str) -> str | None:
+        """The customer's last word for a date that nobody has written out yet: a weekday, or "tomorrow"."""
+        contents = [message["content"] or "" for message in self.messages]
+        if any(iso in content for content in contents):
+            return None
+        meant = date.fromisoformat(iso)
+        words = [WEEKDAYS[meant.weekday()], *(["tomorrow"] if (meant - self.now.date()).days == 1 else [])]
+        said = " ".join(contents).lower()
+        return max(words, key=lambda word: said.rfind(word.lower()))
 
     def _ordinal(self, vehicle: Vehicle) -> str:
         place = self.listed.index(vehicle.id)

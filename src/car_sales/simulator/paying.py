@@ -21,7 +21,7 @@ def finance(dialogue: Dialogue) -> None:
     months, wrong = dialogue.rng.sample(TERMS, 2)
     optional, extras = _extras(dialogue, vehicle)
     said = {"months": dialogue.voice.corrected(months, wrong), "extras": extras}
-    if dialogue.chance(0.3):
+    if dialogue.chance(0.45):
         dialogue.user("finance_open", car=dialogue.refer(vehicle))
         dialogue.say(ask_for("months"))
         dialogue.user("finance_months", **said)

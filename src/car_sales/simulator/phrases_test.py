@@ -7,7 +7,7 @@ OPENERS = ("Good day.", "Hello to you.", "Hi, a quick question.", "Hello, hello.
 LINKS = ("Got it.", "Cool, thanks.", "Understood.", "Very nice.", "Ok, good.")
 CORRECTIONS = ("{wrong}, no sorry, {right}", "{wrong}, or no, {right}")
 THIS_CAR = ("it", "that one", "the car")
-BY_ID = ("{id}", "{id}", "vehicle {id}", "no. {id}")
+BY_ID = ("{id}", "{id}", "the car {id}", "no. {id}")
 
 PHRASES: dict[str, tuple[str, ...]] = {
     # Talk

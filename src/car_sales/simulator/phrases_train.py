@@ -355,6 +355,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "fix_plate": (
         "[Sorry, it is|Oh,|My mistake,|Sorry,] {plate}.",
         "I mixed it up, [the plate is|it is] {plate}.",
+        "[The correct plate is|Correct is] {plate}.",
         "It should be {plate}.",
     ),
     "fact_valid": (
@@ -449,6 +450,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "[Can|Could] I drive {car} {day} at {time}?",
         "[Could|Can] you [book|reserve] {car} {day} at {time}?",
         "[I|We] want to try {car} {day} at {time}.",
+        "[I|We] could come {day} at {time} to drive {car}.",
+        "{day} at {time} [I'd|we'd] like to drive {car}.",
     ),
     # E-mail
     "lead_all": (
@@ -474,6 +477,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "fix_email": (
         "[Sorry, |Oh, it is |Ah, ]{email}.",
         "I forgot something: {email}.",
+        "[It's|That is] {email}, sorry.",
+        "The correct [one|address] is {email}.",
         "It should be {email}.",
     ),
     "topic_offer": ("an offer for {car}", "your offer for {car}", "a written offer for {car}"),

@@ -63,6 +63,15 @@ def ask_for(*missing: str) -> str:
     return f"Please tell me {head} and {words[-1]}." if head else f"Please tell me {words[-1]}."
 
 
+def date_note(days: Sequence[str]) -> str:
+    """Return what the assistant says before it calls with dates that the customer did not write out.
+
+    >>> date_note(["Thursday 2025-05-01", "tomorrow 2025-04-28"])
+    'That is Thursday 2025-05-01 and tomorrow 2025-04-28.'
+    """
+    return f"That is {' and '.join(days)}."
+
+
 def report(outcomes: Sequence[Outcome]) -> str:
     """Return what the assistant says about the results of one turn's calls, in the order of the calls."""
     replies = [_failure(o) if "error" in o.result else _SUCCESS[o.name](o.result) for o in outcomes]

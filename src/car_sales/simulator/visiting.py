@@ -14,7 +14,7 @@ def test_drive(dialogue: Dialogue) -> None:
     """Ask for free times, perhaps on several days, and mostly take one."""
     vehicle = dialogue.pick_car()
     day = dialogue.day(opened=not dialogue.chance(0.15))
-    kind = dialogue.rng.choice(("now", "now", "now", "open", "open", "two", "nothing"))
+    kind = dialogue.rng.choice(("now", "now", "now", "open", "open", "open", "two", "nothing"))
     if kind == "two" and times_offered(vehicle.id, day.date):
         _ask_two_days(dialogue, vehicle, day)
         return

@@ -1,0 +1,78 @@
+"""LoRA's product added to the frozen layer's output in place, with no wide tensor of its own. Knows no training loop.
+
+The plain form `output + (x A^T B^T) * scaling` writes the layer's full width three times before the sum, and once
+more in the backward pass; on a CPU that costs as much as the frozen layer's product. Here the scaling meets the
+rank-wide factor, and the second product adds to the output as it is made.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from peft.tuners.lora.layer import Linear, LoraVariant
+from torch import nn
+
+
+class _AddProduct(torch.autograd.Function):
+    """Shapes: output [..., out], overwritten; x [..., in]; down [rank, in]; up [out, rank]."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, output: torch.Tensor, x: torch.Tensor, down: torch.Tensor, up: torch.Tensor, scaling: float
+    ) -> torch.Tensor:
+        narrow = _rows(x) @ down.T * scaling
+        output.view(-1, output.shape[-1]).addmm_(narrow, up.T)  # raises rather than add to a copy
+        ctx.mark_dirty(output)
+        ctx.save_for_backward(x, down, up, narrow)
+        ctx.scaling = scaling
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, down, up, narrow = ctx.saved_tensors
+        rows = _rows(grad)
+        grad_narrow = rows @ up * ctx.scaling
+        grad_x = (grad_narrow @ down).view(x.shape) if ctx.needs_input_grad[1] else None
+        return grad, grad_x, grad_narrow.T @ _rows(x), rows.T @ narrow, None
+
+
+def _rows(tensor: torch.Tensor) -> torch.Tensor:
+    """All but the last dimension as one."""
+    return tensor.reshape(-1, tensor.shape[-1])
+
+
+class _InPlace(LoraVariant):
+    """Plain LoRA, computed as above. Only its forward pass differs, and it is there only while a step runs."""
+
+    @staticmethod
+    def forward(module: Any, active_adapter: str, x: torch.Tensor, result: torch.Tensor, **_: Any) -> torch.Tensor:
+        down, up = (factors[active_adapter].weight.to(result.dtype) for factors in (module.lora_A, module.lora_B))
+        dropped = module.lora_dropout[active_adapter](x).to(result.dtype)
+        added = _AddProduct.apply(result, dropped, down, up, module.scaling[active_adapter])  # type: ignore[no-untyped-call]
+        assert isinstance(added, torch.Tensor)
+        return added
+
+
+@contextmanager
+def fused_lora(model: nn.Module, *, active: bool) -> Iterator[None]:
+    """Within it, plain LoRA layers over plain linear layers of `model` add in place, if `active`.
+
+    Others, like those over quantized weights, are left alone. The products are made in the precision of the
+    frozen layer's output, as they are under autocast.
+    """
+    layers = [(layer, name) for layer in model.modules() for name in _plain_adapters(layer)] if active else []
+    for layer, name in layers:
+        layer.lora_variant[name] = _InPlace()
+    try:
+        yield
+    finally:
+        for layer, name in layers:
+            del layer.lora_variant[name]
+
+
+def _plain_adapters(layer: nn.Module) -> list[str]:
+    # Subclasses handle quantized weights; variants, like DoRA, compute something else.
+    if type(layer) is not Linear or type(layer.get_base_layer()) is not nn.Linear:
+        return []
+    return [n for n, up in layer.lora_B.items() if n not in layer.lora_variant and up.bias is None]

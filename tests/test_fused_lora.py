@@ -1,0 +1,96 @@
+"""The fused product of LoRA equals peft's, in value and gradient, and leaves everything else to peft."""
+
+from typing import Any
+
+import pytest
+import torch
+from conftest import tiny_model
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora.layer import Linear
+from torch import nn
+
+from trainer.fused_lora import fused_lora
+from trainer.precision import bfloat16_autocast, let_autocast_choose
+
+VOCABULARY = 50
+
+
+def adapted(dtype: torch.dtype = torch.float32, *, targets: str = "all-linear", **options: Any) -> Any:
+    """A tiny model with an adapter whose factors are all random."""
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, lora_alpha=12, target_modules=targets, task_type="CAUSAL_LM", **options)
+    model = get_peft_model(tiny_model(VOCABULARY).to(dtype), config)
+    assert isinstance(model, PeftModel)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.1)
+    return model.train()
+
+
+def step(model: Any, *, fused: bool, seed: int = 1) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Logits of a step, and the gradients of the adapter."""
+    ids = torch.arange(1, 23).view(2, 11)
+    model.zero_grad()
+    torch.manual_seed(seed)
+    with fused_lora(model, active=fused):
+        logits = model(input_ids=ids).logits
+        logits.float().logsumexp(-1).sum().backward()
+    return logits.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_output_and_gradients_are_those_of_peft(dropout: float) -> None:
+    model = adapted(lora_dropout=dropout)
+    plain, fused = step(model, fused=False), step(model, fused=True)
+    torch.testing.assert_close(fused, plain)
+    assert len(fused[1]) == 2 * sum(isinstance(module, Linear) for module in model.modules())
+    assert all(gradient.any() for gradient in fused[1].values())
+
+
+def test_under_autocast_the_error_to_float32_is_no_larger_than_that_of_peft() -> None:
+    exact, _ = step(adapted(), fused=False)
+    model = adapted(torch.bfloat16)
+    let_autocast_choose(model)
+    with bfloat16_autocast(True):
+        errors = {fused: (step(model, fused=fused)[0].float() - exact).norm() for fused in (True, False)}
+    assert errors[True] <= 1.1 * errors[False]
+
+
+def test_layers_below_the_first_adapted_one_need_no_gradient() -> None:
+    model = adapted(targets=r".*\.layers\.1\..*_proj")
+    plain, fused = step(model, fused=False), step(model, fused=True)
+    torch.testing.assert_close(fused, plain)
+
+
+def test_gradient_checkpointing_gives_the_same() -> None:
+    model = adapted()
+    plain = step(model, fused=True)
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    torch.testing.assert_close(step(model, fused=True), plain)
+
+
+def test_afterwards_the_layers_are_as_before_even_after_an_error() -> None:
+    model = adapted()
+    with pytest.raises(RuntimeError, match="broken"), fused_lora(model, active=True):
+        assert any(layer.lora_variant for layer in model.modules() if isinstance(layer, Linear))
+        raise RuntimeError("broken")
+    assert not any(layer.lora_variant for layer in model.modules() if isinstance(layer, Linear))
+
+
+def test_variants_of_lora_and_a_switched_off_adapter_are_left_alone() -> None:
+    model = adapted(use_dora=True)
+    variants = {name: layer.lora_variant["default"] for name, layer in model.named_modules() if type(layer) is Linear}
+    with fused_lora(model, active=True):
+        assert {n: l.lora_variant["default"] for n, l in model.named_modules() if type(l) is Linear} == variants
+    model = adapted()
+    ids = torch.arange(1, 12)[None]
+    with model.disable_adapter(), fused_lora(model, active=True):
+        switched_off = model(input_ids=ids).logits
+    torch.testing.assert_close(switched_off, tiny_base_logits(model, ids))
+
+
+def tiny_base_logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    with model.disable_adapter():
+        logits = model(input_ids=ids).logits
+    assert isinstance(logits, torch.Tensor)
+    return logits
