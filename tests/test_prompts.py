@@ -27,7 +27,7 @@ from trainer.ordering import shuffled
 
 TEMPLATE = (Path(__file__).parent.parent / "data" / "sysprompt.md").read_text(encoding="utf-8")
 LINE = re.compile(
-    r"^Current DateTime \(Europe/Zurich\): (\w+) (\d{4}-\d{2}-\d{2}) (\d{2}):(\d{2}); tomorrow (\S+); next days: (.*)$", re.M
+    r"^Current DateTime \(Europe/Zurich\): (\w+) (\d{4}-\d{2}-\d{2}) (\d{2}):(\d{2}); tomorrow (\S+), (.*)$", re.M
 )
 
 words = st.text("abcXYZ äß*{}", min_size=1, max_size=12).map(str.strip).filter(bool).map("w{}".format)
@@ -154,8 +154,8 @@ def test_the_line_states_the_inferred_date_and_the_seven_days_that_follow(sessio
     assert weekday == WEEKDAYS[day.weekday()]
     assert 8 <= int(hour) < 20
     following = [day + timedelta(days=n) for n in range(1, 7)]
-    assert tomorrow == following[0].isoformat()
-    assert ahead == ", ".join(f"{WEEKDAYS[d.weekday()]} {d.isoformat()}" for d in following)
+    assert tomorrow == f"{following[0]:%d.%m.}"
+    assert ahead == ", ".join(f"{WEEKDAYS[d.weekday()]} {d:%d.%m.}" for d in following)
 
 
 def test_the_time_of_day_depends_on_the_id_and_not_on_the_date() -> None:

@@ -63,16 +63,26 @@ def datetime_line(moment: datetime, *, timezone: str) -> str:
     """Return the line that tells the model when it is, and the dates of the six days that follow.
 
     The days are spelled out so that "tomorrow" and "on Saturday" can be looked up rather than computed; a
-    seventh would bear today's name.
+    seventh would bear today's name. They are short and begin with the day, which is what tells them apart.
     English names are written here because `strftime` follows the machine's locale.
 
-    >>> datetime_line(datetime(2025, 3, 14, 10, 32), timezone="Europe/Zurich")[:96]
-    'Current DateTime (Europe/Zurich): Friday 2025-03-14 10:32; tomorrow 2025-03-15; next days: Satur'
+    >>> datetime_line(datetime(2025, 3, 14, 10, 32), timezone="Europe/Zurich")[:98]
+    'Current DateTime (Europe/Zurich): Friday 2025-03-14 10:32; tomorrow 15.03., Saturday 15.03., Sunda'
     """
     today = moment.date()
     ahead = [today + timedelta(days=n) for n in range(1, DAYS_AHEAD + 1)]
-    now = f"{_spell(today)} {moment.hour:02d}:{moment.minute:02d}; tomorrow {ahead[0].isoformat()}"
-    return f"Current DateTime ({timezone}): {now}; next days: {', '.join(map(_spell, ahead))}"
+    days = [f"tomorrow {short_date(ahead[0])}", *(f"{WEEKDAYS[day.weekday()]} {short_date(day)}" for day in ahead)]
+    now = f"{WEEKDAYS[today.weekday()]} {today.isoformat()} {moment.hour:02d}:{moment.minute:02d}"
+    return f"Current DateTime ({timezone}): {now}; {', '.join(days)}"
+
+
+def short_date(day: date) -> str:
+    """Return a date as people here write it when the year goes without saying.
+
+    >>> short_date(date(2025, 3, 9))
+    '09.03.'
+    """
+    return f"{day.day:02d}.{day.month:02d}."
 
 
 def shuffle_template(template: str, *, session_id: str) -> str:
@@ -156,10 +166,6 @@ def _lines(text: str) -> Iterator[tuple[str, bool]]:
         is_fence = line.lstrip().startswith("```")
         yield line, is_code or is_fence
         is_code ^= is_fence
-
-
-def _spell(day: date) -> str:
-    return f"{WEEKDAYS[day.weekday()]} {day.isoformat()}"
 
 
 def _zone(timezone: str) -> ZoneInfo:

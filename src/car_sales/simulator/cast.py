@@ -151,8 +151,8 @@ TRAIN = Cast(
             "Paul",
             "Noah",
         ),
-        *("Rosa", "Iris", "Alma", "Edith", "Doris", "Nadia", "Karin", "Ida", "Esther", "Ruth"),
-        *("Felix", "Elias", "Hans", "Kurt", "Oscar", "Ralph", "Henri", "Roger", "Otto", "Tobias"),
+        *("Rosa", "Iris", "Alma", "Edith", "Doris", "Nadia", "Karin", "Ida", "Esther", "Ruth", "Chloé"),
+        *("Felix", "Elias", "Hans", "Kurt", "Oscar", "Ralph", "Henri", "Roger", "Otto", "Tobias", "André"),
     ),
     last_names=(
         *("Keller", "Meier", "Frei", "Weber", "Huber", "Müller", "Steiner", "Baumann", "Rossi", "Kunz"),

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from car_sales.dealership import Dealership
-from car_sales.prompt import DAYS_AHEAD, WEEKDAYS
+from car_sales.prompt import DAYS_AHEAD, WEEKDAYS, short_date
 from car_sales.simulator.cast import Person
 from car_sales.simulator.replies import Outcome, date_note, fact, report
 from car_sales.simulator.voice import Opening, Voice
@@ -91,7 +91,7 @@ class Dialogue:
             results.append((call_id, content))
             outcomes.append(Outcome(name, arguments, json.loads(content)))
         days = dict.fromkeys(arguments["date"] for _, arguments in calls if "date" in arguments)
-        words = [f"{word} {iso}" for iso in days if (word := self._word_for(iso))]
+        words = [f"{word} {short_date(date.fromisoformat(iso))}" for iso in days if (word := self._word_for(iso))]
         self._add("assistant", content=date_note(words) if words else None, tool_calls=turn)
         for call_id, content in results:
             self._add("tool", content=content, tool_call_id=call_id)
@@ -123,7 +123,7 @@ class Dialogue:
             return self.rng.choice(self.voice.this_car)
         if vehicle.id in self.listed[:3] and len(self.listed) > 1 and self.chance(0.1):
             return self._ordinal(vehicle)
-        if vehicle.id in self.named and self.chance(0.3):
+        if vehicle.id in self.named and self.chance(0.2):
             return self._name(vehicle)
         return self.voice.by_id(vehicle.id)
 

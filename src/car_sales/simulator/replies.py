@@ -66,10 +66,10 @@ def ask_for(*missing: str) -> str:
 def date_note(days: Sequence[str]) -> str:
     """Return what the assistant says before it calls with dates that the customer did not write out.
 
-    >>> date_note(["Thursday 2025-05-01", "tomorrow 2025-04-28"])
-    'That is Thursday 2025-05-01 and tomorrow 2025-04-28.'
+    >>> date_note(["tomorrow 28.04.", "Thursday 01.05."])
+    'That is tomorrow 28.04. and Thursday 01.05.'
     """
-    return f"That is {' and '.join(days)}."
+    return f"That is {' and '.join(days)}"
 
 
 def report(outcomes: Sequence[Outcome]) -> str:
