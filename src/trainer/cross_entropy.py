@@ -42,9 +42,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
             slope = scores.sub_(log_normalizers[rows, None]).exp_()
             if ctx.smoothing:
                 slope -= ctx.smoothing / logits.shape[1]
-            slope.scatter_add_(
-                1, targets[rows, None].clamp(min=0), slope.new_full((len(slope), 1), ctx.smoothing - 1)
-            )
+            slope.scatter_add_(1, targets[rows, None].clamp(min=0), slope.new_full((len(slope), 1), ctx.smoothing - 1))
             grad[rows] = slope.mul_((grad_output * counts[rows])[:, None])
         return grad, None, None
 
@@ -59,9 +57,7 @@ def _in_float32(logits: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
         yield rows, memory[: rows.stop - start].copy_(logits[rows])
 
 
-def summed_cross_entropy(
-    logits: torch.Tensor, targets: torch.Tensor, *, label_smoothing: float = 0.0
-) -> torch.Tensor:
+def summed_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, *, label_smoothing: float = 0.0) -> torch.Tensor:
     """The sum (float32, nats) of the cross entropies of `logits` [rows, vocabulary] and `targets` [rows].
 
     Equals `torch.nn.functional.cross_entropy(logits.float(), targets, ignore_index=-100, reduction="sum")`

@@ -57,6 +57,4 @@ def n_supervised(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
 def token_loss(scored: SupervisedLogits, *, label_smoothing: float = 0.0) -> torch.Tensor:
     """The sum of the negative log likelihoods (nats) of all supervised tokens of a batch, in float32."""
-    return summed_cross_entropy(
-        scored.logits.flatten(0, 1), scored.targets.flatten(), label_smoothing=label_smoothing
-    )
+    return summed_cross_entropy(scored.logits.flatten(0, 1), scored.targets.flatten(), label_smoothing=label_smoothing)

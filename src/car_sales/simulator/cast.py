@@ -57,7 +57,7 @@ class Cast:
         """Draw a customer; numbers are too short to exist and addresses use the reserved example domains."""
         first, last = rng.choice(self.first_names), rng.choice(self.last_names)
         domain = rng.choice(("example.com", "example.org", "example.net"))
-        local = f"{first}.{last}".lower()
+        local = f"{first[0]}.{last}".lower()
         for letter, plain in (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("é", "e"), ("ë", "e")):
             local = local.replace(letter, plain)
         phone = f"0{rng.choice((76, 77, 78, 79))} {rng.randrange(100, 1000)} {rng.randrange(10, 100)}"

@@ -163,7 +163,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "And if I take {months} months?",
         "Then rather over {months} months.",
     ),
-    "fix_down": ("Ok, I'll pay {down}.", "I wanted to say {down}.", "Then {down}, please."),
+    "fix_down": ("Ok, I'll pay {down} down.", "I wanted to say {down} down.", "{down} down, please."),
     "fact_total": ("And how much is it in total?", "What would I pay all together?", "Tell me the total."),
     "tradein_all": (
         "I'd like to trade in my car: {plate}, {km} km, {accident}. What is it worth?",

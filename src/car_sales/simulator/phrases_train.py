@@ -307,7 +307,11 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "[Sorry, I meant|Rather|And for] {months} months.",
         "[Can|Could] you calculate it for {months} months?",
     ),
-    "fix_down": ("[Oh, |Ok, |]{down} then.", "Sorry, I meant {down}.", "[Then|Let's say|Rather] {down}."),
+    "fix_down": (
+        "[Oh, |Ok, |]{down} down then.",
+        "Sorry, I meant {down} down.",
+        "[Then|Let's say|Rather] {down} down.",
+    ),
     "fact_total": (
         "How much is that in total?",
         "[And what|What] do I pay in total?",
