@@ -9,7 +9,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 import trainer.blocked_attention as module
-from trainer.blocked_attention import blocked_attention, blocked_training
+from trainer.blocked_attention import attend_in_blocks, blocked_attention
 
 
 def tensors(n_tokens: int, *, dtype: torch.dtype, batch: int = 2) -> tuple[torch.Tensor, ...]:
@@ -66,7 +66,7 @@ def test_only_unpadded_bfloat16_is_attended_in_blocks(
     if padded:
         mask[1, 15:] = 0
     expected = model(input_ids=ids, attention_mask=mask).logits
-    with blocked_training(model):
+    with attend_in_blocks(model):
         found = model(input_ids=ids, attention_mask=mask).logits
     assert bool(calls) == used
     torch.testing.assert_close(found[mask.bool()], expected[mask.bool()], atol=0.05 if used else 0.0, rtol=0.0)
@@ -92,7 +92,7 @@ def test_gradient_checkpoints_are_computed_anew_by_the_same_function(monkeypatch
         if checkpointed:
             model.gradient_checkpointing_enable()
         model.train()
-        with blocked_training(model):
+        with attend_in_blocks(model):
             model(input_ids=ids, labels=ids).loss.backward()
         grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         assert len(grads) == len(list(model.parameters()))

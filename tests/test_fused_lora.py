@@ -19,7 +19,8 @@ def adapted(dtype: torch.dtype = torch.float32, *, targets: str = "all-linear", 
     """A tiny model with an adapter whose factors are all random."""
     torch.manual_seed(0)
     config = LoraConfig(r=4, lora_alpha=12, target_modules=targets, task_type="CAUSAL_LM", **options)
-    model = get_peft_model(tiny_model(VOCABULARY).to(dtype), config)
+    base: Any = tiny_model(VOCABULARY)
+    model = get_peft_model(base.to(dtype), config)
     assert isinstance(model, PeftModel)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:

@@ -1,4 +1,4 @@
-"""Causal attention for training on a CPU in bfloat16, as matrix products over blocks of queries.
+"""Causal attention over whole sequences on a CPU in bfloat16, as matrix products over blocks of queries.
 
 torch's CPU kernel reaches a fraction of the machine's speed in bfloat16 and computes its backward pass slower
 still. Here each block of queries meets the keys up to its own end in one product, which the CPU's bfloat16 units
@@ -145,6 +145,6 @@ def _attention(
     return mixed.transpose(1, 2).contiguous(), None
 
 
-def blocked_training(model: nn.Module) -> AbstractContextManager[None]:
-    """Within it, training steps on a CPU in bfloat16 attend in blocks; all else goes to torch's kernel as before."""
-    return attend_with(model, "sdpa_blocked_training", _attention)
+def attend_in_blocks(model: nn.Module) -> AbstractContextManager[None]:
+    """Within it, passes over whole sequences on a CPU in bfloat16 attend in blocks; all else goes to torch's kernel."""
+    return attend_with(model, "sdpa_in_blocks", _attention)

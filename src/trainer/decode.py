@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import DynamicCache
 
+from trainer.blocked_attention import attend_in_blocks
 from trainer.continuation import Answer, DecodeSettings, Unfinished, continue_answers, generate_answer
 from trainer.grouped_attention import grouped_decoding
 from trainer.kv_cache import CachePrefix, empty_cache
@@ -134,10 +135,11 @@ def _score_trunk(
     positions = torch.tensor([position for span in spans for position in span], device=device)
     cache = empty_cache(model.config)
     options: dict[str, Any] = {"past_key_values": cache, "use_cache": cache is not None}
-    if takes_logits_to_keep(model):
-        logits = model(input_ids=ids, logits_to_keep=positions, **options).logits[0]
-    else:
-        logits = model(input_ids=ids, **options).logits[0, positions]
+    with attend_in_blocks(model):
+        if takes_logits_to_keep(model):
+            logits = model(input_ids=ids, logits_to_keep=positions, **options).logits[0]
+        else:
+            logits = model(input_ids=ids, **options).logits[0, positions]
     greedy, nll = _score(logits, ids[0, positions + 1])  # logits [supervised tokens, vocabulary]
     offset = 0
     for span in trunk.turns:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from trainer.blocked_attention import attend_in_blocks
 from trainer.decode import DecodedTurn, DecodeSettings, decode_turns, plan_units
 from trainer.eval_metrics import Scores, TokenLoss, make_prediction, perplexity, score
 from trainer.loss import n_supervised, supervised_logits, takes_logits_to_keep, token_loss
@@ -118,7 +119,8 @@ def row_losses(model: nn.Module, batches: Iterable[Mapping[str, torch.Tensor]]) 
     losses = []
     for batch in batches:
         on_device = {key: value.to(device) for key, value in batch.items()}
-        nll = float(token_loss(supervised_logits(model, on_device, select=select, use_cache=False)))
+        with attend_in_blocks(model):
+            nll = float(token_loss(supervised_logits(model, on_device, select=select, use_cache=False)))
         losses.append(RowLoss(nll, int(n_supervised(batch))))
     return losses
 

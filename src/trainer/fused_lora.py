@@ -5,7 +5,7 @@ more in the backward pass; on a CPU that costs as much as the frozen layer's pro
 rank-wide factor, and the second product adds to the output as it is made.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,7 +61,8 @@ def fused_lora(model: nn.Module, *, active: bool) -> Iterator[None]:
     Others, like those over quantized weights, are left alone. The products are made in the precision of the
     frozen layer's output, as they are under autocast.
     """
-    layers = [(layer, name) for layer in model.modules() for name in _plain_adapters(layer)] if active else []
+    modules: Iterable[Any] = model.modules() if active else ()
+    layers = [(layer, name) for layer in modules for name in _plain_adapters(layer)]
     for layer, name in layers:
         layer.lora_variant[name] = _InPlace()
     try:

@@ -13,7 +13,7 @@ from accelerate.utils import DistributedType, gather_object
 from torch import nn
 from transformers import Trainer
 
-from trainer.blocked_attention import blocked_training
+from trainer.blocked_attention import attend_in_blocks
 from trainer.decode import DecodedTurn, DecodeSettings
 from trainer.evaluation import Evaluation, RowLoss, ToolCallEvaluator, adapter_off, row_losses
 from trainer.fused_lora import fused_lora
@@ -94,7 +94,7 @@ class ToolTrainer(Trainer):
         self.n_supervised_seen += int(n_supervised(inputs))
         assert isinstance(self.model, nn.Module)
         # Around the backward pass, too, since checkpoints are computed there anew.
-        with blocked_training(self.model), fused_lora(self.model, active=self._autocasts_adapter):
+        with attend_in_blocks(self.model), fused_lora(self.model, active=self._autocasts_adapter):
             return super().training_step(model, inputs, *args, **kwargs)
 
     def evaluate(
