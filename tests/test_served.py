@@ -111,7 +111,7 @@ def test_every_turn_is_asked_with_its_tools_in_order_and_the_settings_of_the_run
     assert len(server.bodies) == len(by_key)
     for body in server.bodies:
         assert body["tools"] == list(by_key[key_of(body)].tools)
-        assert (body["max_tokens"], body["temperature"], body["seed"]) == (96, 0.0, 7)
+        assert (body["max_tokens"], body["temperature"], body["seed"]) == (cfg.eval.max_new_tokens_eval, 0.0, 7)
         assert set(body) == {"model", "messages", "tools", "max_tokens", "temperature", "seed"}
 
 
