@@ -47,15 +47,16 @@ def test_value_and_gradient_are_those_of_torch(n_rows: int, smoothing: float) ->
     torch.testing.assert_close(got, value_and_gradient(expected, logits))
 
 
-def test_low_precision_is_computed_in_float32_and_its_gradient_rounded_once() -> None:
-    logits, targets = make_case(torch.bfloat16)
-    logits.requires_grad_()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_low_precision_is_computed_in_float32_and_its_gradient_rounded_once(dtype: torch.dtype) -> None:
+    logits, targets = make_case(dtype)
+    logits = logits.T.contiguous().T.requires_grad_()  # any memory layout will do
     exact = logits.detach().float().requires_grad_()
     loss, gradient = value_and_gradient(summed_cross_entropy(logits, targets), logits)
     expected, exact_gradient = value_and_gradient(summed_cross_entropy(exact, targets), exact)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, expected)
-    torch.testing.assert_close(gradient, exact_gradient.bfloat16(), rtol=0, atol=0)
+    torch.testing.assert_close(gradient, exact_gradient.to(dtype), rtol=0, atol=0)
 
 
 def test_huge_logits_overflow_nowhere() -> None:
@@ -71,6 +72,13 @@ def test_rows_without_a_target_have_no_gradient_and_other_rows_have_one() -> Non
     logits.requires_grad_()
     _, gradient = value_and_gradient(summed_cross_entropy(logits, targets), logits)
     assert gradient.any(dim=1).tolist() == (targets != IGNORE_INDEX).tolist()
+
+
+def test_a_target_outside_the_vocabulary_is_an_error() -> None:
+    logits, targets = make_case()
+    for wrong in (-1, VOCABULARY):
+        with pytest.raises(RuntimeError):
+            summed_cross_entropy(logits, torch.full_like(targets, wrong))
 
 
 def test_nothing_to_predict_is_no_loss() -> None:

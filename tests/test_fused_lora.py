@@ -15,11 +15,13 @@ from trainer.precision import bfloat16_autocast, let_autocast_choose
 VOCABULARY = 50
 
 
-def adapted(dtype: torch.dtype = torch.float32, *, targets: str = "all-linear", **options: Any) -> Any:
+def adapted(
+    dtype: torch.dtype = torch.float32, *, targets: str = "all-linear", biased: bool = False, **options: Any
+) -> Any:
     """A tiny model with an adapter whose factors are all random."""
     torch.manual_seed(0)
     config = LoraConfig(r=4, lora_alpha=12, target_modules=targets, task_type="CAUSAL_LM", **options)
-    base: Any = tiny_model(VOCABULARY)
+    base: Any = tiny_model(VOCABULARY, attention_bias=biased, mlp_bias=biased)
     model = get_peft_model(base.to(dtype), config)
     assert isinstance(model, PeftModel)
     for name, parameter in model.named_parameters():
@@ -28,33 +30,55 @@ def adapted(dtype: torch.dtype = torch.float32, *, targets: str = "all-linear", 
     return model.train()
 
 
-def step(model: Any, *, fused: bool, seed: int = 1) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def step(model: Any, *, fused: bool, autocast: bool = False) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Logits of a step, and the gradients of the adapter."""
     ids = torch.arange(1, 23).view(2, 11)
     model.zero_grad()
-    torch.manual_seed(seed)
+    torch.manual_seed(1)
     with fused_lora(model, active=fused):
-        logits = model(input_ids=ids).logits
+        with bfloat16_autocast(autocast):
+            logits = model(input_ids=ids).logits
         logits.float().logsumexp(-1).sum().backward()
     return logits.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_output_and_gradients_are_those_of_peft(dropout: float) -> None:
-    model = adapted(lora_dropout=dropout)
+@pytest.mark.parametrize(
+    "options", [{}, {"lora_dropout": 0.3}, {"use_rslora": True}, {"lora_bias": True, "biased": True}, {"biased": True}]
+)
+def test_output_and_gradients_are_those_of_peft(options: dict[str, Any]) -> None:
+    model = adapted(**options)
     plain, fused = step(model, fused=False), step(model, fused=True)
     torch.testing.assert_close(fused, plain)
-    assert len(fused[1]) == 2 * sum(isinstance(module, Linear) for module in model.modules())
+    assert len(fused[1]) >= 2 * sum(isinstance(module, Linear) for module in model.modules())
     assert all(gradient.any() for gradient in fused[1].values())
 
 
-def test_under_autocast_the_error_to_float32_is_no_larger_than_that_of_peft() -> None:
-    exact, _ = step(adapted(), fused=False)
+def test_under_autocast_the_errors_to_float32_are_no_larger_than_those_of_peft() -> None:
+    exact_logits, exact_gradients = step(adapted(), fused=False)
     model = adapted(torch.bfloat16)
+    for name, parameter in model.named_parameters():
+        parameter.data = parameter.data.float() if "lora_" in name else parameter.data
     let_autocast_choose(model)
-    with bfloat16_autocast(True):
-        errors = {fused: (step(model, fused=fused)[0].float() - exact).norm() for fused in (True, False)}
-    assert errors[True] <= 1.1 * errors[False]
+    errors = {}
+    for fused in (True, False):
+        logits, gradients = step(model, fused=fused, autocast=True)
+        distances = torch.stack([(gradients[n] - exact_gradients[n]).norm() for n in exact_gradients])
+        errors[fused] = torch.stack([(logits.float() - exact_logits).norm(), distances.norm()])
+    assert (errors[True] <= 1.1 * errors[False]).all()
+
+
+def test_a_second_active_adapter_adds_its_product_too() -> None:
+    model = adapted()
+    torch.manual_seed(2)
+    model.add_adapter("second", model.peft_config["default"])
+    for name, parameter in model.named_parameters():
+        if "lora_B.second" in name:
+            nn.init.normal_(parameter, std=0.1)
+    alone, _ = step(model, fused=True)
+    model.base_model.set_adapter(["default", "second"])
+    plain, fused = step(model, fused=False), step(model, fused=True)
+    torch.testing.assert_close(fused, plain)
+    assert not torch.allclose(fused[0], alone)
 
 
 def test_layers_below_the_first_adapted_one_need_no_gradient() -> None:

@@ -146,7 +146,7 @@ def test_two_ids_differ_in_their_order_alone_already() -> None:
 
 
 @given(session_id=st.text(max_size=8), day=st.dates(date(1000, 1, 1), date(9999, 12, 24)))
-def test_the_line_states_the_inferred_date_and_the_seven_days_that_follow(session_id: str, day: date) -> None:
+def test_the_line_states_the_inferred_date_and_the_six_days_that_follow(session_id: str, day: date) -> None:
     match = LINE.search(prompt(session_id=session_id, inferred_date=day.isoformat()))
     assert match
     weekday, stated, hour, _, tomorrow, ahead = match.groups()

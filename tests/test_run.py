@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from trainer import blocked_attention, fused_lora
 from trainer.adapted_model import decode_settings
 from trainer.chat import ChatEncoder
 from trainer.config import Config, load_config
@@ -92,6 +93,25 @@ def test_the_same_configuration_gives_the_same_numbers(quick_config: MakeConfig,
     assert first["train"]["loss"] == second["train"]["loss"]
     weights = [load_file(run.output_dir / "adapter_model.safetensors") for run in runs]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_on_a_cpu_in_bfloat16_training_and_evaluation_use_the_fast_products(
+    quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[tuple[str, bool]] = set()
+
+    def noted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            seen.add((name, torch.is_inference_mode_enabled()))
+            return function(*args, **kwargs)
+
+        return call
+
+    attend, add = blocked_attention.blocked_attention, fused_lora._InPlace.forward
+    monkeypatch.setattr(blocked_attention, "blocked_attention", noted("attention", attend))
+    monkeypatch.setattr(fused_lora._InPlace, "forward", staticmethod(noted("lora", add)))
+    train_run(quick_config("model.torch_dtype=bfloat16"))
+    assert seen == {("attention", False), ("attention", True), ("lora", False)}
 
 
 def test_training_moves_the_adapter_and_lowers_the_loss(quick_config: MakeConfig) -> None:

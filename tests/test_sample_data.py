@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from car_sales.prompt import WEEKDAYS, session_datetime
+from car_sales.prompt import DAYS_AHEAD, WEEKDAYS, session_datetime
 from car_sales.simulator import phrases_test, phrases_train
 from car_sales.simulator.cast import TEST, TRAIN
 from car_sales.simulator.replies import ASK_FILTER, TALK
@@ -138,7 +138,7 @@ def test_every_argument_value_was_said_or_shown_before(split: str) -> None:
     """Copying suffices: every string and number stands in an earlier message, or as a date in the prompt."""
     for row in ROWS[split]:
         now = session_datetime(row["session_id"], inferred_date=row["inferred_date"], timezone="Europe/Zurich")
-        context = " ".join((now.date() + timedelta(days=n)).isoformat() for n in range(1, 8))
+        context = " ".join((now.date() + timedelta(days=n)).isoformat() for n in range(1, DAYS_AHEAD + 1))
         for message in row["conversation"]:
             for call in message["tool_calls"] or ():
                 for value in leaves(arguments_of(call)):
@@ -165,7 +165,7 @@ def test_spoken_days_mean_the_dates_that_the_prompt_spells_out(split: str) -> No
             dates = {args["date"] for _, args in calls_of([message]) if "date" in args}
             if len(said) != 1 or len(dates) != 1 or before["role"] != "user":
                 continue
-            ahead = [today + timedelta(days=n) for n in range(1, 8)]
+            ahead = [today + timedelta(days=n) for n in range(1, DAYS_AHEAD + 1)]
             meant = ahead[0] if said == ["tomorrow"] else ahead[[WEEKDAYS[d.weekday()] for d in ahead].index(*said)]
             assert dates == {meant.isoformat()}, row["session_id"]
             n_checked += 1

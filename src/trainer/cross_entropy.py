@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
 from trainer.types import IGNORE_INDEX
 
@@ -25,7 +26,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
         losses = torch.empty_like(log_normalizers)
         for rows, scores in _in_float32(logits):
             log_normalizers[rows] = torch.logsumexp(scores, dim=-1)
-            expected = scores.gather(1, targets[rows, None].clamp(min=0)).squeeze(1)
+            expected = scores.gather(1, _columns(targets[rows])).squeeze(1)
             if smoothing:
                 expected = (1 - smoothing) * expected + smoothing * scores.mean(dim=-1)
             losses[rows] = log_normalizers[rows] - expected
@@ -34,6 +35,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
         return losses.masked_fill_(targets == IGNORE_INDEX, 0.0).sum()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         logits, targets, log_normalizers = ctx.saved_tensors
         grad = torch.empty_like(logits)
@@ -42,9 +44,14 @@ class _SummedCrossEntropy(torch.autograd.Function):
             slope = scores.sub_(log_normalizers[rows, None]).exp_()
             if ctx.smoothing:
                 slope -= ctx.smoothing / logits.shape[1]
-            slope.scatter_add_(1, targets[rows, None].clamp(min=0), slope.new_full((len(slope), 1), ctx.smoothing - 1))
+            slope.scatter_add_(1, _columns(targets[rows]), slope.new_full((len(slope), 1), ctx.smoothing - 1))
             grad[rows] = slope.mul_((grad_output * counts[rows])[:, None])
         return grad, None, None
+
+
+def _columns(targets: torch.Tensor) -> torch.Tensor:
+    """Targets as column indices [rows, 1]; a row without a target gets any column, and counts nothing."""
+    return targets.masked_fill(targets == IGNORE_INDEX, 0)[:, None]
 
 
 def _in_float32(logits: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:

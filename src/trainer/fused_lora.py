@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from peft.tuners.lora.layer import Linear, LoraVariant
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 
 class _AddProduct(torch.autograd.Function):
@@ -29,6 +30,7 @@ class _AddProduct(torch.autograd.Function):
         return output
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, down, up, narrow = ctx.saved_tensors
         rows = _rows(grad)

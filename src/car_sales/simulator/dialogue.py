@@ -128,7 +128,10 @@ class Dialogue:
         return self.voice.by_id(vehicle.id)
 
     def day(self, *, opened: bool = True) -> Day:
-        """Choose a day to come and the customer's words for it: a Sunday if `opened` is false and one is near."""
+        """Choose a day to come and the customer's words for it.
+
+        The garage is open then; if `opened` is false, it is closed, unless no such day is near.
+        """
         today = self.now.date()
         ahead = [today + timedelta(days=n) for n in range(1, DAYS_AHEAD + 1)]
         fitting = [day for day in ahead if is_open(day) == opened]  # on a Sunday, no other Sunday is near
@@ -150,12 +153,11 @@ class Dialogue:
 
     def _word_for(self, iso: str) -> str | None:
         """The customer's last word for a date that nobody has written out yet: a weekday, or "tomorrow"."""
-        contents = [message["content"] or "" for message in self.messages]
-        if any(iso in content for content in contents):
+        if any(iso in (message["content"] or "") for message in self.messages):
             return None
         meant = date.fromisoformat(iso)
         words = [WEEKDAYS[meant.weekday()], *(["tomorrow"] if (meant - self.now.date()).days == 1 else [])]
-        said = " ".join(contents).lower()
+        said = " ".join(message["content"] for message in self.messages if message["role"] == "user").lower()
         return max(words, key=lambda word: said.rfind(word.lower()))
 
     def _ordinal(self, vehicle: Vehicle) -> str:
