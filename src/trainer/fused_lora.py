@@ -1,8 +1,8 @@
 """LoRA's product added to the frozen layer's output in place, with no wide tensor of its own. Knows no training loop.
 
 The plain form `output + (x A^T B^T) * scaling` writes the layer's full width three times before the sum, and once
-more in the backward pass; on a CPU that costs as much as the frozen layer's product. Here the scaling meets the
-rank-wide factor, and the second product adds to the output as it is made.
+more in the backward pass. Here the scaling meets the rank-wide factor, and the second product adds to the output
+as it is made.
 """
 
 from collections.abc import Iterable, Iterator
