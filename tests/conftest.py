@@ -41,18 +41,17 @@ def embedded_folder() -> Path:
 def tiny_model(vocab_size: int, *, seed: int = 0, **changes: Any) -> PreTrainedModel:
     """A two-layer random Llama with grouped-query attention, in float32."""
     torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=vocab_size,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=4096,
-        pad_token_id=0,
-        **changes,
-    )
-    model: PreTrainedModel = LlamaForCausalLM(config)
+    values: dict[str, Any] = {
+        "vocab_size": vocab_size,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 4096,
+        "pad_token_id": 0,
+    }
+    model: PreTrainedModel = LlamaForCausalLM(LlamaConfig(**{**values, **changes}))
     model.eval()
     return model
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import tiny_model
+from decoding_models import falcon_model
 from torch.nn import functional
 from transformers import PreTrainedModel
 
@@ -71,6 +72,14 @@ def test_only_unpadded_bfloat16_is_attended_in_blocks(
     assert bool(calls) == used
     torch.testing.assert_close(found[mask.bool()], expected[mask.bool()], atol=0.05 if used else 0.0, rtol=0.0)
     assert model.config._attn_implementation == "sdpa"
+
+
+def test_a_model_that_tests_for_the_names_of_implementations_is_left_alone() -> None:
+    model = falcon_model().bfloat16()
+    ids = torch.arange(40).reshape(2, 20)
+    expected = model(input_ids=ids).logits
+    with attend_in_blocks(model):
+        torch.testing.assert_close(model(input_ids=ids).logits, expected, atol=0.0, rtol=0.0)
 
 
 def test_gradient_checkpoints_are_computed_anew_by_the_same_function(monkeypatch: pytest.MonkeyPatch) -> None:

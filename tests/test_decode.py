@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 import torch
 from conftest import tiny_model
+from decoding_models import VOCABULARY, gemma_model, gpt_oss_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import PeftModel
 from transformers import (
     AutoModelForCausalLM,
     DynamicCache,
-    Gemma3ForCausalLM,
-    Gemma3TextConfig,
     GenerationConfig,
     PreTrainedModel,
 )
@@ -27,7 +26,7 @@ from trainer.lora_model import add_lora
 from trainer.trunks import build_trunks, chunked
 from trainer.types import ToolEvalExample
 
-VOCABULARY, STOP, N_NEW = 60, 2, 10
+STOP, N_NEW = 2, 10
 
 
 def example(session: str, turn: int, prompt: Sequence[int], target: Sequence[int]) -> ToolEvalExample:
@@ -72,28 +71,10 @@ def make_settings(**changes: Any) -> DecodeSettings:
     return DecodeSettings(**{**values, **changes})
 
 
-def gemma_model() -> PreTrainedModel:
-    """A tiny model in which two of three layers see a window of eight tokens only."""
-    torch.manual_seed(1)
-    config = Gemma3TextConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        sliding_window=8,
-        layer_types=["sliding_attention", "sliding_attention", "full_attention"],
-        max_position_embeddings=2048,
-    )
-    model: PreTrainedModel = Gemma3ForCausalLM(config)
-    model.eval()
-    return model
-
-
-@pytest.mark.parametrize("make_model", [lambda: tiny_model(VOCABULARY), gemma_model], ids=["full", "sliding"])
-@pytest.mark.parametrize("max_batch_tokens", [1, 100, 10_000])
+@pytest.mark.parametrize(
+    "make_model", [lambda: tiny_model(VOCABULARY), gemma_model, gpt_oss_model], ids=["full", "sliding", "sinks"]
+)
+@pytest.mark.parametrize("max_batch_tokens", [1, 400, 10_000])
 def test_greedy_answers_are_those_of_generate(make_model: Any, max_batch_tokens: int) -> None:
     model = make_model()
     examples = make_examples(model, n_sessions=4, n_turns=4, seed=3)
@@ -102,6 +83,39 @@ def test_greedy_answers_are_those_of_generate(make_model: Any, max_batch_tokens:
         assert list(turn.token_ids) == generated(model, item.prompt_ids)
         assert turn.finish_reason == ("length" if len(turn.token_ids) == N_NEW else "stop")
     assert {turn.drafted for turn in decoded} == {True, False}
+
+
+def n_passes(model: PreTrainedModel, examples: Sequence[ToolEvalExample]) -> int:
+    calls: list[int] = []
+    hook = model.register_forward_hook(lambda *_: calls.append(1))
+    decode_turns(model, examples, make_settings())
+    hook.remove()
+    return len(calls)
+
+
+def test_what_follows_a_difference_is_taken_from_gold_where_the_model_agrees() -> None:
+    """One wrong token in gold costs one pass more, not one for each token behind it."""
+    model = tiny_model(VOCABULARY)
+    prompt, answer = next(
+        (prompt, answer)
+        for prompt in ([token, token + 1] for token in range(3, VOCABULARY))
+        if len(set(answer := generated(model, prompt))) == N_NEW
+    )
+    gold = [*answer[:2], next(token for token in range(3, VOCABULARY) if token not in answer), *answer[2:]]
+    assert n_passes(model, [example("s", 0, prompt, gold)]) == 1 + 1
+
+
+def test_a_long_draft_fits_beside_an_answer_that_is_nearly_full() -> None:
+    """Every row of a step is as wide as its longest draft, whatever is left of the row's own answer."""
+    model = tiny_model(VOCABULARY)
+    known = list(range(3, VOCABULARY))  # a prompt that holds every token, so that there is always a draft
+    prompts = [known, known[::-1]]
+    examples = [
+        example("helped", 0, prompts[0], [STOP, *generated(model, prompts[0])]),
+        example("misled", 0, prompts[1], [STOP]),
+    ]
+    decoded = decode_turns(model, examples, make_settings())
+    assert [list(turn.token_ids) for turn in decoded] == [generated(model, prompt) for prompt in prompts]
 
 
 def test_a_turn_that_agrees_is_finished_by_the_pass_alone() -> None:
@@ -200,6 +214,15 @@ def test_sampling_depends_on_the_seed_and_the_turn_alone() -> None:
     assert sample(examples) == sample(examples, max_batch_tokens=1)
     assert sample(examples)[-2:] == sample(examples[-2:])
     assert sample(examples) != sample(examples, seed=1)
+
+
+def test_sampling_does_not_depend_on_drafts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model(VOCABULARY)
+    examples = make_examples(model, n_sessions=3, n_turns=3, seed=19)
+    settings = make_settings(temperature=0.05)  # low enough for drafts that hold
+    with_drafts = [turn.token_ids for turn in decode_turns(model, examples, settings)]
+    monkeypatch.setattr("trainer.continuation._MAX_DRAFT", 0)
+    assert [turn.token_ids for turn in decode_turns(model, examples, settings)] == with_drafts
 
 
 def test_progress_reaches_the_number_of_turns() -> None:

@@ -12,7 +12,6 @@ from conftest import EMBEDDED, QUICKSTART, tiny_model
 from trainer.base_models import resolve_model
 from trainer.config import LoraConfig, load_config
 from trainer.errors import ModelError
-from trainer.grouped_attention import grouped_decoding
 from trainer.lora_model import add_lora, load_base_model, pick_dtype
 from trainer.tokenizer import load_tokenizer, set_pad_token
 
@@ -134,23 +133,3 @@ def test_a_broken_model_folder_is_one_message(tiny_model_folder: Path) -> None:
     tiny_model_folder.mkdir()
     with pytest.raises(ModelError, match="the base model cannot be loaded"):
         load_base_model(load_config(QUICKSTART, [f"model.base_model_name={tiny_model_folder}"]))
-
-
-def test_grouped_decoding_gives_the_same_logits_and_restores_the_model() -> None:
-    model = tiny_model(50)
-    ids = torch.tensor([[3, 4, 5, 6], [7, 8, 9, 10]])
-    mask = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
-    with torch.inference_mode():
-        expected = model(input_ids=ids, attention_mask=mask).logits[:, -1]
-        cache = model(input_ids=ids[:, :3], attention_mask=mask[:, :3], use_cache=True).past_key_values
-        with grouped_decoding(model):
-            step = model(
-                input_ids=ids[:, 3:],
-                attention_mask=mask,
-                past_key_values=cache,
-                position_ids=torch.tensor([[2], [3]]),
-            )
-    full = model(input_ids=ids[1:], attention_mask=mask[1:]).logits[:, -1]
-    torch.testing.assert_close(step.logits[1:, -1], full, rtol=1e-4, atol=1e-5)
-    assert step.logits[:, -1].shape == expected.shape
-    assert model.config._attn_implementation == "sdpa"

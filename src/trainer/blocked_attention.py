@@ -9,14 +9,14 @@ are handled as rows of the same product (grouped-query attention, Ainslie et al.
 
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from trainer.attention import attend_with
+from trainer.attention import attend_with, chosen_attention, takes_any_function
 
 _N_QUERIES = 128  # queries of a block: enough rows for full rate, few products above the diagonal
 
@@ -146,5 +146,10 @@ def _attention(
 
 
 def attend_in_blocks(model: nn.Module) -> AbstractContextManager[None]:
-    """Within it, passes over whole sequences on a CPU in bfloat16 attend in blocks; all else goes to torch's kernel."""
+    """Within it, passes over whole sequences on a CPU in bfloat16 attend in blocks; all else goes to torch's kernel.
+
+    A model that does not attend by that kernel, or takes no other in its place, is left alone.
+    """
+    if chosen_attention(model) != "sdpa" or not takes_any_function(model):
+        return nullcontext()
     return attend_with(model, "sdpa_in_blocks", _attention)

@@ -1,15 +1,20 @@
 """Continue unfinished answers, many at a time, from caches that hold their histories. Knows no gold."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import nn
-from transformers import DynamicCache, GenerationConfig
+from transformers import GenerationConfig
 
-from trainer.kv_cache import CachePrefix, gather_prefixes
+from trainer.drafts import Drafter
+from trainer.kv_cache import CachePrefix, RaggedCache
+from trainer.ragged_attention import ragged_attention
+
+# Tokens that are guessed at a time: on a CPU, each costs a pass something; few guesses hold for longer.
+_MAX_DRAFT = 7
 
 # Taking finished rows out of a batch copies the cache of the others, so it waits until it saves enough.
 _KEEP_FINISHED_ABOVE = 0.75
@@ -76,10 +81,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """An answer to go on with: the cache holds everything before the answer's last token."""
+    """An answer to go on with: the cache holds everything before the answer's last token.
+
+    `hints` are tokens that the answer may well repeat in part, such as its prompt.
+    """
 
     answer: Answer
     prefix: CachePrefix
+    hints: Sequence[int]
 
 
 def continue_answers(
@@ -88,9 +97,30 @@ def continue_answers(
     settings: DecodeSettings,
     on_done: Callable[[int], None],
 ) -> None:
-    """Decode every answer to its end, in batches of similar length under the token budget."""
-    for batch in _batches(unfinished, settings):
-        _continue_batch(model, batch, on_done)
+    """Decode every answer to its end, as many at a time as the token budget allows.
+
+    Each step checks a guess at the next few tokens of each answer, and takes as many as the model itself would have
+    chosen one by one. Where an answer ends, a waiting one takes its row.
+    """
+    if not unfinished:
+        return
+    waiting = sorted(unfinished, key=lambda item: item.prefix.length)  # the longest last
+    capacity = waiting[-1].prefix.length + settings.max_new_tokens + _MAX_DRAFT
+    n_rows = min(len(waiting), max(1, settings.max_batch_tokens // capacity))
+    cache = RaggedCache(waiting[-1].prefix.cache, n_rows=n_rows, capacity=capacity)
+    rows = [_load(cache, place, waiting.pop()) for place in range(n_rows)]
+    with ragged_attention(model, cache):
+        while rows:
+            n_open = sum(row.is_open for row in rows)
+            _step(model, rows, cache)
+            on_done(n_open - sum(row.is_open for row in rows))
+            ended = [place for place, row in enumerate(rows) if not row.is_open]
+            for place in ended[: len(waiting)]:
+                rows[place] = _load(cache, place, waiting.pop())
+            kept = [place for place, row in enumerate(rows) if row.is_open]
+            if len(kept) <= len(rows) * _KEEP_FINISHED_ABOVE:
+                cache.keep(kept)
+                rows = [rows[place] for place in kept]
 
 
 def generate_answer(model: nn.Module, prompt_ids: Sequence[int], answer: Answer, settings: DecodeSettings) -> None:
@@ -109,60 +139,50 @@ def generate_answer(model: nn.Module, prompt_ids: Sequence[int], answer: Answer,
         answer.extend(token)
 
 
-def _batches(unfinished: Sequence[Unfinished], settings: DecodeSettings) -> Iterator[list[Unfinished]]:
-    batch: list[Unfinished] = []
-    for item in sorted(unfinished, key=lambda item: -item.prefix.length):
-        width = (batch[0] if batch else item).prefix.length + settings.max_new_tokens
-        if batch and (len(batch) + 1) * width > settings.max_batch_tokens:
-            yield batch
-            batch = []
-        batch.append(item)
-    if batch:
-        yield batch
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An answer in a row of the batch, and the guesses at how it goes on."""
+
+    answer: Answer
+    drafter: Drafter
+
+    @property
+    def is_open(self) -> bool:
+        return self.answer.finish_reason is None
+
+    def draft(self) -> list[int]:
+        """What may follow; a pass yields one token more than it checks."""
+        return self.drafter.propose(min(_MAX_DRAFT, self.answer.n_left - 1)) if self.is_open else []
+
+    def take(self, draft: Sequence[int], logits: torch.Tensor) -> int:
+        """Extend the answer by the draft as far as the model agrees, and by its own token behind; returns how many.
+
+        `logits` [new, vocabulary] are those after the answer's last token and after each drafted one.
+        """
+        taken: list[int] = []
+        while self.is_open and len(taken) <= len(draft) and taken == list(draft[: len(taken)]):
+            taken.append(self.answer.choose(logits[len(taken)]))
+            self.answer.extend(taken[-1])
+        self.drafter.extend(taken)
+        return len(taken)
 
 
-def _continue_batch(model: nn.Module, batch: Sequence[Unfinished], on_done: Callable[[int], None]) -> None:
-    device = next(model.parameters()).device
-    answers = [item.answer for item in batch]
-    cache = gather_prefixes([item.prefix for item in batch], n_new_tokens=max(a.n_left for a in answers))
-    lengths = torch.tensor([item.prefix.length for item in batch], device=device)
-    width = int(lengths.max())
-    # mask  # int64 [rows, width so far]; padding stands on the left
-    mask = (torch.arange(width, device=device) >= width - lengths[:, None]).long()
-    n_open = len(answers)
-    while n_open:
-        mask = torch.cat([mask, mask.new_ones(len(answers), 1)], dim=1)
-        logits = _step(model, answers, mask, lengths, cache)
-        lengths = lengths + 1
-        for row, answer in enumerate(answers):
-            if answer.finish_reason is None:
-                answer.extend(answer.choose(logits[row]))
-        rows = [row for row, answer in enumerate(answers) if answer.finish_reason is None]
-        on_done(n_open - len(rows))
-        n_open = len(rows)
-        if 0 < n_open <= len(answers) * _KEEP_FINISHED_ABOVE:
-            kept = torch.tensor(rows, device=device)
-            answers, mask, lengths = [answers[row] for row in rows], mask[kept], lengths[kept]
-            cache.batch_select_indices(kept)
+def _load(cache: RaggedCache, row: int, item: Unfinished) -> _Row:
+    cache.load(row, item.prefix)
+    return _Row(item.answer, Drafter([*item.hints, *item.answer.token_ids]))
 
 
-def _step(
-    model: nn.Module,
-    answers: Sequence[Answer],
-    mask: torch.Tensor,
-    lengths: torch.Tensor,
-    cache: DynamicCache,
-) -> torch.Tensor:
-    """Logits [rows, vocabulary] after each answer's last token."""
-    last = torch.tensor([answer.token_ids[-1:] for answer in answers], device=mask.device)
+def _step(model: nn.Module, rows: Sequence[_Row], cache: RaggedCache) -> None:
+    """One pass over each answer's last token and the draft behind it, of which it takes what the model agrees to."""
+    drafts = [row.draft() for row in rows]
+    n_new = 1 + max(map(len, drafts))
+    ids = [[*row.answer.token_ids[-1:], *draft] for row, draft in zip(rows, drafts, strict=True)]
+    places = cache.places(n_new)
     output = model(
-        input_ids=last,
-        attention_mask=mask,
-        position_ids=lengths[:, None],
+        input_ids=torch.tensor([known + [0] * (n_new - len(known)) for known in ids], device=places.device),
+        position_ids=places,
         past_key_values=cache,
         use_cache=True,
-        logits_to_keep=1,
     )
-    logits = output.logits[:, -1]
-    assert isinstance(logits, torch.Tensor)
-    return logits
+    # logits [rows, new, vocabulary]
+    cache.advance([row.take(draft, logits) for row, draft, logits in zip(rows, drafts, output.logits, strict=True)])

@@ -20,7 +20,6 @@ from transformers import DynamicCache
 
 from trainer.blocked_attention import attend_in_blocks
 from trainer.continuation import Answer, DecodeSettings, Unfinished, continue_answers, generate_answer
-from trainer.grouped_attention import grouped_decoding
 from trainer.kv_cache import CachePrefix, empty_cache
 from trainer.loss import takes_logits_to_keep
 from trainer.trunks import Trunk, TurnSpan, build_trunks, chunked
@@ -188,6 +187,7 @@ def _finish(
             on_done(1)
             continue
         length = turn.span.start + len(turn.answer.token_ids) - 1
-        from_cache.append(Unfinished(turn.answer, CachePrefix(turn.cache, length)))
-    with grouped_decoding(model):
-        continue_answers(model, from_cache, settings, on_done)
+        example = examples[turn.span.example]
+        hints = (*example.prompt_ids, *example.target_ids)
+        from_cache.append(Unfinished(turn.answer, CachePrefix(turn.cache, length), hints))
+    continue_answers(model, from_cache, settings, on_done)

@@ -16,8 +16,8 @@ from transformers import DynamicCache, PreTrainedModel
 from trainer.adapted_model import evaluation_precision
 from trainer.continuation import Answer, DecodeSettings, generate_answer
 from trainer.evaluation import adapter_off
-from trainer.grouped_attention import grouped_decoding
-from trainer.kv_cache import CachePrefix, empty_cache, gather_prefixes
+from trainer.kv_cache import CachePrefix, RaggedCache, empty_cache
+from trainer.ragged_attention import ragged_attention
 from trainer.trunks import n_shared
 
 _N_KEPT = 8
@@ -69,8 +69,7 @@ class LocalEngine:
                 generate_answer(self._model, prompt_ids, answer, settings)
                 n_cached = 0
             else:
-                with grouped_decoding(self._model):
-                    n_cached = self._decode(tuple(prompt_ids), answer, settings, adapted, on_token)
+                n_cached = self._decode(tuple(prompt_ids), answer, settings, adapted, on_token)
         assert answer.finish_reason is not None
         return Generated(tuple(answer.token_ids), answer.finish_reason, n_cached)
 
@@ -83,19 +82,21 @@ class LocalEngine:
         on_token: OnToken,
     ) -> int:
         kept, n_cached = self._nearest(prompt_ids, adapted)
-        rest, room = prompt_ids[n_cached:], settings.max_new_tokens
         if kept is not None:
-            cache = gather_prefixes([CachePrefix(kept.cache, n_cached)], n_new_tokens=len(rest) + room)
-            logits = self._run(rest, cache)
+            prefix = CachePrefix(kept.cache, n_cached)
         else:
-            fresh = DynamicCache()
-            logits = self._run(rest, fresh)
-            cache = gather_prefixes([CachePrefix(fresh, len(prompt_ids))], n_new_tokens=room)
-        answer.extend(answer.choose(logits))
-        on_token(answer.token_ids)
-        while answer.finish_reason is None:
-            answer.extend(answer.choose(self._run(answer.token_ids[-1:], cache)))
+            prefix = CachePrefix(DynamicCache(), len(prompt_ids))
+            logits = self._run(prompt_ids, prefix.cache)
+        cache = RaggedCache(prefix.cache, n_rows=1, capacity=len(prompt_ids) + settings.max_new_tokens)
+        cache.load(0, prefix)
+        with ragged_attention(self._model, cache):
+            if kept is not None:
+                logits = self._run(prompt_ids[n_cached:], cache)
+            answer.extend(answer.choose(logits))
             on_token(answer.token_ids)
+            while answer.finish_reason is None:
+                answer.extend(answer.choose(self._run(answer.token_ids[-1:], cache)))
+                on_token(answer.token_ids)
         token_ids = (prompt_ids + tuple(answer.token_ids))[: cache.get_seq_length()]
         self._keep(_Kept(adapted, token_ids, cache), replaced=kept)
         return n_cached
@@ -105,6 +106,8 @@ class LocalEngine:
         model: Any = self._model
         ids = torch.tensor([list(token_ids)], device=model.device)
         logits = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1]
+        if isinstance(cache, RaggedCache):
+            cache.advance([len(token_ids)])
         assert isinstance(logits, torch.Tensor)
         return logits
 
