@@ -60,7 +60,9 @@ def gpt_oss_model() -> PreTrainedModel:
 def falcon_model() -> PreTrainedModel:
     """A tiny model that tests for the names of implementations, and knows no others."""
     torch.manual_seed(1)
-    config = FalconConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4)
+    config = FalconConfig(
+        vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, initializer_range=0.3
+    )
     model: PreTrainedModel = FalconForCausalLM(config)
     model.eval()
     return model

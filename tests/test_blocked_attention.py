@@ -11,6 +11,9 @@ from transformers import PreTrainedModel
 
 import trainer.blocked_attention as module
 from trainer.blocked_attention import attend_in_blocks, blocked_attention
+from trainer.decode import DecodeSettings, decode_turns
+from trainer.evaluation import row_losses
+from trainer.types import ToolEvalExample
 
 
 def tensors(n_tokens: int, *, dtype: torch.dtype, batch: int = 2) -> tuple[torch.Tensor, ...]:
@@ -80,6 +83,26 @@ def test_a_model_that_tests_for_the_names_of_implementations_is_left_alone() -> 
     expected = model(input_ids=ids).logits
     with attend_in_blocks(model):
         torch.testing.assert_close(model(input_ids=ids).logits, expected, atol=0.0, rtol=0.0)
+
+
+def test_evaluation_attends_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the pass that decides the turns, and in that over rows without a judged turn."""
+    calls: list[int] = []
+
+    def spy(query: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        calls.append(query.shape[2])
+        return blocked_attention(query, *args, **options)
+
+    monkeypatch.setattr(module, "blocked_attention", spy)
+    model = model_in(torch.bfloat16)
+    prompt, target = tuple(range(3, 23)), (23, 2)
+    turn = ToolEvalExample("s", 0, (), (), "", (), prompt, target)
+    decode_turns(model, [turn], DecodeSettings(frozenset({2}), max_new_tokens=3, max_context_tokens=100))
+    assert calls == [22, 22]  # once in each layer
+    calls.clear()
+    ids = torch.tensor([[*prompt, *target]])
+    row_losses(model, [{"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}])
+    assert calls == [22, 22]
 
 
 def test_gradient_checkpoints_are_computed_anew_by_the_same_function(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import tiny_model
-from decoding_models import VOCABULARY, gemma_model, gpt_oss_model
+from decoding_models import VOCABULARY, falcon_model, gemma_model, gpt_oss_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import PeftModel
@@ -16,12 +16,16 @@ from transformers import (
     AutoModelForCausalLM,
     DynamicCache,
     GenerationConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
     PreTrainedModel,
 )
 
 from trainer.config import LoraConfig
+from trainer.continuation import _MAX_DRAFT, Answer, Unfinished, continue_answers
 from trainer.decode import DecodeSettings, decode_turns, plan_units
 from trainer.evaluation import adapter_off
+from trainer.kv_cache import CachePrefix, RaggedCache
 from trainer.lora_model import add_lora
 from trainer.trunks import build_trunks, chunked
 from trainer.types import ToolEvalExample
@@ -72,7 +76,9 @@ def make_settings(**changes: Any) -> DecodeSettings:
 
 
 @pytest.mark.parametrize(
-    "make_model", [lambda: tiny_model(VOCABULARY), gemma_model, gpt_oss_model], ids=["full", "sliding", "sinks"]
+    "make_model",
+    [lambda: tiny_model(VOCABULARY), gemma_model, gpt_oss_model, falcon_model],
+    ids=["full", "sliding", "sinks", "own names"],
 )
 @pytest.mark.parametrize("max_batch_tokens", [1, 400, 10_000])
 def test_greedy_answers_are_those_of_generate(make_model: Any, max_batch_tokens: int) -> None:
@@ -184,6 +190,47 @@ def test_a_session_longer_than_the_token_budget_is_decoded_alone() -> None:
     settings = make_settings(max_batch_tokens=40)
     assert len(examples[-1].prompt_ids) > settings.max_batch_tokens
     decoded = decode_turns(model, examples, settings)
+    assert [list(turn.token_ids) for turn in decoded] == [generated(model, item.prompt_ids) for item in examples]
+
+
+def test_rows_that_end_are_taken_by_answers_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model(VOCABULARY)
+    prompts = [list(range(3, 3 + n)) for n in (30, 27, 24, 22, 20, 17, 12)]
+    limits = make_settings(max_batch_tokens=2 * (30 + N_NEW + _MAX_DRAFT))
+    waiting = []
+    for prompt in prompts:
+        cache = DynamicCache()
+        model(input_ids=torch.tensor([prompt]), past_key_values=cache, use_cache=True)
+        answer = Answer(limits, name="")
+        answer.extend(generated(model, prompt)[0])
+        waiting.append(Unfinished(answer, CachePrefix(cache, len(prompt)), hints=prompt))
+    loads: list[int] = []
+    load = RaggedCache.load
+
+    def watched(cache: RaggedCache, row: int, prefix: CachePrefix) -> None:
+        loads.append(row)
+        load(cache, row, prefix)
+
+    monkeypatch.setattr(RaggedCache, "load", watched)
+    with torch.inference_mode():
+        continue_answers(model, waiting, limits, lambda n_done: None)
+    assert [item.answer.token_ids for item in waiting] == [generated(model, prompt) for prompt in prompts]
+    assert len(loads) == len(prompts)
+    assert min(loads.count(0), loads.count(1)) >= 3
+
+
+def test_positions_stay_within_the_context() -> None:
+    """A model with a table of positions has no entry for the filler beside a long draft."""
+    torch.manual_seed(0)
+    known = list(range(3, VOCABULARY))
+    n_positions = len(known) + N_NEW
+    config = GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=n_positions)
+    model: PreTrainedModel = GPT2LMHeadModel(config)
+    examples = [
+        example("helped", 0, known, [STOP, *generated(model.eval(), known)[:-1]]),
+        example("misled", 0, known[::-1], [STOP]),
+    ]
+    decoded = decode_turns(model, examples, make_settings(max_context_tokens=n_positions))
     assert [list(turn.token_ids) for turn in decoded] == [generated(model, item.prompt_ids) for item in examples]
 
 

@@ -1,5 +1,7 @@
 """Rows of different lengths get the logits that each gets alone, wherever the others end."""
 
+import gc
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +12,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask, sdpa_mask
 
 from trainer.kv_cache import CachePrefix, RaggedCache
-from trainer.ragged_attention import ragged_attention
+from trainer.ragged_attention import attends_by_row, ragged_attention
 
 LENGTHS, N_NEW = (5, 17, 11), 4
 
@@ -24,8 +26,8 @@ def ungrouped_model() -> PreTrainedModel:
     return tiny_model(VOCABULARY, num_key_value_heads=4)
 
 
-MODELS = [lambda: tiny_model(VOCABULARY), ungrouped_model, eager_model, gemma_model, gpt_oss_model, falcon_model]
-NAMES = ["kernel", "ungrouped", "eager", "sliding", "sinks", "own names"]
+MODELS = [lambda: tiny_model(VOCABULARY), ungrouped_model, eager_model, gemma_model, gpt_oss_model]
+NAMES = ["kernel", "ungrouped", "eager", "sliding", "sinks"]
 MakeModel = Callable[[], PreTrainedModel]
 
 
@@ -47,7 +49,7 @@ def loaded(model: PreTrainedModel, rows: list[torch.Tensor]) -> RaggedCache:
 
 
 def run(model: PreTrainedModel, cache: RaggedCache, ids: torch.Tensor) -> torch.Tensor:
-    places = cache.places(ids.shape[1])
+    places = cache.lengths.places(ids.shape[1])
     logits = model(input_ids=ids, position_ids=places, past_key_values=cache, use_cache=True).logits
     assert isinstance(logits, torch.Tensor)
     return logits
@@ -97,10 +99,39 @@ def test_the_model_attends_as_before_afterwards(make_model: MakeModel) -> None:
     assert ALL_MASK_ATTENTION_FUNCTIONS["sdpa"] is sdpa_mask
 
 
-def test_a_model_set_to_another_kernel_attends_by_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("chosen", "softcap", "expected"),
+    [
+        ("flash_attention_2", None, "sdpa_ragged"),
+        ("flash_attention_2", 50.0, "eager"),  # torch's kernel has no softcap
+        ("sdpa", 50.0, "sdpa_ragged"),  # then the run does without it everywhere
+    ],
+)
+def test_other_kernels_are_replaced_by_one_that_takes_the_mask(
+    chosen: str, softcap: float | None, expected: str
+) -> None:
     model = tiny_model(VOCABULARY)
     cache = loaded(model, sequences())
-    model.config._attn_implementation = "flash_attention_2"
+    model.config._attn_implementation = chosen
+    model.config.attn_logit_softcapping = softcap
     with ragged_attention(model, cache):
-        assert model.config._attn_implementation == "sdpa_ragged"
-    assert model.config._attn_implementation == "flash_attention_2"
+        assert model.config._attn_implementation == expected
+    assert model.config._attn_implementation == chosen
+
+
+def test_models_that_cannot_be_told_where_rows_end_are_known() -> None:
+    assert attends_by_row(tiny_model(VOCABULARY))
+    assert attends_by_row(gpt_oss_model())
+    assert not attends_by_row(falcon_model())
+
+
+@torch.inference_mode()
+def test_the_cache_goes_when_decoding_ends() -> None:
+    model = tiny_model(VOCABULARY)
+    cache = loaded(model, sequences())
+    held = weakref.ref(cache)
+    with ragged_attention(model, cache):
+        run(model, cache, torch.zeros(len(LENGTHS), 2, dtype=torch.int64))
+    del cache
+    gc.collect()
+    assert held() is None

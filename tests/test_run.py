@@ -19,6 +19,7 @@ from trainer.errors import ConfigError, ModelError, OutputError
 from trainer.predictions import read_predictions
 from trainer.run import RunResult, train_run
 from trainer.run_folder import claim, prepare
+from trainer.tool_trainer import ToolTrainer
 
 MakeConfig = Callable[..., Config]
 
@@ -234,6 +235,20 @@ def test_a_mistake_is_one_message_and_nothing_is_written(
     with pytest.raises(error, match=expected):
         train_run(quick_config(override))
     assert not (tmp_path / "run").exists()
+
+
+def test_batches_on_a_cpu_come_in_few_lengths(quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    widths: list[int] = []
+    compute_loss = ToolTrainer.compute_loss
+
+    def watched(trainer: ToolTrainer, model: Any, inputs: Any, *args: Any, **options: Any) -> Any:
+        widths.append(inputs["input_ids"].shape[1])
+        return compute_loss(trainer, model, inputs, *args, **options)
+
+    monkeypatch.setattr(ToolTrainer, "compute_loss", watched)
+    train_run(quick_config())
+    assert widths
+    assert all(width % 32 == 0 for width in widths)
 
 
 def test_a_domain_that_fails_to_import_keeps_its_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

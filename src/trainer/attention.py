@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
@@ -15,29 +14,26 @@ MaskFunction = Callable[..., torch.Tensor | None]
 
 
 def chosen_attention(model: nn.Module) -> str | None:
-    """The name of the implementation by which a (possibly adapted) model attends; None for another kind of model."""
+    """By which of transformers' implementations a model attends, if it takes others in its place; None if not.
+
+    Models of older design, or of their own, know a few names and test for them, or make masks by themselves.
+    """
     base = _base(model)
-    return base.config._attn_implementation if isinstance(base, PreTrainedModel) else None
+    return base.config._attn_implementation if base is not None and base._supports_attention_backend else None
 
 
-def takes_any_function(model: nn.Module) -> bool:
-    """Whether a model looks its attention function up by name; others know a few names and test for them."""
-    return bool(getattr(_base(model), "_supports_attention_backend", False))
-
-
-def takes_kernel(model: nn.Module) -> bool:
-    """Whether a model can attend by torch's kernel (`sdpa`)."""
-    return bool(getattr(_base(model), "_supports_sdpa", False))
+def needs_own_code(model: nn.Module) -> bool:
+    """Whether a model that does not attend by torch's kernel (`sdpa`) has features that the kernel lacks."""
+    base = _base(model)
+    softcap = base is not None and getattr(base.config.get_text_config(), "attn_logit_softcapping", None)
+    return base is None or not base._supports_sdpa or bool(softcap)
 
 
 @contextmanager
 def attend_with(
     model: nn.Module, name: str, function: AttentionFunction, mask: MaskFunction = sdpa_mask
 ) -> Iterator[None]:
-    """Within it, `model` calls `function`, known to transformers by `name`, for a mask that `mask` makes.
-
-    Only for models that take any function.
-    """
+    """Within it, `model` calls `function`, known to transformers by `name`, for a mask that `mask` makes."""
     AttentionInterface.register(name, function)
     AttentionMaskInterface.register(name, mask)
     with _named(model, name):
@@ -45,19 +41,19 @@ def attend_with(
 
 
 @contextmanager
-def attend_masked(model: nn.Module, name: str, mask: MaskFunction) -> Iterator[None]:
-    """Within it, `model` attends by the implementation `name` of transformers, for a mask that `mask` makes."""
-    ALL_MASK_ATTENTION_FUNCTIONS[name] = mask
+def attend_plainly(model: nn.Module, mask: MaskFunction) -> Iterator[None]:
+    """Within it, `model` attends by its own plain code (`eager`), for a mask that `mask` makes."""
+    ALL_MASK_ATTENTION_FUNCTIONS["eager"] = mask
     try:
-        with _named(model, name):
+        with _named(model, "eager"):
             yield
     finally:
-        del ALL_MASK_ATTENTION_FUNCTIONS[name]
+        del ALL_MASK_ATTENTION_FUNCTIONS["eager"]
 
 
 @contextmanager
 def _named(model: nn.Module, name: str) -> Iterator[None]:
-    base = _base(model)
+    base: Any = _base(model)
     configs = [base.config, base.config.get_text_config()]
     before = [config._attn_implementation for config in configs]
     for config in configs:
@@ -69,5 +65,6 @@ def _named(model: nn.Module, name: str) -> Iterator[None]:
             config._attn_implementation = own
 
 
-def _base(model: nn.Module) -> Any:
-    return model.get_base_model() if isinstance(model, PeftModel) else model
+def _base(model: nn.Module) -> PreTrainedModel | None:
+    """The model itself under adapters and the wrappers of distributed training."""
+    return next((module for module in model.modules() if isinstance(module, PreTrainedModel)), None)

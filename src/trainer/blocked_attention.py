@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from trainer.attention import attend_with, chosen_attention, takes_any_function
+from trainer.attention import attend_with, chosen_attention
 
 _N_QUERIES = 128  # queries of a block: enough rows for full rate, few products above the diagonal
 
@@ -150,6 +150,4 @@ def attend_in_blocks(model: nn.Module) -> AbstractContextManager[None]:
 
     A model that does not attend by that kernel, or takes no other in its place, is left alone.
     """
-    if chosen_attention(model) != "sdpa" or not takes_any_function(model):
-        return nullcontext()
-    return attend_with(model, "sdpa_in_blocks", _attention)
+    return attend_with(model, "sdpa_in_blocks", _attention) if chosen_attention(model) == "sdpa" else nullcontext()

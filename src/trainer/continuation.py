@@ -11,9 +11,9 @@ from transformers import GenerationConfig
 
 from trainer.drafts import Drafter
 from trainer.kv_cache import CachePrefix, RaggedCache
-from trainer.ragged_attention import ragged_attention
+from trainer.ragged_attention import attends_by_row, ragged_attention
 
-# Tokens that are guessed at a time: on a CPU, each costs a pass something; few guesses hold for longer.
+# Tokens drafted at a time: few drafts hold for longer, and on a CPU each of their tokens costs time.
 _MAX_DRAFT = 7
 
 # Taking finished rows out of a batch copies the cache of the others, so it waits until it saves enough.
@@ -83,7 +83,7 @@ class Answer:
 class Unfinished:
     """An answer to go on with: the cache holds everything before the answer's last token.
 
-    `hints` are tokens that the answer may well repeat in part, such as its prompt.
+    `hints` are tokens that the answer may well repeat in part, such as its prompt; they change its speed, not its text.
     """
 
     answer: Answer
@@ -99,20 +99,20 @@ def continue_answers(
 ) -> None:
     """Decode every answer to its end, as many at a time as the token budget allows.
 
-    Each step checks a guess at the next few tokens of each answer, and takes as many as the model itself would have
-    chosen one by one. Where an answer ends, a waiting one takes its row.
+    Each step checks a draft of the next few tokens of each answer, and takes those that the model chooses itself. Where
+    an answer ends, a waiting one takes its row.
     """
     if not unfinished:
         return
     waiting = sorted(unfinished, key=lambda item: item.prefix.length)  # the longest last
     capacity = waiting[-1].prefix.length + settings.max_new_tokens + _MAX_DRAFT
-    n_rows = min(len(waiting), max(1, settings.max_batch_tokens // capacity))
+    n_rows = min(len(waiting), max(1, settings.max_batch_tokens // capacity)) if attends_by_row(model) else 1
     cache = RaggedCache(waiting[-1].prefix.cache, n_rows=n_rows, capacity=capacity)
     rows = [_load(cache, place, waiting.pop()) for place in range(n_rows)]
     with ragged_attention(model, cache):
         while rows:
             n_open = sum(row.is_open for row in rows)
-            _step(model, rows, cache)
+            _step(model, rows, cache, settings)
             on_done(n_open - sum(row.is_open for row in rows))
             ended = [place for place, row in enumerate(rows) if not row.is_open]
             for place in ended[: len(waiting)]:
@@ -141,7 +141,7 @@ def generate_answer(model: nn.Module, prompt_ids: Sequence[int], answer: Answer,
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """An answer in a row of the batch, and the guesses at how it goes on."""
+    """An answer in a row of the batch, and what drafts how it goes on."""
 
     answer: Answer
     drafter: Drafter
@@ -172,15 +172,15 @@ def _load(cache: RaggedCache, row: int, item: Unfinished) -> _Row:
     return _Row(item.answer, Drafter([*item.hints, *item.answer.token_ids]))
 
 
-def _step(model: nn.Module, rows: Sequence[_Row], cache: RaggedCache) -> None:
+def _step(model: nn.Module, rows: Sequence[_Row], cache: RaggedCache, settings: DecodeSettings) -> None:
     """One pass over each answer's last token and the draft behind it, of which it takes what the model agrees to."""
     drafts = [row.draft() for row in rows]
     n_new = 1 + max(map(len, drafts))
     ids = [[*row.answer.token_ids[-1:], *draft] for row, draft in zip(rows, drafts, strict=True)]
-    places = cache.places(n_new)
+    places = cache.lengths.places(n_new)
     output = model(
         input_ids=torch.tensor([known + [0] * (n_new - len(known)) for known in ids], device=places.device),
-        position_ids=places,
+        position_ids=places.clamp(max=settings.max_context_tokens - 1),  # filler may reach past the last one
         past_key_values=cache,
         use_cache=True,
     )

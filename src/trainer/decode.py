@@ -63,9 +63,9 @@ def decode_turns(
 ) -> list[DecodedTurn]:
     """Decode every example on its true history; the results stand in the order of `examples`.
 
-    With `temperature` 0 the tokens are those of `model.generate(do_sample=False)`. A turn whose prompt and
-    `max_new_tokens` exceed `max_context_tokens` is skipped for length, by name. `on_done` is told how many
-    more turns are finished. Puts the model into evaluation mode and leaves it there.
+    With `temperature` 0 the tokens are those of `model.generate(do_sample=False)`; below float32, rounding may decide
+    near ties otherwise. A turn whose prompt and `max_new_tokens` exceed `max_context_tokens` is skipped for length, by
+    name. `on_done` is told how many more turns are finished. Puts the model into evaluation mode and leaves it there.
     """
     model.eval()
     kept = _within_context(examples, settings)

@@ -1,7 +1,7 @@
-"""Guess how an answer goes on, from what its last tokens were followed by before. Knows no model.
+"""Draft how an answer goes on, from what its last tokens were followed by before. Knows no model.
 
 Prompt lookup (Saxena 2023, "Prompt Lookup Decoding"): answers repeat names and values from their prompt, and
-themselves. A guess costs nothing and is checked by the model, so a wrong one only wastes its share of a pass.
+themselves. A draft costs nothing and is checked by the model, so a wrong one only wastes its share of a pass.
 """
 
 from collections.abc import Iterable

@@ -5,7 +5,7 @@ heads that share a key-value head are handed to the kernel as more queries of it
 copied for every query head (grouped-query attention, Ainslie et al. 2023). Knows no model.
 """
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -14,15 +14,11 @@ from torch.nn import functional
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
 
-from trainer.attention import (
-    MaskFunction,
-    attend_masked,
-    attend_with,
-    chosen_attention,
-    takes_any_function,
-    takes_kernel,
-)
-from trainer.kv_cache import RaggedCache
+from trainer.attention import MaskFunction, attend_plainly, attend_with, chosen_attention, needs_own_code
+from trainer.kv_cache import RaggedCache, RowLengths
+
+# New tokens of a row up to which query heads are folded: each fold copies the mask, which saves nothing in long passes.
+_MOST_FOLDED = 16
 
 
 def _attention(
@@ -37,36 +33,44 @@ def _attention(
     rows, heads, n_new, size = query.shape
     kv_heads = key.shape[1]
     n_groups = heads // kv_heads
-    is_shared = attention_mask is not None and attention_mask.shape[1] == 1  # by all heads
-    if n_groups == 1 or not is_shared or options.get("position_bias") is not None:
+    is_shared = n_new == 1 if attention_mask is None else attention_mask.shape[1] == 1  # mask by all heads and groups
+    if n_groups == 1 or n_new > _MOST_FOLDED or not is_shared or options.get("position_bias") is not None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
-    assert attention_mask is not None
     output = functional.scaled_dot_product_attention(
         query.reshape(rows, kv_heads, n_groups * n_new, size),
         key,
         value,
-        attn_mask=attention_mask.repeat(1, 1, n_groups, 1),
+        attn_mask=None if attention_mask is None else attention_mask.repeat(1, 1, n_groups, 1),
         scale=options.get("scaling"),
     )
     return output.reshape(rows, heads, n_new, value.shape[-1]).transpose(1, 2).contiguous(), None
 
 
+def attends_by_row(model: nn.Module) -> bool:
+    """Whether `ragged_attention` can tell a model where each row of a cache ends; others take one row at a time."""
+    return chosen_attention(model) is not None
+
+
 def ragged_attention(model: nn.Module, cache: RaggedCache) -> AbstractContextManager[None]:
-    """Within it, `model` attends to the rows of `cache` as far as they go: by torch's kernel, or by its own plain code
-    where it is set to that or has no other.
+    """Within it, `model` attends to the rows of `cache` as far as they go, if it attends by row.
+
+    It does so by torch's kernel, or by its own plain code where it is set to that or needs it.
     """
-    if chosen_attention(model) == "eager" or not takes_kernel(model):
-        return attend_masked(model, "eager", _by_row(eager_mask, cache))
-    if not takes_any_function(model):
-        return attend_masked(model, "sdpa", _by_row(sdpa_mask, cache))
-    return attend_with(model, "sdpa_ragged", _attention, _by_row(sdpa_mask, cache))
+    chosen = chosen_attention(model)
+    if chosen is None:
+        return nullcontext()
+    if chosen == "eager" or (chosen != "sdpa" and needs_own_code(model)):
+        return attend_plainly(model, _by_row(eager_mask, cache.lengths))
+    return attend_with(model, "sdpa_ragged", _attention, _by_row(sdpa_mask, cache.lengths))
 
 
-def _by_row(make_mask: MaskFunction, cache: RaggedCache) -> MaskFunction:
+def _by_row(make_mask: MaskFunction, lengths: RowLengths) -> MaskFunction:
     """A mask function that counts the queries of each row from the row's own length."""
 
     def make(*, mask_function: Any, q_length: int, q_offset: int, **options: Any) -> torch.Tensor | None:
-        places = cache.places(q_length)
+        if len(set(lengths.all)) == 1:
+            return make_mask(mask_function=mask_function, q_length=q_length, q_offset=q_offset, **options)
+        places = lengths.places(q_length)
 
         def allowed(row: Any, head: Any, query: Any, key: Any) -> Any:
             return mask_function(row, head, places[row, query - q_offset], key)
