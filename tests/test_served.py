@@ -495,6 +495,8 @@ def test_ctrl_c_keeps_what_was_answered_and_says_how_to_go_on(cfg: Config) -> No
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # What was started in the background of a shell ignores Ctrl-C, and so would its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         deadline = time.monotonic() + 90
         while server.requests.total() < 10 and time.monotonic() < deadline:
