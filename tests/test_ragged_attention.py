@@ -18,7 +18,9 @@ LENGTHS, N_NEW = (5, 17, 11), 4
 
 
 def eager_model() -> PreTrainedModel:
-    return tiny_model(VOCABULARY, attn_implementation="eager")
+    model = tiny_model(VOCABULARY, attn_implementation="eager")
+    assert model.config._attn_implementation == "eager"
+    return model
 
 
 def ungrouped_model() -> PreTrainedModel:
@@ -63,7 +65,7 @@ def test_each_row_goes_on_from_its_own_end(make_model: MakeModel) -> None:
     cache = loaded(model, rows)
     known = list(LENGTHS)
     with ragged_attention(model, cache):
-        for kept in ([1, 4, 2], [4, 3, 4]):  # the rest of the new tokens is dropped, as a wrong guess is
+        for kept in ([1, 4, 2], [4, 3, 4]):  # the rest of the new tokens is dropped, as a wrong draft is
             parts = [slice(n, n + N_NEW) for n in known]
             logits = run(model, cache, torch.stack([row[part] for row, part in zip(rows, parts, strict=True)]))
             expected = torch.stack([row[part] for row, part in zip(alone, parts, strict=True)])
