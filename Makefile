@@ -36,7 +36,7 @@ format: $(UV)  ## Mend lint and formatting
 	$(UV) run ruff format .
 
 data: $(UV)  ## Generate the sample sessions anew
-	$(UV) run python scripts/make_car_sales_data.py
+	$(UV) run python scripts/dev/make_car_sales_data.py
 
 requirements: $(UV)  ## Freeze the versions of the working environment into requirements.txt
 	$(UV) pip freeze --exclude-editable | sed 's/+cpu$$//' >requirements.txt

@@ -48,7 +48,7 @@ class Outcome:
 def compare(kind: str, run: Path, result: Path, parity: Path, *, start_s: float, eval_s: float) -> Outcome:
     """Compare the answers in folder `result` with the run's own on the same turns. Raises `OutputError`."""
     from trainer.eval_metrics import read_predictions, read_tools, score
-    from trainer.training_agreement import pair_up, said
+    from trainer.server_eval.agreement import pair_up, said
 
     pairs = pair_up(read_predictions(result / "lenient.jsonl"), read_predictions(run / "predictions" / "final.jsonl"))
     if n_missing := len(pairs.kept) - len(pairs.served):

@@ -19,9 +19,9 @@ from pathlib import Path
 from e2e_outcome import Outcome, compare, print_outcomes
 from server_process import free_port, running, wait_for_model
 
-from trainer.cli import exit_code
 from trainer.errors import EndpointError, OutputError
-from trainer.output_files import claim_file, write_file
+from trainer.util.cli import exit_code
+from trainer.util.files import claim_file, write_file
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "configs" / "car_sales" / "quickstart.yaml"

@@ -44,11 +44,11 @@ def measure(*, n_turns: int, concurrency: int) -> dict[str, Any]:
     from dataclasses import replace
 
     import car_sales
-    from trainer.asking import ask_turns
     from trainer.config import load_config
     from trainer.endpoint import Answer, Endpoint, EndpointSettings, Generation, turn_request
-    from trainer.journal import Journal
-    from trainer.served_scores import read_twice
+    from trainer.endpoint.schedule import ask_turns
+    from trainer.server_eval.journal import Journal
+    from trainer.server_eval.readings import read_twice
     from trainer.tool_calls import get_format
     from trainer.types import EvalTurn
 

@@ -42,8 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from finished_run import load_run
 
-    from trainer.cli import exit_code
-    from trainer.output_files import claim_file, write_file
+    from trainer.util.cli import exit_code
+    from trainer.util.files import claim_file, write_file
 
     with exit_code() as code:
         claim_file(target, option="--json")
@@ -81,8 +81,8 @@ def measure_state(run: "FinishedRun", *, batch_size: int, repeats: int) -> dict[
     """Seconds of each side, and how far its answers are those of one generate per turn."""
     from generation import generate_all
 
-    from trainer.decode import decode_turns
     from trainer.evaluation import row_losses
+    from trainer.generation.teacher_forcing import decode_turns
 
     warm_up(run)
     fastest: dict[str, float] = {}
@@ -111,8 +111,8 @@ def warm_up(run: "FinishedRun") -> None:
     """Let kernels, threads and memory settle on the shortest turn before anything is timed."""
     from generation import generate
 
-    from trainer.decode import decode_turns
     from trainer.evaluation import row_losses
+    from trainer.generation.teacher_forcing import decode_turns
 
     shortest = min(run.examples, key=lambda example: len(example.prompt_ids))
     decode_turns(run.model, [shortest], run.settings)

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from finished_run import load_run
 
-    from trainer.cli import exit_code
+    from trainer.util.cli import exit_code
 
     with exit_code() as code:
         run = load_run(folder, n_sessions=args.sessions, dtype="float32", other_adapters=adapters)
@@ -59,7 +59,7 @@ def compare(run: "FinishedRun", name: str) -> dict[str, Any]:
     """How many answers of a state are the same, and where the others part; printed as well."""
     from generation import generate_all
 
-    from trainer.decode import decode_turns
+    from trainer.generation.teacher_forcing import decode_turns
 
     with run.state(name):
         decoded = [turn.token_ids for turn in decode_turns(run.model, run.examples, run.settings)]

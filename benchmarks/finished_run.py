@@ -12,16 +12,14 @@ from peft import PeftModel
 from transformers import set_seed
 from transformers.utils import logging as transformers_logging
 
-from trainer.adapted_model import decode_settings
 from trainer.chat import ChatEncoder
 from trainer.collate import PaddingCollator
 from trainer.config import load_config
-from trainer.decode import DecodeSettings
-from trainer.domains import load_domain
+from trainer.data.domains import load_domain
 from trainer.errors import DataError, ModelError
-from trainer.evaluation import adapter_off
-from trainer.lora_model import load_base_model
-from trainer.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
+from trainer.generation.settings import DecodeSettings, decode_settings
+from trainer.kernels.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
+from trainer.lora_model import adapter_off, load_base_model
 from trainer.tokenizer import load_tokenizer
 from trainer.types import ToolEvalExample
 

@@ -6,7 +6,7 @@ import torch
 from finished_run import FinishedRun
 from transformers import GenerationConfig
 
-from trainer.progress import progress_bar
+from trainer.util.progress import progress_bar
 
 TokenIds = tuple[int, ...]
 

@@ -93,8 +93,8 @@ def read_sessions(cfg: Any, encoder: Any, n_sessions: int) -> "list[Session]":
     """Shipped sessions, each continued with rounds of the following ones until it has about 1,900 tokens."""
     from car_sales.data_prep import COLUMNS, session_to_messages
     from trainer.chat import canonical_messages
-    from trainer.sessions import SessionReader
-    from trainer.sources import load_split, read_text, read_tools
+    from trainer.data.sessions import SessionReader
+    from trainer.data.sources import load_split, read_text, read_tools
     from trainer.types import Session
 
     rows = load_split(cfg.data, cfg.data.train_split, columns=["session_id", *COLUMNS])

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 # Where only the dependencies are installed, the packages are found beside this script.
 sys.path.append(str(Path(__file__).resolve().parent.parent / "src"))
 
-from trainer.cli import api_key, exit_code
+from trainer.util.cli import api_key, exit_code
 
 if TYPE_CHECKING:
-    from trainer.load_test import LevelResult
+    from trainer.server_eval.load import LevelResult
     from trainer.types import EvalTurn
 
 _EXAMPLES = """
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse, replay, print the table; the exit code is 1 where no request was answered."""
     args = _parse(argv)
     with exit_code() as code:
-        from trainer.output_files import claim_file
+        from trainer.util.files import claim_file
 
         claim_file(args.json, option="--json")
         claim_file(args.report, option="--report")
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             content = {**settings, "levels": [level.to_json() for level in levels]}
             _write(args.json, json.dumps(content, indent=2) + "\n", option="--json")
         if args.report:
-            from trainer.load_report import report_html
+            from trainer.server_eval.load_report import report_html
 
             notes = f"{args.turns} turns of {args.config} at each concurrency, streamed by {args.endpoint}"
             _write(args.report, report_html(f"Load on {args.model}", levels, notes=notes), option="--report")
@@ -84,11 +84,11 @@ def _levels(text: str) -> tuple[int, ...]:
 
 def _measure(args: argparse.Namespace) -> list["LevelResult"]:
     from trainer.config import load_config
-    from trainer.domains import domain_turns, load_domain
+    from trainer.data.chat_setup import read_model_side
+    from trainer.data.domains import domain_turns, load_domain
     from trainer.endpoint import Dialect, Endpoint, EndpointSettings, Generation, turn_request
-    from trainer.load_test import measure
-    from trainer.model_side import read_model_side
-    from trainer.progress import progress_bar
+    from trainer.server_eval.load import measure
+    from trainer.util.progress import progress_bar
 
     cfg = load_config(args.config, args.overrides)
     settings = EndpointSettings(args.endpoint, api_key(args.api_key_env), timeout_s=args.timeout)
@@ -140,7 +140,7 @@ def _print(levels: Sequence["LevelResult"]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from trainer.load_report import HEADER, table_rows
+    from trainer.server_eval.load_report import HEADER, table_rows
 
     table = Table(title="Times in ms: p50 / p90 / p99")
     for name in HEADER:
@@ -155,7 +155,7 @@ def _print(levels: Sequence["LevelResult"]) -> None:
 
 
 def _write(path: Path, text: str, *, option: str) -> None:
-    from trainer.output_files import write_file
+    from trainer.util.files import write_file
 
     write_file(path, text, option=option)
     print(f"written: {path}")

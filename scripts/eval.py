@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 # Where only the dependencies are installed, the packages are found beside this script.
 sys.path.append(str(Path(__file__).resolve().parent.parent / "src"))
 
-from trainer.cli import api_key, exit_code
+from trainer.util.cli import api_key, exit_code
 
 if TYPE_CHECKING:
-    from trainer.served import ServedOptions
+    from trainer.server_eval.evaluate import ServedOptions
 
 _EXAMPLES = """
 examples:
@@ -89,8 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         from rich.console import Console
 
-        from trainer.served import evaluate_served
-        from trainer.summary import before_after_table
+        from trainer.scoring.tables import before_after_table
+        from trainer.server_eval.evaluate import evaluate_served
 
         result = evaluate_served(cfg, options)
         console = Console()
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def make_options(args: argparse.Namespace) -> "ServedOptions":
     """The command line as options of an evaluation. Raises `ConfigError`."""
     from trainer.endpoint import EndpointSettings
-    from trainer.served import ServedOptions
+    from trainer.server_eval.evaluate import ServedOptions
 
     key = api_key(args.api_key_env)
     settings = EndpointSettings(args.endpoint, key, timeout_s=args.timeout, n_connections=args.concurrency)

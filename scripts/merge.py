@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.cli import exit_code
+from trainer.util.cli import exit_code
 
 _EXAMPLES = """
 examples:
@@ -33,11 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.sessions < 1:
         parser.error("--sessions: must be at least 1")
     with exit_code() as code:
-        from trainer.trained_run import read_run
+        from trainer.training.finished_run import read_run
 
         run = read_run(args.run)
 
-        from trainer.merging import merge_run
+        from trainer.serving.merge import merge_run
 
         report = merge_run(run, args.output, dtype=args.dtype, n_sessions=args.sessions)
         for line in report.lines():

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.cli import api_key, exit_code
+from trainer.util.cli import api_key, exit_code
 
 if TYPE_CHECKING:
-    from trainer.parity import Parity
+    from trainer.serving.parity import Parity
 
 _EXAMPLES = """
 examples:
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.turns < 1 or args.concurrency < 1:
         parser.error("--turns and --concurrency: must be at least 1")
     with exit_code() as code:
-        from trainer.output_files import claim_file, write_file
+        from trainer.util.files import claim_file, write_file
 
         claim_file(args.json, option="--json")
         found = _compare(args)
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _compare(args: argparse.Namespace) -> "Parity":
     from trainer.config import load_config
     from trainer.endpoint import EndpointSettings, Generation
-    from trainer.trained_run import read_run
+    from trainer.training.finished_run import read_run
 
     run = read_run(args.run) if args.run else None
     cfg = run.cfg if run else load_config(args.config, args.overrides)
@@ -72,12 +72,12 @@ def _compare(args: argparse.Namespace) -> "Parity":
 
     from trainer.chat import ChatEncoder
     from trainer.data import DatasetBundle, pick_format
-    from trainer.domains import load_domain
-    from trainer.model_side import marks_are_special
-    from trainer.parity import Parity, compare_prompts
-    from trainer.progress import progress_bar
-    from trainer.served_turns import ask_with_tokens
+    from trainer.data.chat_setup import marks_are_special
+    from trainer.data.domains import load_domain
+    from trainer.server_eval.tokens import ask_with_tokens
+    from trainer.serving.parity import Parity, compare_prompts
     from trainer.tokenizer import load_tokenizer
+    from trainer.util.progress import progress_bar
 
     bundle: DatasetBundle = load_domain(cfg.data.load_module).build_datasets(cfg)
     longest = cfg.data.max_context_length - cfg.eval.max_new_tokens_eval
@@ -116,10 +116,12 @@ def _checker(run: Any, *, adapted: bool) -> Any:
     """The run's model, decoding as its evaluation did, and the contexts to do it in."""
     import contextlib
 
-    from trainer.adapted_model import decode_settings, evaluation_precision, load_adapted, run_encoder
     from trainer.data import pick_format
-    from trainer.evaluation import adapter_off
-    from trainer.parity import AnswerChecker
+    from trainer.generation.settings import decode_settings
+    from trainer.kernels.precision import evaluation_precision
+    from trainer.lora_model import adapter_off
+    from trainer.serving.parity import AnswerChecker
+    from trainer.training.load_run import load_adapted, run_encoder
 
     model, encoder = load_adapted(run), run_encoder(run)
     stack = contextlib.ExitStack()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from trainer.cli import exit_code
+from trainer.util.cli import exit_code
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from trainer.chat import ChatEncoder, EncodedSession
     from trainer.config import Config
-    from trainer.sessions import SessionReader
+    from trainer.data.sessions import SessionReader
     from trainer.types import Session
 
 _EXAMPLES = """
@@ -59,8 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _find_session(cfg: "Config", split: str, *, session_id: str | None, row: int) -> "Session":
     """One session of a split. Raises `ConfigError` for a domain that cannot be read, `DataError` if it is not there."""
+    from trainer.data.sources import load_split
     from trainer.errors import DataError
-    from trainer.sources import load_split
 
     reader, columns = _domain_reader(cfg)
     rows = load_split(cfg.data, split, columns=[reader.id_column, *columns])
@@ -75,9 +75,9 @@ def _find_session(cfg: "Config", split: str, *, session_id: str | None, row: int
 
 
 def _domain_reader(cfg: "Config") -> tuple["SessionReader", Sequence[str]]:
+    from trainer.data.sessions import SessionReader
+    from trainer.data.sources import read_text, read_tools
     from trainer.errors import ConfigError
-    from trainer.sessions import SessionReader
-    from trainer.sources import read_text, read_tools
 
     name = f"{cfg.data.load_module}.data_prep"
     try:

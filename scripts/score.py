@@ -52,11 +52,11 @@ def run(arguments: argparse.Namespace) -> None:
     """Read, score, print and write."""
     from rich.console import Console
 
-    from trainer.compare import compare
     from trainer.errors import DataError
     from trainer.eval_metrics import read_predictions, read_tools, score
-    from trainer.predictions import TOOLS_FILE
-    from trainer.score_tables import comparison_tables, score_tables
+    from trainer.scoring.compare import compare
+    from trainer.scoring.predictions import TOOLS_FILE
+    from trainer.scoring.tables import comparison_tables, score_tables
 
     console = Console()
     settings = {"n_resamples": arguments.resamples, "seed": arguments.seed}

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.cli import exit_code
+from trainer.util.cli import exit_code
 
 _EXAMPLES = """
 examples:
@@ -45,15 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.engine == "transformers" and (extra or args.print):
         parser.error("--print and arguments after -- belong to --engine vllm")
     with exit_code() as code:
-        from trainer.serve_command import (
+        from trainer.serving.plan import plan_serving
+        from trainer.serving.vllm import (
             find_vllm,
-            plan_serving,
             refuse_unservable,
             shell_line,
             vllm_arguments,
             write_generation_config,
         )
-        from trainer.trained_run import read_run
+        from trainer.training.finished_run import read_run
 
         run = read_run(args.run)
         if args.engine == "vllm":  # what cannot work is refused before anything that takes time
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 refuse_unservable(run)
         plan = plan_serving(run, name=args.name, merged=args.merged)
         if args.engine == "transformers":
-            from trainer.local_server import serve_run
+            from trainer.serving.local.server import serve_run
 
             serve_run(run, plan, host=args.host, port=args.port)
             return 0

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from trainer.cli import exit_code
+from trainer.util.cli import exit_code
 
 _EXAMPLES = """
 examples:
@@ -36,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         from rich.console import Console
 
-        from trainer.run import train_run
-        from trainer.summary import before_after_table
+        from trainer.scoring.tables import before_after_table
+        from trainer.training.train import train_run
 
         result = train_run(cfg)
         console = Console()

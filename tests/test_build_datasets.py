@@ -235,7 +235,7 @@ def test_a_hub_dataset_goes_through_the_same_path(monkeypatch: pytest.MonkeyPatc
         asked.append((name, split))
         return datasets.Dataset.from_list(sample_rows())
 
-    monkeypatch.setattr("trainer.sources.datasets.load_dataset", load_dataset)
+    monkeypatch.setattr("trainer.data.sources.datasets.load_dataset", load_dataset)
     splits = ("data.train_split=train", "data.eval_split=test")
     built = car_sales.build_datasets(quick_config("data.dataset_name=Salesteq/car-sales-convos", *splits))
     assert asked == [("Salesteq/car-sales-convos", "train"), ("Salesteq/car-sales-convos", "test")]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from trainer import cross_entropy
-from trainer.cross_entropy import summed_cross_entropy
+import trainer.loss as module
+from trainer.loss import summed_cross_entropy
 from trainer.types import IGNORE_INDEX
 
 N_ROWS, VOCABULARY = 13, 50
@@ -17,7 +17,7 @@ N_ROWS, VOCABULARY = 13, 50
 @contextmanager
 def rows_at_once(n_rows: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(cross_entropy._N_AT_ONCE, "cpu", n_rows * VOCABULARY)
+        patch.setitem(module._N_AT_ONCE, "cpu", n_rows * VOCABULARY)
         yield
 
 

@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from served_support import answering, gold_message, served_config, turns_of
-from stub_server import StubServer
+
+from tests.support.quick import ROOT
+from tests.support.served import answering, gold_message, served_config, turns_of
+from tests.support.stub_server import StubServer
 
 pytestmark = pytest.mark.slow
 

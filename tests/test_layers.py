@@ -1,109 +1,165 @@
-"""Imports point only downward, and what scores a served model needs no torch."""
+"""Imports point only downward, every package has its face, and what scores a served model needs no torch."""
 
 import ast
+import importlib
+import pkgutil
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-SRC = Path(__file__).parent.parent / "src"
+from tests.support.quick import ROOT
 
-# From the ground up: a module may import modules of lower layers and of its own.
+SRC = ROOT / "src"
+
+# From the ground up. A room is a package or a single file; it may import rooms of lower layers and of its own.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("types", "errors", "ordering", "cli", "output_files"),
-    ("training_keys", "yaml_file", "progress", "memory"),
-    ("config",),
-    (
-        "values",
-        "matching",
-        "intervals",
-        "tool_schemas",
-        "tool_specs",
-        "turns",
-        "rates",
-        "tallies",
-        "perplexity",
-        "tool_wire",
-    ),
-    ("prediction_lines",),
-    ("predictions",),
-    ("eval_metrics",),
-    ("compare",),
-    ("score_tables",),
-    ("tool_calls",),
-    ("chat",),
-    ("endpoint", "chat_request", "chat_protocol"),
-    ("asking", "journal", "served_scores", "served_turns", "training_agreement", "load_test"),
-    ("load_report",),
-    ("base_models", "sources", "data_report", "training_arguments", "domains", "trained_run"),
-    ("sessions",),
-    ("tokenizer",),
-    ("encode_rows", "cross_entropy"),
-    ("attention", "data", "lora_model", "collate", "loss", "precision", "trunks", "kv_cache", "drafts"),
-    ("blocked_attention", "ragged_attention", "fused_lora"),
-    ("continuation",),
-    ("adapted_model", "logits"),
-    ("serve_command",),
-    ("decode", "model_side"),
-    ("evaluation",),
-    ("local_engine", "merging", "parity"),
-    ("local_service",),
-    ("local_server",),
-    ("tool_trainer", "run_folder", "summary"),
-    ("served_report",),
-    ("served",),
-    ("training_log",),
-    ("run",),
+    ("types", "errors", "run_layout"),
+    ("util", "config", "tools", "chat", "kernels", "model_source", "collate"),
+    ("tool_calls", "scoring", "tokenizer", "lora_model", "loss"),
+    ("eval_metrics", "data", "endpoint", "generation"),
+    ("evaluation", "server_eval"),
+    ("tool_trainer",),
+    ("training",),
+    ("serving",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 TORCH_FREE = (
-    "trainer.types",
-    "trainer.errors",
-    "trainer.config",
-    "trainer.tool_calls",
-    "trainer.eval_metrics",
-    "trainer.summary",
-    "trainer.cli",
-    "trainer.endpoint",
-    "trainer.sessions",
-    "trainer.data",
-    "trainer.model_side",
-    "trainer.served",
-    "trainer.served_turns",
-    "trainer.load_test",
-    "trainer.load_report",
-    "trainer.trained_run",
-    "trainer.chat_protocol",
-    "trainer.training_agreement",
-    "car_sales",
-)
+    "types", "errors", "run_layout", "util", "config", "tools", "tool_calls", "chat", "data", "scoring", "eval_metrics",
+    "endpoint", "server_eval",
+)  # fmt: skip
+
+# What a package hands on; the others are used module by module.
+FACES: dict[str, set[str]] = {
+    "config": {"Config", "as_config", "config_to_yaml", "load_config", "parse_config"},
+    "tools": {"SchemaNode", "ToolSpecs", "equal", "rendered_tool"},
+    "chat": {"ChatEncoder", "EncodedRow", "EncodedSession", "Span", "TemplateProfile", "canonical_messages"},
+    "tool_calls": {
+        "RenderedTurn", "ToolCallFormat", "check_round_trip", "detect_format", "formats", "get_format",
+    },
+    "scoring": {"Scores", "make_prediction", "read_predictions", "score", "write_predictions"},
+    "data": {
+        "DatasetBundle", "as_config", "assemble_datasets", "pick_format", "read_eval_turns", "tokenize_session",
+    },
+    "endpoint": {
+        "Answer", "Dialect", "Endpoint", "EndpointSettings", "Generation", "RetryPolicy", "base_url", "chat_request",
+        "read_answer", "retry_after_s", "turn_request", "wire_messages",
+    },
+}  # fmt: skip
+
+MOST_FILES_IN_A_FOLDER = 16
 
 
 def modules_of(package: str) -> list[Path]:
     return sorted((SRC / package).rglob("*.py"))
 
 
+def name_of(path: Path) -> str:
+    """The dotted name of a module of `src`."""
+    parts = path.relative_to(SRC).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
 def imports_of(path: Path) -> set[str]:
+    """Every module that a file imports, wherever in it; `from a import b` also counts as `a.b` if that is a module."""
+    package = name_of(path) if path.name == "__init__.py" else name_of(path).rpartition(".")[0]
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute"
-            found.add(node.module or "")
+            base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            found |= {base} | {f"{base}.{alias.name}" for alias in node.names if is_module(f"{base}.{alias.name}")}
     return found
 
 
-@pytest.mark.parametrize("path", modules_of("trainer"), ids=lambda path: path.stem)
-def test_a_trainer_module_imports_only_its_own_layer_and_lower(path: Path) -> None:
-    name = path.relative_to(SRC / "trainer").parts[0].removesuffix(".py")
-    if name == "__init__":
+def is_module(name: str) -> bool:
+    place = SRC.joinpath(*name.split("."))
+    return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
+
+
+def torch_free_modules() -> Iterator[str]:
+    yield "car_sales"
+    for name in TORCH_FREE:
+        module = importlib.import_module(f"trainer.{name}")
+        yield module.__name__
+        for found in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{module.__name__}."):
+            yield found.name
+
+
+def test_every_room_of_the_trainer_has_a_layer() -> None:
+    rooms = {
+        path.stem for path in (SRC / "trainer").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    assert rooms - {"__init__"} == set(LEVEL)
+    assert len(LAYERS) <= 9
+
+
+@pytest.mark.parametrize("path", modules_of("trainer"), ids=name_of)
+def test_a_module_imports_only_its_own_layer_and_lower(path: Path) -> None:
+    if path == SRC / "trainer" / "__init__.py":
         return
+    room = name_of(path).split(".")[1]
     imported = {module.split(".")[1] for module in imports_of(path) if module.startswith("trainer.")}
-    too_high = {other for other in imported if LEVEL[other] > LEVEL[name]}
-    assert not too_high
+    assert not {other for other in imported if LEVEL[other] > LEVEL[room]}
+
+
+def test_no_module_and_no_room_imports_itself_in_a_circle() -> None:
+    modules: dict[str, set[str]] = {}
+    rooms: dict[str, set[str]] = defaultdict(set)
+    for path in modules_of("trainer"):
+        name = name_of(path)
+        modules[name] = {other for other in imports_of(path) if other.startswith("trainer.") and is_module(other)} - {
+            name
+        }
+        if name != "trainer":
+            room = ".".join(name.split(".")[:2])
+            rooms[room] |= {".".join(other.split(".")[:2]) for other in modules[name]} - {room}
+    assert circle(modules) is None
+    assert circle(rooms) is None
+
+
+def circle(arrows: dict[str, set[str]]) -> list[str] | None:
+    """A path that comes back to where it began, or None."""
+    done: set[str] = set()
+
+    def visit(name: str, path: list[str]) -> list[str] | None:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return None
+        for other in sorted(arrows.get(name, ())):
+            if found := visit(other, [*path, name]):
+                return found
+        done.add(name)
+        return None
+
+    return next((found for name in arrows if (found := visit(name, []))), None)
+
+
+def test_a_circle_is_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None
+
+
+def test_no_folder_is_a_corridor() -> None:
+    for folder in {path.parent for path in modules_of("trainer")}:
+        assert len(list(folder.glob("*.py"))) <= MOST_FILES_IN_A_FOLDER
+
+
+@pytest.mark.parametrize("package", FACES)
+def test_a_package_hands_on_these_names(package: str) -> None:
+    assert set(importlib.import_module(f"trainer.{package}").__all__) == FACES[package]
+
+
+def test_the_other_packages_hand_on_nothing() -> None:
+    packages = {path.parent.name for path in (SRC / "trainer").glob("*/__init__.py")}
+    for package in packages - set(FACES):
+        assert not hasattr(importlib.import_module(f"trainer.{package}"), "__all__")
 
 
 def test_the_trainer_never_imports_a_domain() -> None:
@@ -115,23 +171,20 @@ def test_the_trainer_never_imports_a_domain() -> None:
 def test_a_domain_needs_no_tensors_and_little_of_the_trainer() -> None:
     for path in modules_of("car_sales"):
         imported = imports_of(path)
-        assert not {module.split(".")[0] for module in imported} & {
-            "torch",
-            "transformers",
-            "peft",
-            "datasets",
-        }
-        used = {module for module in imported if module.startswith("trainer")}
-        assert used <= {
-            "trainer.data",
-            "trainer.types",
-            "trainer.errors",
-            "trainer.ordering",
-            "trainer.config",
-        }
+        assert not {module.split(".")[0] for module in imported} & {"torch", "transformers", "peft", "datasets"}
+        used = {module for module in imported if module.startswith("trainer.")}
+        assert used <= {f"trainer.{name}" for name in ("data", "types", "errors", "util", "util.ordering", "config")}
 
 
-@pytest.mark.parametrize("module", TORCH_FREE)
-def test_a_light_module_imports_no_torch(module: str) -> None:
-    code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_light_modules_import_neither_torch_nor_transformers() -> None:
+    names = list(torch_free_modules())
+    assert len(names) > 60
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    importlib.import_module(name)\n"
+        "    heavy = {'torch', 'transformers', 'peft'} & set(sys.modules)\n"
+        "    assert not heavy, (name, heavy)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *names], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import EMBEDDED, QUICKSTART, tiny_model
 
-from trainer.base_models import resolve_model
-from trainer.config import LoraConfig, load_config
+from tests.support.quick import EMBEDDED, QUICKSTART, tiny_model
+from trainer.config import load_config
+from trainer.config.schema import LoraConfig
 from trainer.errors import ModelError
 from trainer.lora_model import add_lora, load_base_model, pick_dtype
+from trainer.model_source import resolve_model
 from trainer.tokenizer import load_tokenizer, set_pad_token
 
 
@@ -117,7 +118,7 @@ def test_a_conversion_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypat
         raise MemoryError
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("trainer.base_models._convert", fail)
+    monkeypatch.setattr("trainer.model_source._convert", fail)
     with pytest.raises(MemoryError):
         resolve_model(EMBEDDED)
     assert list((tmp_path / "llm-tool-call-sft").iterdir()) == []

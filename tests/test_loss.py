@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from conftest import tiny_model
 from torch.nn import functional
 
+from tests.support.quick import tiny_model
 from trainer.collate import PaddingCollator
-from trainer.loss import supervised_logits, takes_logits_to_keep, token_loss
+from trainer.lora_model import takes_logits_to_keep
+from trainer.loss import supervised_logits, token_loss
 from trainer.types import IGNORE_INDEX
 
 VOCABULARY = 50

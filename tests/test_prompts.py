@@ -23,7 +23,7 @@ from car_sales.prompt import (
     split_sections,
 )
 from trainer.errors import DataError
-from trainer.ordering import shuffled
+from trainer.util.ordering import shuffled
 
 TEMPLATE = (Path(__file__).parent.parent / "data" / "sysprompt.md").read_text(encoding="utf-8")
 LINE = re.compile(

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from config_reference import with_reference
-from conftest import ROOT
+
+from tests.support.quick import ROOT
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 _PATH = re.compile(r"(?:configs|data|scripts|src|tests|docs|benchmarks)/[\w./-]*\w")

@@ -4,14 +4,14 @@ import json
 from typing import Any
 
 import pytest
-from chat_support import own_template, stock_template, tokenizer_for
+from template_samples import SAMPLES, TOOLS
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from car_sales.data_prep import tokenize_with_role_spans
-from trainer.chat.samples import SAMPLES, TOOLS
+from tests.support.chat import own_template, stock_template, tokenizer_for
 from trainer.errors import TemplateError
-from trainer.ordering import shuffled
 from trainer.types import IGNORE_INDEX, Message
+from trainer.util.ordering import shuffled
 
 SESSIONS = {session.session_id: session for session in SAMPLES}
 TWO_ROUNDS = SESSIONS["two rounds"].messages

@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from trainer.config import OWN_TRAIN_KEYS, TRAIN_DEFAULTS, DataConfig, EvalConfig, LoraConfig, ModelConfig
+from trainer.config.schema import OWN_TRAIN_KEYS, TRAIN_DEFAULTS, DataConfig, EvalConfig, LoraConfig, ModelConfig
 
 START, END = "<!-- configuration reference: start -->", "<!-- configuration reference: end -->"
 SECTIONS: dict[str, type[BaseModel]] = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from car_sales.simulator.sessions import make_sessions
 
-DEFAULT_OUTPUT = Path(__file__).parent.parent / "data" / "car_sales"
+DEFAULT_OUTPUT = Path(__file__).parent.parent.parent / "data" / "car_sales"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -117,8 +117,9 @@ def stand_in_tokenizer(template: str) -> "PreTrainedTokenizerFast":
 
 def examine(template: str, switches: Mapping[str, Any] | None) -> Finding:
     """Encode every sample, check every row the slow way, and say what holds."""
+    from template_samples import SAMPLES
+
     from trainer.chat import ChatEncoder, EncodedSession
-    from trainer.chat.samples import SAMPLES
     from trainer.chat.verify import verify_row
 
     encoder = ChatEncoder(stand_in_tokenizer(template), template_kwargs=switches)

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from trainer.errors import DataError
-from trainer.ordering import digest_number, shuffled
+from trainer.util.ordering import digest_number, shuffled
 
 PLACEHOLDER = "{{current_datetime}}"
 """Where the template wants the date and time line. Without one, the line opens the prompt."""

@@ -1,42 +1,16 @@
-"""Score tool calls: predictions in, metrics with intervals out.
+"""Score tool calls and measure perplexity: the names that callers use. The code is in `trainer.scoring`."""
 
-The one scorer for generation in process, a served model and saved predictions. Runs no model and knows no
-format. What each metric means is in `trainer.rates`; how a turn is judged, in `trainer.turns`.
-"""
-
-import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
-
-import numpy as np
-
-from trainer.errors import DataError
-from trainer.intervals import session_intervals
-from trainer.perplexity import TokenLoss, perplexity
-from trainer.predictions import (
+from trainer.scoring.aggregate import ToolRow
+from trainer.scoring.judging import Verdict
+from trainer.scoring.perplexity import TokenLoss, perplexity
+from trainer.scoring.predictions import (
     context_hash,
     make_prediction,
     read_predictions,
     read_tools,
     write_predictions,
 )
-from trainer.rates import RATES, FloatArray, macro_f1, rates
-from trainer.tallies import (
-    ToolRow,
-    add_counts,
-    confusion,
-    count_endings,
-    count_names,
-    decisions,
-    session_counts,
-    tool_rows,
-    turns_by_session,
-)
-from trainer.tool_specs import ToolSpecs
-from trainer.turns import Counts, Decision, GoldDecision, JudgedTurn, Verdict, judge
-from trainer.types import Prediction, Tool
+from trainer.scoring.score import Scores, score
 
 __all__ = [
     "Scores",
@@ -51,134 +25,3 @@ __all__ = [
     "score",
     "write_predictions",
 ]
-
-MACRO_F1 = "tool_name_f1_macro"
-_N_COUNTERS = len(Counts._fields)
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Everything that scoring found out.
-
-    `metrics` is flat and ready for JSON: every rate of `trainer.rates`, `tool_name_f1_macro`, and counts
-    (`n_…`). `intervals` has the 95% interval of every rate that is defined, from two sessions on. `per_tool`
-    is sorted worst first, `confusion` counts predicted names by gold name, `decisions` counts what was done
-    by what gold does, and `verdicts` follows the order of the predictions.
-    """
-
-    metrics: dict[str, float | None]
-    intervals: dict[str, tuple[float, float]]
-    per_tool: tuple[ToolRow, ...]
-    confusion: dict[str, dict[str, int]]
-    decisions: Mapping[GoldDecision, dict[Decision, int]]
-    verdicts: tuple[Verdict, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything but the verdicts of single turns, as JSON values."""
-        return {
-            "metrics": dict(self.metrics),
-            "intervals": {name: list(interval) for name, interval in self.intervals.items()},
-            "per_tool": [asdict(row) for row in self.per_tool],
-            "confusion": self.confusion,
-            "decisions": dict(self.decisions),
-        }
-
-    def to_state(self) -> dict[str, Any]:
-        """The same with the metrics flat beside the tables, as `metrics.json` keeps the state of a model."""
-        tables = self.to_json()
-        return {**tables.pop("metrics"), **tables}
-
-
-def score(
-    predictions: Sequence[Prediction],
-    tools: Sequence[Tool],
-    *,
-    n_resamples: int = 1000,
-    seed: int = 0,
-    progress: bool = False,
-) -> Scores:
-    """Score predictions against their gold.
-
-    `tools` gives the schemas for validity, defaults and comparators; which tools a turn offered is in the
-    prediction. Failed and truncated turns stay in every denominator. Turns skipped for length are counted by
-    `n_skipped_for_length` and are in no rate, for the model was never asked. `progress` shows a bar on
-    standard error.
-
-    Raises DataError where a turn occurs twice or a tool schema is broken.
-    """
-    judged = judge_all(predictions, tools, progress=progress)
-    return summarize(predictions, judged, n_resamples=n_resamples, seed=seed)
-
-
-def judge_all(predictions: Sequence[Prediction], tools: Sequence[Tool], *, progress: bool = False) -> list[JudgedTurn]:
-    """Judge every turn, in order. Raises DataError where a turn occurs twice or a tool schema is broken."""
-    specs = ToolSpecs(tools)
-    seen = Counter((prediction.session_id, prediction.turn) for prediction in predictions)
-    twice = [key for key, n in seen.items() if n > 1]
-    if twice:
-        session_id, turn = twice[0]
-        raise DataError(
-            f"{len(twice)} turns are predicted more than once, the first is turn {turn} of session "
-            f'"{session_id}"; score one prediction per turn'
-        )
-    from trainer.progress import progress_bar  # brings the terminal library, which scoring itself does not need
-
-    judged = []
-    with progress_bar("Scoring turns", total=len(predictions), unit="turns", show=progress) as advance:
-        for prediction in predictions:
-            judged.append(judge(prediction, specs))
-            advance(1)
-    return judged
-
-
-def summarize(
-    predictions: Sequence[Prediction], judged: Sequence[JudgedTurn], *, n_resamples: int, seed: int
-) -> Scores:
-    """The scores of turns that are judged already. Without resamples, there are no intervals."""
-    sessions = list(turns_by_session(judged).values())
-    per_tool = tool_rows(judged)
-    gold_names = [row.name for row in per_tool if row.n_gold]
-    vectors = [_session_vector(turns, gold_names) for turns in sessions]
-    counts = np.array(vectors, float).reshape(len(sessions), _N_COUNTERS + 2 * len(gold_names))
-    values = _statistics(counts.sum(axis=0))
-    sums = add_counts([turn.counts for turn in judged])
-    names = [*(rate.name for rate in RATES), MACRO_F1]
-    return Scores(
-        metrics=_by_name(names, values) | count_endings(predictions, judged, sums),
-        intervals=_intervals(names, counts, n_resamples=n_resamples, seed=seed),
-        per_tool=per_tool,
-        confusion=confusion(judged),
-        decisions=decisions(judged),
-        verdicts=tuple(turn.verdict for turn in judged),
-    )
-
-
-def _session_vector(turns: Sequence[JudgedTurn], tools: Sequence[str]) -> FloatArray:
-    """What one session adds up to: its counters, then what the F1 of each tool is made of."""
-    return np.concatenate([np.array(session_counts(turns), float), count_names(turns, tools).ravel()])
-
-
-def _statistics(sums: FloatArray) -> FloatArray:
-    """Every rate and the macro F1 of summed session vectors.
-
-    sums   # float64 [..., counters + 2 * tools]
-    gives  # float64 [..., rates + 1]
-    """
-    names = sums[..., _N_COUNTERS:]
-    matched, occurring = np.split(names, 2, axis=-1)
-    return np.concatenate([rates(sums[..., :_N_COUNTERS]), macro_f1(matched, occurring)[..., None]], axis=-1)
-
-
-def _by_name(names: Sequence[str], values: FloatArray) -> dict[str, float | None]:
-    pairs = zip(names, values.tolist(), strict=True)
-    return {name: None if math.isnan(value) else value for name, value in pairs}
-
-
-def _intervals(
-    names: Sequence[str], counts: FloatArray, *, n_resamples: int, seed: int
-) -> dict[str, tuple[float, float]]:
-    if len(counts) < 2 or n_resamples < 1:
-        return {}  # one session says nothing about how sessions differ
-    lower, upper = session_intervals(counts, _statistics, n_resamples=n_resamples, seed=seed).tolist()
-    bounds = zip(names, lower, upper, strict=True)
-    return {name: (low, high) for name, low, high in bounds if not math.isnan(low)}

@@ -4,23 +4,23 @@ Knows no training loop. The scoring itself is that of served models and saved pr
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from trainer.blocked_attention import attend_in_blocks
-from trainer.decode import DecodedTurn, DecodeSettings, decode_turns, plan_units
 from trainer.eval_metrics import Scores, TokenLoss, make_prediction, perplexity, score
-from trainer.loss import n_supervised, supervised_logits, takes_logits_to_keep, token_loss
-from trainer.progress import progress_bar
+from trainer.generation.settings import DecodeSettings
+from trainer.generation.teacher_forcing import DecodedTurn, decode_turns, plan_units
+from trainer.kernels.blocked_attention import attend_in_blocks
+from trainer.lora_model import takes_logits_to_keep
+from trainer.loss import n_supervised, supervised_logits, token_loss
 from trainer.tokenizer import decode_text
 from trainer.tool_calls import ToolCallFormat
 from trainer.types import Prediction, Tool, ToolEvalExample
+from trainer.util.progress import progress_bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +123,3 @@ def row_losses(model: nn.Module, batches: Iterable[Mapping[str, torch.Tensor]]) 
             nll = float(token_loss(supervised_logits(model, on_device, select=select, use_cache=False)))
         losses.append(RowLoss(nll, int(n_supervised(batch))))
     return losses
-
-
-@contextmanager
-def adapter_off(model: Any, *, off: bool) -> Iterator[None]:
-    """Within it, an adapted model answers as its base model where `off` is set."""
-    if not off:
-        yield
-        return
-    with model.disable_adapter():
-        yield

@@ -4,13 +4,16 @@ Knows no data and no training loop.
 """
 
 import importlib.util
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, get_peft_model
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -19,9 +22,10 @@ from transformers import (
     PreTrainedModel,
 )
 
-from trainer.base_models import load_failure, resolve_model
-from trainer.config import Config, LoraConfig, ModelConfig
+from trainer.config import Config
+from trainer.config.schema import LoraConfig, ModelConfig
 from trainer.errors import ModelError
+from trainer.model_source import load_failure, resolve_model
 
 
 def load_model_config(cfg: Config) -> PretrainedConfig:
@@ -142,3 +146,19 @@ def _quantization(model: ModelConfig) -> BitsAndBytesConfig | None:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=pick_dtype("auto"),
     )
+
+
+def takes_logits_to_keep(model: nn.Module) -> bool:
+    """Whether the (possibly adapted) model computes logits at chosen positions only."""
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    return "logits_to_keep" in inspect.signature(type(base).forward).parameters
+
+
+@contextmanager
+def adapter_off(model: Any, *, off: bool) -> Iterator[None]:
+    """Within it, an adapted model answers as its base model where `off` is set."""
+    if not off:
+        yield
+        return
+    with model.disable_adapter():
+        yield

@@ -16,6 +16,7 @@ from trainer.errors import ModelError
 
 PACKAGE_PREFIX = "package:"
 _TOOLS_TEMPLATE = "chatml_tools.jinja"
+_CONVERSION = 1  # counts the changes of `_convert`, so that each converts again
 
 
 def resolve_model(name: str) -> str:
@@ -46,8 +47,7 @@ def packaged_model(package: str) -> Path:
     """The folder with safetensors and tokenizer of the GGUF model in an installed package, converted once."""
     gguf = _gguf_file(package)
     template = files("trainer").joinpath("templates", _TOOLS_TEMPLATE).read_text(encoding="utf-8")
-    # What the folder holds depends on the weights, the template and this code.
-    key = f"{gguf.stat().st_size}\0{template}\0{Path(__file__).read_text(encoding='utf-8')}"
+    key = f"{gguf.stat().st_size}\0{template}\0{_CONVERSION}"
     folder = cache_folder() / f"{gguf.stem}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
     if not folder.is_dir():
         print(f"Converting {gguf.name} once into {folder} (about 20 s)", file=sys.stderr, flush=True)

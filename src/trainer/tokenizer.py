@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.base_models import load_failure, resolve_model
 from trainer.config import Config
 from trainer.errors import ModelError
+from trainer.model_source import load_failure, resolve_model
 
 if TYPE_CHECKING:  # transformers brings torch where it is installed; who only builds turns needs neither
     from transformers.tokenization_utils_base import PreTrainedTokenizerBase

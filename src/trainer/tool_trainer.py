@@ -13,12 +13,14 @@ from accelerate.utils import DistributedType, gather_object
 from torch import nn
 from transformers import Trainer
 
-from trainer.blocked_attention import attend_in_blocks
-from trainer.decode import DecodedTurn, DecodeSettings
-from trainer.evaluation import Evaluation, RowLoss, ToolCallEvaluator, adapter_off, row_losses
-from trainer.fused_lora import fused_lora
-from trainer.loss import n_supervised, supervised_logits, takes_logits_to_keep, token_loss
-from trainer.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
+from trainer.evaluation import Evaluation, RowLoss, ToolCallEvaluator, row_losses
+from trainer.generation.settings import DecodeSettings
+from trainer.generation.teacher_forcing import DecodedTurn
+from trainer.kernels.blocked_attention import attend_in_blocks
+from trainer.kernels.fused_lora import fused_lora
+from trainer.kernels.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
+from trainer.lora_model import adapter_off, takes_logits_to_keep
+from trainer.loss import n_supervised, supervised_logits, token_loss
 from trainer.tool_calls import ToolCallFormat
 from trainer.types import Tool, ToolEvalExample
 

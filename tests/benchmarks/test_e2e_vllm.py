@@ -12,11 +12,11 @@ from typing import Any
 import e2e_vllm
 import pytest
 from e2e_outcome import Outcome, compare
-from scoring import call, tool, turn
 from server_process import free_port, running, wait_for_model
 
+from tests.support.scoring import call, tool, turn
 from trainer.errors import EndpointError, OutputError
-from trainer.predictions import write_predictions
+from trainer.scoring.predictions import write_predictions
 
 TOOLS = [tool("f", make={"type": "string"})]
 SERVER = """

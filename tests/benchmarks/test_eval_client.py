@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "eval_client.py"
+from tests.support.quick import ROOT
+
+SCRIPT = ROOT / "benchmarks" / "eval_client.py"
 
 
 def test_a_thousand_turns_at_64_at_a_time_are_fast(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "prep.py"
+from tests.support.quick import ROOT
+
+SCRIPT = ROOT / "benchmarks" / "prep.py"
 
 
 def test_all_four_sides_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,17 +2,17 @@
 
 import json
 from datetime import date
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 
-from car_sales.dealership import Dealership
-from car_sales.stock import TEST_DRIVE_TIMES, OwnedCar, Vehicle, times_offered
+from car_sales.simulator.dealership import Dealership
+from car_sales.simulator.stock import TEST_DRIVE_TIMES, OwnedCar, Vehicle, times_offered
+from tests.support.quick import ROOT
 
-TOOLS = json.loads((Path(__file__).parent.parent / "data" / "tool_calls.json").read_text(encoding="utf-8"))
+TOOLS = json.loads((ROOT / "data" / "tool_calls.json").read_text(encoding="utf-8"))
 SCHEMAS: dict[str, dict[str, Any]] = {t["function"]["name"]: t["function"]["parameters"] for t in TOOLS}
 TODAY = date(2025, 3, 14)
 ANNA = {"name": "Anna Keller", "phone": "079 123 45"}

@@ -17,12 +17,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from car_sales.prompt import DAYS_AHEAD, WEEKDAYS, session_datetime
-from car_sales.simulator import phrases_test, phrases_train
 from car_sales.simulator.cast import TEST, TRAIN
+from car_sales.simulator.phrases import test as phrases_test
+from car_sales.simulator.phrases import train as phrases_train
 from car_sales.simulator.replies import ASK_FILTER, TALK
 from car_sales.simulator.voice import expand
+from tests.support.quick import ROOT
 
-ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "make_car_sales_data.py"
 SPLITS = ("train", "test")
 TOOLS = json.loads((ROOT / "data" / "tool_calls.json").read_text(encoding="utf-8"))

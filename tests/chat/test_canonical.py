@@ -4,9 +4,9 @@ import re
 from typing import Any
 
 import pytest
+from template_samples import SAMPLES
 
 from trainer.chat import canonical_messages
-from trainer.chat.samples import SAMPLES
 from trainer.errors import DataError
 
 

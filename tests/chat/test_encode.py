@@ -6,13 +6,13 @@ import sys
 from typing import Any
 
 import pytest
-from chat_support import own_template, stock_template, tokenizer_for
+from template_samples import SAMPLES, TOOLS
 from transformers import ByT5Tokenizer
 
 import trainer.chat
+from tests.support.chat import own_template, stock_template, tokenizer_for
 from trainer.chat import ChatEncoder, EncodedSession, Span
-from trainer.chat.samples import SAMPLES, TOOLS
-from trainer.chat.tokens import Tokens
+from trainer.chat.proof import Tokens
 from trainer.chat.verify import verify_row
 from trainer.errors import DataError, TemplateError
 from trainer.types import IGNORE_INDEX, Session

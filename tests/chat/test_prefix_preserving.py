@@ -1,9 +1,9 @@
 """What a template's source proves about the order of messages, and what it must not be believed to prove."""
 
 import pytest
-from chat_support import own_template
 
-from trainer.chat.causal import writes_in_order
+from tests.support.chat import own_template
+from trainer.chat.prefix_preserving import writes_in_order
 from trainer.chat.source import parse
 
 BODY = "{{ message.role }}: {{ message.content }}\n"

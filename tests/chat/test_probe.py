@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from chat_support import own_template, stock_template, tokenizer_for
 
+from tests.support.chat import own_template, stock_template, tokenizer_for
 from trainer.chat import ChatEncoder, TemplateProfile
 from trainer.chat.profile import FEATURES
 from trainer.errors import TemplateError

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from chat_support import tokenizer_for
 
-from trainer.chat.texts import TurnText
-from trainer.chat.tokenized import TokenizedText, literal_tokens
-from trainer.chat.tokens import Tokens
+from tests.support.chat import tokenizer_for
+from trainer.chat.proof import Tokens
+from trainer.chat.tokenized_text import TokenizedText, literal_tokens
+from trainer.chat.turn_texts import TurnText
 from trainer.errors import TemplateError
 
 TEMPLATE = "<|start|><|end|>"

@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from chat_support import own_template, stock_template, tokenizer_for
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from template_samples import TOOLS
 
+from tests.support.chat import own_template, stock_template, tokenizer_for
 from trainer.chat import ChatEncoder, EncodedSession
-from trainer.chat.samples import TOOLS
 from trainer.chat.verify import verify_row
 from trainer.types import Message, Session
 

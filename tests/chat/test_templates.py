@@ -3,7 +3,10 @@
 from typing import Any
 
 import pytest
-from chat_support import (
+from template_samples import SAMPLES
+from template_table import template_folder
+
+from tests.support.chat import (
     TOKENIZER_KINDS,
     Manual,
     own_template,
@@ -11,11 +14,8 @@ from chat_support import (
     stock_template,
     tokenizer_for,
 )
-from template_table import template_folder
-
 from trainer.chat import ChatEncoder, EncodedSession
-from trainer.chat.samples import SAMPLES
-from trainer.chat.tokens import Span
+from trainer.chat.proof import Span
 from trainer.errors import TemplateError
 from trainer.types import IGNORE_INDEX, Session
 

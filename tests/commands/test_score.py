@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-from scoring import call, number_turns, tool, turn
 
+from tests.support.quick import ROOT
+from tests.support.scoring import call, number_turns, tool, turn
 from trainer.eval_metrics import score, write_predictions
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "score.py"
+SCRIPT = ROOT / "scripts" / "score.py"
 TOOLS = [tool("f", a={"type": "integer"}), tool("g")]
 GOLD = [call("f", a=1)]
 

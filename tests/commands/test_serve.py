@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import serve
-from tiny_runs import make_run
+
+from tests.support.tiny_runs import make_run
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_without_vllm_the_script_says_what_to_do(
 
 def test_the_small_server_gets_the_plan(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr("trainer.local_server.serve_run", lambda run, plan, **where: seen.append((plan, where)))
+    monkeypatch.setattr("trainer.serving.local.server.serve_run", lambda run, plan, **where: seen.append((plan, where)))
     assert serve.main(["--run", str(folder), "--engine", "transformers", "--name", "x", "--port", "81"]) == 0
     ((plan, where),) = seen
     assert plan.names[0] == "x"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import train
-from conftest import QUICKSTART, ROOT, quick_overrides
 
-from trainer.cli import exit_code
+from tests.support.quick import QUICKSTART, ROOT, quick_overrides
 from trainer.errors import DataError
+from trainer.util.cli import exit_code
 
 
 def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:

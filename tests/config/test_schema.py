@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from trainer.config import Config, as_config, config_to_yaml, load_config, parse_config
+from trainer.config.training_keys import training_argument_types
 from trainer.errors import ConfigError
-from trainer.training_keys import training_argument_types
 
 MINIMAL: dict[str, Any] = {
     "data": {

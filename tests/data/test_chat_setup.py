@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import pytest
-from served_support import served_config
 from tokenizers import AddedToken
 from transformers import AutoTokenizer
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from tests.support.served import served_config
 from trainer.config import Config
+from trainer.data.chat_setup import ModelSide, read_model_side
 from trainer.errors import FormatError
-from trainer.model_side import ModelSide, read_model_side
 
 NOWHERE = "data.tokenizer=./nowhere"
 

@@ -7,12 +7,12 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from served_support import served_config
 
 import car_sales
-from trainer.domains import domain_turns
+from tests.support.served import served_config
+from trainer.data.domains import domain_turns
 from trainer.errors import ConfigError, DataError
-from trainer.predictions import context_hash
+from trainer.scoring.predictions import context_hash
 from trainer.types import EvalTurn
 
 FIELDS = ("session_id", "turn", "messages", "tools", "gold_content", "gold_calls")

@@ -7,10 +7,9 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from served_support import IMPATIENT
-from stub_server import Fault, Reply, StubServer, completion, error, wire_call
 
-from trainer.asking import Schedule, ask_turns
+from tests.support.served import IMPATIENT
+from tests.support.stub_server import Fault, Reply, StubServer, completion, error, wire_call
 from trainer.endpoint import (
     Answer,
     Endpoint,
@@ -25,6 +24,7 @@ from trainer.endpoint import (
     wire_messages,
 )
 from trainer.endpoint.answer import parse_calls
+from trainer.endpoint.schedule import Schedule, ask_turns
 from trainer.errors import EndpointError
 from trainer.types import EvalTurn, FinishReason, Message
 

@@ -11,8 +11,9 @@ MEASURE = """
 import sys
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
-from trainer.decode import DecodeSettings, decode_turns
-from trainer.memory import peak_memory_gb
+from trainer.generation.settings import DecodeSettings
+from trainer.generation.teacher_forcing import decode_turns
+from trainer.training.memory import peak_memory_gb
 from trainer.types import ToolEvalExample
 
 torch.manual_seed(0)
@@ -59,6 +60,6 @@ def test_memory_does_not_grow_with_the_number_of_sessions() -> None:
 def test_the_peak_is_that_of_the_process_and_not_of_its_parent() -> None:
     ballast = bytearray(1_500_000_000)
     ballast[::4096] = b"x" * len(ballast[::4096])
-    code = "from trainer.memory import peak_memory_gb; print(peak_memory_gb())"
+    code = "from trainer.training.memory import peak_memory_gb; print(peak_memory_gb())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 0 < float(done.stdout) < 1.2

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.drafts import Drafter
+from trainer.generation.prompt_lookup import Drafter
 
 
 def test_the_longest_known_ending_counts_before_a_later_shorter_one() -> None:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from conftest import tiny_model
-from decoding_models import VOCABULARY, falcon_model, gemma_model, gpt_oss_model
 from transformers import DynamicCache, PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask, sdpa_mask
 
-from trainer.kv_cache import CachePrefix, RaggedCache
-from trainer.ragged_attention import attends_by_row, ragged_attention
+from tests.support.decoding_models import VOCABULARY, falcon_model, gemma_model, gpt_oss_model
+from tests.support.quick import tiny_model
+from trainer.generation.kv_cache import CachePrefix, RaggedCache
+from trainer.generation.ragged_attention import attends_by_row, ragged_attention
 
 LENGTHS, N_NEW = (5, 17, 11), 4
 

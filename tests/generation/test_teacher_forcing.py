@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_model
-from decoding_models import VOCABULARY, falcon_model, gemma_model, gpt_oss_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import PeftModel
@@ -21,13 +19,15 @@ from transformers import (
     PreTrainedModel,
 )
 
-from trainer.config import LoraConfig
-from trainer.continuation import _MAX_DRAFT, Answer, Unfinished, continue_answers
-from trainer.decode import DecodeSettings, decode_turns, plan_units
-from trainer.evaluation import adapter_off
-from trainer.kv_cache import CachePrefix, RaggedCache
-from trainer.lora_model import add_lora
-from trainer.trunks import build_trunks, chunked
+from tests.support.decoding_models import VOCABULARY, falcon_model, gemma_model, gpt_oss_model
+from tests.support.quick import tiny_model
+from trainer.config.schema import LoraConfig
+from trainer.generation.kv_cache import CachePrefix, RaggedCache
+from trainer.generation.settings import DecodeSettings
+from trainer.generation.shared_prefixes import build_trunks, chunked
+from trainer.generation.speculative import _MAX_DRAFT, Answer, Unfinished, continue_answers
+from trainer.generation.teacher_forcing import decode_turns, plan_units
+from trainer.lora_model import adapter_off, add_lora
 from trainer.types import ToolEvalExample
 
 STOP, N_NEW = 2, 10
@@ -246,7 +246,7 @@ def test_no_cache_outlives_the_sessions_that_it_was_made_for(monkeypatch: pytest
         caches.append(weakref.ref(cache))
         return cache
 
-    monkeypatch.setattr("trainer.decode.empty_cache", counted)
+    monkeypatch.setattr("trainer.generation.teacher_forcing.empty_cache", counted)
     decode_turns(model, examples, make_settings(max_batch_tokens=1))
     assert alive == [0] * 6
 
@@ -268,7 +268,7 @@ def test_sampling_does_not_depend_on_drafts(monkeypatch: pytest.MonkeyPatch) -> 
     examples = make_examples(model, n_sessions=3, n_turns=3, seed=19)
     settings = make_settings(temperature=0.05)  # low enough for drafts that hold
     with_drafts = [turn.token_ids for turn in decode_turns(model, examples, settings)]
-    monkeypatch.setattr("trainer.continuation._MAX_DRAFT", 0)
+    monkeypatch.setattr("trainer.generation.speculative._MAX_DRAFT", 0)
     assert [turn.token_ids for turn in decode_turns(model, examples, settings)] == with_drafts
 
 

@@ -4,15 +4,16 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_model
-from decoding_models import falcon_model
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-import trainer.blocked_attention as module
-from trainer.blocked_attention import attend_in_blocks, blocked_attention
-from trainer.decode import DecodeSettings, decode_turns
+import trainer.kernels.blocked_attention as module
+from tests.support.decoding_models import falcon_model
+from tests.support.quick import tiny_model
 from trainer.evaluation import row_losses
+from trainer.generation.settings import DecodeSettings
+from trainer.generation.teacher_forcing import decode_turns
+from trainer.kernels.blocked_attention import attend_in_blocks, blocked_attention
 from trainer.types import ToolEvalExample
 
 

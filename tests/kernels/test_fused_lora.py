@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_model
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora.layer import Linear
 from torch import nn
 
-from trainer.fused_lora import fused_lora
-from trainer.precision import bfloat16_autocast, let_autocast_choose
+from tests.support.quick import tiny_model
+from trainer.kernels.fused_lora import fused_lora
+from trainer.kernels.precision import bfloat16_autocast, let_autocast_choose
 
 VOCABULARY = 50
 

@@ -4,11 +4,11 @@ import random
 
 import numpy as np
 import pytest
-from scoring import call, number_turns, tool, turn
 
+from tests.support.scoring import call, number_turns, tool, turn
 from trainer.eval_metrics import TokenLoss, perplexity, score
-from trainer.intervals import session_intervals
-from trainer.rates import FloatArray
+from trainer.scoring.bootstrap import session_intervals
+from trainer.scoring.rates import FloatArray
 from trainer.types import Prediction
 
 TOOLS = [tool("f", a={"type": "integer"}, required=["a"])]

@@ -4,10 +4,10 @@ import random
 from dataclasses import replace
 
 import pytest
-from scoring import call, number_turns, tool, turn
 
-from trainer.compare import compare
+from tests.support.scoring import call, number_turns, tool, turn
 from trainer.errors import DataError
+from trainer.scoring.compare import compare
 from trainer.types import Prediction
 
 TOOLS = [tool("f", a={"type": "integer"})]

@@ -1,17 +1,17 @@
 """The pages that explain formats and metrics say what the code does."""
 
-from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from tests.support.quick import ROOT
 from trainer.eval_metrics import TokenLoss, score
-from trainer.rates import RATES
+from trainer.scoring.rates import RATES
 from trainer.tool_calls import formats, get_format
-from trainer.tool_schemas import Comparator
+from trainer.tools.schema import Comparator
 from trainer.types import Call, CallStatus
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = ROOT / "docs"
 FORMATS_PAGE = (DOCS / "tool-call-formats.md").read_text(encoding="utf-8")
 METRICS_PAGE = (DOCS / "metrics.md").read_text(encoding="utf-8")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scoring import GARBLED, HERMES, call, number_turns, tool, turn
 
+from tests.support.scoring import GARBLED, HERMES, call, number_turns, tool, turn
 from trainer.errors import DataError
 from trainer.eval_metrics import (
     context_hash,

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from scoring import GARBLED, call, number_turns, tool, turn
 
+from tests.support.scoring import GARBLED, call, number_turns, tool, turn
 from trainer.errors import DataError
 from trainer.eval_metrics import Scores, score
 from trainer.types import Call, Prediction
@@ -362,7 +362,7 @@ def test_scores_do_not_depend_on_the_predictions_text() -> None:
     assert score([one], TOOLS).metrics == score([replace(one, text="", content="")], TOOLS).metrics
 
 
-@pytest.mark.parametrize("module", ["trainer.eval_metrics", "trainer.tool_calls", "trainer.compare"])
+@pytest.mark.parametrize("module", ["trainer.eval_metrics", "trainer.tool_calls", "trainer.scoring.compare"])
 def test_importing_the_scorer_imports_neither_torch_nor_transformers(module: str) -> None:
     code = f"import sys, {module}; print([m for m in ('torch', 'transformers', 'scipy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

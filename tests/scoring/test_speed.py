@@ -4,8 +4,8 @@ import random
 import time
 
 import pytest
-from scoring import call, number_turns, tool, turn
 
+from tests.support.scoring import call, number_turns, tool, turn
 from trainer.eval_metrics import score
 from trainer.types import Call
 

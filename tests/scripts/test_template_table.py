@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from template_table import END, START, examine, main, table, templates, with_table
 
-DOCS = Path(__file__).parent.parent / "docs" / "chat-templates.md"
+from tests.support.quick import ROOT
+
+DOCS = ROOT / "docs" / "chat-templates.md"
 SOURCES = dict(templates())
 
 

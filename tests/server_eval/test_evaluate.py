@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from conftest import ROOT
-from served_support import answering, gold_text, options, served_config, turn_keys, turns_of
-from stub_server import TRANSIENT, Fault, Reply, StubServer, error, key_of, wire_call
 
+from tests.support.quick import ROOT
+from tests.support.served import answering, gold_text, options, served_config, turn_keys, turns_of
+from tests.support.stub_server import TRANSIENT, Fault, Reply, StubServer, error, key_of, wire_call
 from trainer.config import Config
 from trainer.endpoint import Answer
 from trainer.errors import DataError, EndpointError, OutputError
 from trainer.eval_metrics import Scores, read_predictions, read_tools, score, write_predictions
-from trainer.journal import Journal
-from trainer.journal import key_of as journal_key
-from trainer.served import evaluate_served
-from trainer.served_report import ServedResult
-from trainer.served_scores import read_twice
+from trainer.server_eval.evaluate import evaluate_served
+from trainer.server_eval.journal import Journal
+from trainer.server_eval.journal import key_of as journal_key
+from trainer.server_eval.readings import read_twice
+from trainer.server_eval.report import ServedResult
 from trainer.tool_calls import get_format
 from trainer.types import EvalTurn, Prediction
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import bench_serving
 import pytest
-from streaming_server import FIRST_S, N_TOKENS, NEXT_S, streaming
-from stub_server import StubServer
 
+from tests.support.quick import ROOT
+from tests.support.streaming_server import FIRST_S, N_TOKENS, NEXT_S, streaming
+from tests.support.stub_server import StubServer
 from trainer.config import load_config
 from trainer.endpoint import EndpointSettings
-from trainer.load_report import report_html
-from trainer.load_test import LevelResult, Timing, measure, summarize
+from trainer.server_eval.load import LevelResult, Timing, level_result, measure
+from trainer.server_eval.load_report import report_html
 
-ROOT = Path(__file__).parent.parent
 CONFIG = str(ROOT / "configs" / "car_sales" / "quickstart.yaml")
 
 
@@ -73,14 +73,14 @@ def test_more_open_requests_than_turns_are_refused(capsys: pytest.CaptureFixture
 
 def test_the_template_s_switches_and_any_domain_s_turns_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     import car_sales
-    from trainer import model_side
+    from trainer.data import chat_setup
     from trainer.tool_calls import get_format
 
     turns = car_sales.read_turns(load_config(CONFIG))
     domain = SimpleNamespace(build_datasets=lambda cfg: SimpleNamespace(tool_eval_examples=turns))
-    side = model_side.ModelSide(get_format("hermes"), {"enable_thinking": False}, True)
-    monkeypatch.setattr("trainer.domains.load_domain", lambda name: domain)
-    monkeypatch.setattr(model_side, "read_model_side", lambda cfg, notify: side)
+    side = chat_setup.ModelSide(get_format("hermes"), {"enable_thinking": False}, True)
+    monkeypatch.setattr("trainer.data.domains.load_domain", lambda name: domain)
+    monkeypatch.setattr(chat_setup, "read_model_side", lambda cfg, notify: side)
     with StubServer() as server:
         words = ["--config", CONFIG, "--endpoint", server.url, "--model", "base", "--concurrency", "2", "--turns", "2"]
         bench_serving.main(words)
@@ -95,7 +95,7 @@ def test_a_server_that_is_gone_is_an_error_of_each_request() -> None:
 
 def test_rates_and_percentiles_by_hand() -> None:
     timings = [Timing(0.1, 1.1, 10, 11, None), Timing(0.3, 2.3, 10, 5, None), Timing(None, 9.0, None, 0, "gone")]
-    result = summarize(timings, concurrency=2, seconds=4.0)
+    result = level_result(timings, concurrency=2, seconds=4.0)
     assert (result.requests_per_s, result.output_tokens_per_s, result.n_errors) == (0.5, 4.0, 1)
     assert result.first_token_s["p50"] == pytest.approx(0.2)
     assert result.per_token_s["p50"] == pytest.approx((0.1 + 0.5) / 2)
@@ -120,7 +120,7 @@ def test_the_script_measures_each_concurrency_and_writes_figures_and_report(
 
 def test_the_report_is_one_file_that_asks_for_no_other() -> None:
     timings = [Timing(0.1, 1.1, 10, 11, None), Timing(None, 1.0, None, 0, "HTTP 500: <b>bad</b>")]
-    levels = [summarize(timings, concurrency=n, seconds=float(n)) for n in (1, 4, 16)]
+    levels = [level_result(timings, concurrency=n, seconds=float(n)) for n in (1, 4, 16)]
     page = report_html("Load on <carsales>", levels, notes="by hand")
     assert page.count("<svg") == 4
     assert page.count("<polyline") == 1 + 3 * 3

@@ -8,14 +8,15 @@ from typing import Any
 import merge as merge_script
 import pytest
 import torch
-from tiny_runs import make_run
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from trainer import merging
-from trainer.adapted_model import decode_settings, load_adapted, run_encoder
+from tests.support.tiny_runs import make_run
 from trainer.errors import ModelError, OutputError
-from trainer.logits import Agreement
-from trainer.trained_run import TrainedRun
+from trainer.generation.settings import decode_settings
+from trainer.serving import merge as merging
+from trainer.serving.logits import Agreement
+from trainer.training.finished_run import TrainedRun
+from trainer.training.load_run import load_adapted, run_encoder
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ from typing import Any
 
 import parity as parity_script
 import pytest
-from tiny_runs import make_run, serving
 
-from trainer.chat_request import RequestError
-from trainer.domains import load_domain
-from trainer.local_service import load_service
-from trainer.parity import Parity
-from trainer.serve_command import plan_serving
-from trainer.trained_run import TrainedRun
+from tests.support.tiny_runs import make_run, serving
+from trainer.data.domains import load_domain
+from trainer.serving.local.requests import RequestError
+from trainer.serving.local.service import load_service
+from trainer.serving.parity import Parity
+from trainer.serving.plan import plan_serving
+from trainer.training.finished_run import TrainedRun
 
 
 @pytest.fixture

@@ -6,21 +6,21 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_runs import make_run, write_config
 
-from trainer.adapted_model import run_encoder
+from tests.support.tiny_runs import make_run, write_config
 from trainer.errors import EndpointError, ModelError
-from trainer.serve_command import (
+from trainer.serving.plan import plan_serving
+from trainer.serving.vllm import (
     VLLM_RANKS,
     find_vllm,
-    plan_serving,
     refuse_unservable,
     shell_line,
     vllm_arguments,
     write_generation_config,
 )
 from trainer.tool_calls import get_format
-from trainer.trained_run import TrainedRun, read_run
+from trainer.training.finished_run import TrainedRun, read_run
+from trainer.training.load_run import run_encoder
 
 
 @pytest.fixture

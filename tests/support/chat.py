@@ -10,7 +10,7 @@ from template_table import MARKUP, SPLIT, templates
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from trainer.base_models import resolve_model
+from trainer.model_source import resolve_model
 from trainer.types import Message, Tool
 
 SOURCES = dict(templates())

@@ -5,13 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from conftest import QUICKSTART
-from stub_server import StubServer, key_of, wire_call
-
 import car_sales
+from tests.support.quick import QUICKSTART
+from tests.support.stub_server import StubServer, key_of, wire_call
 from trainer.config import Config, load_config
 from trainer.endpoint import EndpointSettings, Generation, RetryPolicy, turn_request
-from trainer.served import ServedOptions
+from trainer.server_eval.evaluate import ServedOptions
 from trainer.tool_calls import get_format
 from trainer.types import EvalTurn
 

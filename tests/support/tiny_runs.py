@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from conftest import QUICKSTART, quick_overrides
 
+from tests.support.quick import QUICKSTART, quick_overrides
 from trainer.config import Config, config_to_yaml, load_config
-from trainer.local_server import make_server
-from trainer.local_service import LocalService
 from trainer.lora_model import add_lora, load_base_model
+from trainer.serving.local.server import make_server
+from trainer.serving.local.service import LocalService
 from trainer.tokenizer import load_tokenizer
-from trainer.trained_run import TrainedRun, read_run
+from trainer.training.finished_run import TrainedRun, read_run
 
 
 def make_run(model: Path, folder: Path, *overrides: str, scale: float = 0.5) -> TrainedRun:
@@ -61,7 +61,7 @@ class ScriptedEngine:
 
     def generate(self, prompt_ids: Any, settings: Any, *, adapted: bool, on_token: Any = lambda ids: None) -> Any:
         """The scripted answer, token by token."""
-        from trainer.local_engine import Generated
+        from trainer.serving.local.engine import Generated
 
         self.asked.append((adapted, settings))
         for end in range(1, len(self.token_ids) + 1):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.tool_calls import ToolCallFormat, formats, get_format
+from trainer.tools.equality import equal
 from trainer.types import Call, Tool
-from trainer.values import equal
 
 MARKERS = (
     "<tool_call>", "</tool_call>", "<function=f>", "</function>", "<parameter=a>", "</parameter>", "<|python_tag|>",

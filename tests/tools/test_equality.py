@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scoring import call, tool
 
+from tests.support.scoring import call, tool
 from trainer.errors import DataError
-from trainer.tool_schemas import SchemaNode
-from trainer.tool_specs import ToolSpecs
-from trainer.values import PathCounts, count_paths, equal
+from trainer.tools.equality import PathCounts, count_paths, equal
+from trainer.tools.schema import SchemaNode
+from trainer.tools.validation import ToolSpecs
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),

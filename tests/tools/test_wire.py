@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from trainer.data.sources import read_tools
 from trainer.errors import DataError
-from trainer.sources import read_tools
-from trainer.tool_wire import rendered_tool, wire_tool
+from trainer.tools.wire import rendered_tool, wire_tool
 
 PARAMETERS = {"type": "object", "properties": {"a": {"type": "string", "x-compare": "set"}}}
 

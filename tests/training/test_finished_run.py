@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_runs import make_run
 
+from tests.support.tiny_runs import make_run
 from trainer.errors import OutputError
-from trainer.trained_run import read_run
+from trainer.training.finished_run import read_run
 
 
 def test_a_run_knows_its_name_and_its_largest_rank(tiny_model_folder: Path, tmp_path: Path) -> None:

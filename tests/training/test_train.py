@@ -10,16 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from trainer import blocked_attention, fused_lora
-from trainer.adapted_model import decode_settings
 from trainer.chat import ChatEncoder
 from trainer.config import Config, load_config
-from trainer.domains import load_domain
+from trainer.data.domains import load_domain
 from trainer.errors import ConfigError, ModelError, OutputError
-from trainer.predictions import read_predictions
-from trainer.run import RunResult, train_run
-from trainer.run_folder import claim, prepare
+from trainer.generation.settings import decode_settings
+from trainer.kernels import blocked_attention, fused_lora
+from trainer.scoring.predictions import read_predictions
 from trainer.tool_trainer import ToolTrainer
+from trainer.training.run_folder import claim, prepare
+from trainer.training.train import RunResult, train_run
 
 MakeConfig = Callable[..., Config]
 

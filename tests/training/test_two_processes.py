@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import QUICKSTART, ROOT, quick_overrides
+
+from tests.support.quick import QUICKSTART, ROOT, quick_overrides
 
 TRAIN = str(ROOT / "scripts" / "train.py")
 # A learning rate of zero leaves the weights alone: two processes train on other batches than one does.

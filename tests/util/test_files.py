@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trainer.errors import OutputError
-from trainer.output_files import claim_file, write_file
+from trainer.util.files import claim_file, write_file
 
 
 def test_a_free_place_is_claimed_without_making_anything(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from car_sales.simulator.dialogue import Dialogue
 from car_sales.simulator.replies import ask_for, fact
-from car_sales.stock import OwnedCar, Vehicle
+from car_sales.simulator.stock import OwnedCar, Vehicle
 
 FINANCE = "financing_rate"
 TERMS = (12, 24, 36, 48, 60, 72)

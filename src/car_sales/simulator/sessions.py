@@ -9,10 +9,10 @@ from datetime import date, timedelta
 from random import Random
 from typing import Any
 
-from car_sales.dealership import Dealership
 from car_sales.prompt import UNKNOWN_DATE, session_datetime
 from car_sales.simulator.buying import compare, details, details_and_rate, search
 from car_sales.simulator.cast import CASTS
+from car_sales.simulator.dealership import Dealership
 from car_sales.simulator.dialogue import Dialogue
 from car_sales.simulator.paying import finance, trade_in
 from car_sales.simulator.talking import digress, greet, say_thanks

@@ -1,13 +1,13 @@
 """The things a dealership knows: vehicles for sale, the customers' own cars, opening hours and free times.
 
-Values and look-ups only; the tools that act on them are in `car_sales.dealership`.
+Values and look-ups only; the tools that act on them are in `car_sales.simulator.dealership`.
 """
 
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from trainer.ordering import digest_number, shuffled
+from trainer.util.ordering import digest_number, shuffled
 
 Body = Literal["SUV", "sedan", "hatchback", "estate"]
 Fuel = Literal["petrol", "diesel", "hybrid", "electric"]

@@ -4,7 +4,7 @@ from typing import Any
 
 from car_sales.simulator.dialogue import Day, Dialogue
 from car_sales.simulator.replies import ask_for
-from car_sales.stock import TEST_DRIVE_TIMES, Vehicle, times_offered
+from car_sales.simulator.stock import TEST_DRIVE_TIMES, Vehicle, times_offered
 
 SLOTS = "test_drive_slots"
 BOOK = "book_test_drive"

@@ -11,9 +11,9 @@ from random import Random
 from types import ModuleType
 from typing import Literal
 
-from car_sales.simulator import phrases_test, phrases_train
+from car_sales.simulator.phrases import test, train
 
-BANKS: Mapping[str, ModuleType] = {"train": phrases_train, "test": phrases_test}
+BANKS: Mapping[str, ModuleType] = {"train": train, "test": test}
 
 Opening = Literal["hello", "remark", "none"]
 

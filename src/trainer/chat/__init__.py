@@ -3,8 +3,8 @@
 from trainer.chat.canonical import canonical_messages
 from trainer.chat.encode import ChatEncoder
 from trainer.chat.profile import TemplateProfile
+from trainer.chat.proof import Span
 from trainer.chat.rows import EncodedRow, EncodedSession
-from trainer.chat.tokens import Span
 
 __all__ = [
     "ChatEncoder",

@@ -10,15 +10,15 @@ from typing import Any
 from jinja2 import TemplateSyntaxError
 
 from trainer.chat.canonical import canonical_messages
-from trainer.chat.marked import find_tails
 from trainer.chat.probe import Probe
 from trainer.chat.profile import TemplateProfile
+from trainer.chat.proof import Span, Tokens
 from trainer.chat.render import Renderer, RenderError, Tokenizer
 from trainer.chat.rows import EncodedRow, EncodedSession
+from trainer.chat.single_render import find_tails
 from trainer.chat.source import TemplateSource
-from trainer.chat.texts import TurnReader, TurnText
-from trainer.chat.tokenized import TokenizedText, literal_tokens
-from trainer.chat.tokens import Span, Tokens
+from trainer.chat.tokenized_text import TokenizedText, literal_tokens
+from trainer.chat.turn_texts import TurnReader, TurnText
 from trainer.errors import DataError, TemplateError
 from trainer.types import Message, Session, Tool
 

@@ -27,10 +27,17 @@ from trainer.chat.probe_messages import (
     USER,
     VALUE,
 )
-from trainer.chat.profile import AnswerHeader, Feature, TemplateProfile
+from trainer.chat.profile import (
+    AnswerHeader,
+    Feature,
+    Stop,
+    TemplateProfile,
+    find_call_stop,
+    find_talk_stop,
+    shared_length,
+)
 from trainer.chat.render import MessageForm, Renderer, RenderError, Tokenizer, added_token_pattern
 from trainer.chat.source import TemplateSource
-from trainer.chat.stops import Stop, find_call_stop, find_talk_stop, shared_length
 from trainer.types import Message, Tool
 
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")

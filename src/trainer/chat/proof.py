@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from trainer.chat.render import Tokenizer, added_token_pattern
-from trainer.chat.texts import TurnText
-from trainer.chat.tokenized import TokenizedText
+from trainer.chat.tokenized_text import TokenizedText
+from trainer.chat.turn_texts import TurnText
 from trainer.errors import TemplateError
 
 # Characters in which the last added token of a prompt is looked for at first: most prompts end close to one.

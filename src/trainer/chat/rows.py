@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from trainer.chat.tokens import Span
+from trainer.chat.proof import Span
 from trainer.types import IGNORE_INDEX
 
 

@@ -6,7 +6,7 @@ Then one rendering holds every prompt and every turn. Decides nothing about temp
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from trainer.chat.causal import writes_in_order
+from trainer.chat.prefix_preserving import writes_in_order
 from trainer.chat.render import FAILURES, Renderer, RenderError
 from trainer.chat.source import TemplateSource, compiled
 from trainer.types import Message

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 from trainer.chat.canonical import is_trained
-from trainer.chat.marked import MarkedText, Tails, render_marked
 from trainer.chat.probe_messages import ANSWER, TALK
-from trainer.chat.profile import Feature, TemplateProfile
+from trainer.chat.profile import Feature, Stop, TemplateProfile
 from trainer.chat.render import Renderer, RenderError
-from trainer.chat.stops import Stop
+from trainer.chat.single_render import MarkedText, Tails, render_marked
 from trainer.errors import TemplateError
 from trainer.types import Message, Tool
 

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from trainer.config.training_keys import training_argument_types
+from trainer.config.yaml_file import parse_yaml, read_yaml_mapping
 from trainer.errors import ConfigError
-from trainer.training_keys import training_argument_types
-from trainer.yaml_file import parse_yaml, read_yaml_mapping
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]

@@ -18,25 +18,22 @@ import numpy as np
 
 from trainer.chat import ChatEncoder
 from trainer.config import Config, as_config
-from trainer.data_report import DataReport, SplitReport
-from trainer.encode_rows import OUTPUT_COLUMNS, RowEncoder
-from trainer.errors import DataError, TemplateError
-from trainer.sessions import (
+from trainer.data.chat_setup import pick_format
+from trainer.data.report import DataReport, SplitReport
+from trainer.data.rows import OUTPUT_COLUMNS, RowEncoder
+from trainer.data.sessions import (
     SessionToMessages,
     eval_turns,
     judged_rows,
     make_reader,
-    read_eval_turns,
     refuse_repeated_ids,
     session_tools,
 )
-from trainer.sources import load_split
+from trainer.data.sources import load_split
+from trainer.errors import DataError, TemplateError
 from trainer.tokenizer import load_tokenizer
-from trainer.tool_calls import ToolCallFormat, detect_format, get_format
-from trainer.tool_wire import rendered_tool
+from trainer.tools.wire import rendered_tool
 from trainer.types import EvalTurn, Message, Session, Tool, ToolEvalExample
-
-__all__ = ["DatasetBundle", "as_config", "assemble_datasets", "pick_format", "read_eval_turns", "tokenize_session"]
 
 _N_PROBLEMS_SHOWN = 10
 
@@ -98,13 +95,6 @@ def assemble_datasets(
     )
     bundle.report = DataReport(train_report, eval_report, fmt.name, code)
     return bundle
-
-
-def pick_format(cfg: Config, encoder: ChatEncoder) -> ToolCallFormat:
-    """The configured tool-call format; `auto` reads it off the chat template. Raises `FormatError`."""
-    if cfg.eval.tool_call_format != "auto":
-        return get_format(cfg.eval.tool_call_format)
-    return detect_format(lambda messages, tools: encoder.render(messages, tools, add_generation_prompt=False))
 
 
 def tokenize_session(

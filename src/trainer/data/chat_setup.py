@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 
 from trainer.chat import ChatEncoder
 from trainer.config import Config
-from trainer.data import pick_format
 from trainer.errors import FormatError, ToolSftError
 from trainer.tokenizer import load_tokenizer
-from trainer.tool_calls import ToolCallFormat, formats, get_format
+from trainer.tool_calls import ToolCallFormat, detect_format, formats, get_format
 from trainer.tool_calls.detect import PLAIN_CALLS, PROBE_TOOLS
 
 
@@ -57,3 +56,10 @@ def marks_are_special(tokenizer: Any, fmt: ToolCallFormat) -> bool:
     ids = tokenizer(fmt.render(PLAIN_CALLS), add_special_tokens=False)["input_ids"]
     calls = fmt.parse(tokenizer.decode(ids, skip_special_tokens=True), tools=PROBE_TOOLS).calls
     return [call.name for call in calls if call.status == "ok"] != [call.name for call in PLAIN_CALLS]
+
+
+def pick_format(cfg: Config, encoder: ChatEncoder) -> ToolCallFormat:
+    """The configured tool-call format; `auto` reads it off the chat template. Raises `FormatError`."""
+    if cfg.eval.tool_call_format != "auto":
+        return get_format(cfg.eval.tool_call_format)
+    return detect_format(lambda messages, tools: encoder.render(messages, tools, add_generation_prompt=False))

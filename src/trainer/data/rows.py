@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 
 from trainer.chat import ChatEncoder, EncodedRow, EncodedSession
-from trainer.config import DataConfig
+from trainer.config.schema import DataConfig
+from trainer.data.sessions import SessionReader, gold_calls
+from trainer.data.sources import row_name
 from trainer.errors import DataError, ToolSftError
-from trainer.sessions import SessionReader, gold_calls
-from trainer.sources import row_name
 from trainer.tokenizer import decode_text
 from trainer.tool_calls import RenderedTurn, ToolCallFormat
-from trainer.tool_calls.gate import find_difference
+from trainer.tool_calls.round_trip import find_difference
 from trainer.types import Session
 
 if TYPE_CHECKING:  # transformers brings torch where it is installed

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from trainer.chat.canonical import canonical_messages, is_trained
 from trainer.config import Config, as_config
+from trainer.data.sources import load_split, read_text, read_tools, row_name
 from trainer.errors import DataError
-from trainer.ordering import shuffled
-from trainer.sources import load_split, read_text, read_tools, row_name
 from trainer.types import Call, EvalTurn, Message, Session, Tool
+from trainer.util.ordering import shuffled
 
 
 class SessionToMessages(Protocol):

@@ -8,11 +8,11 @@ from pathlib import Path
 import datasets
 import jsonschema
 
-from trainer.config import DataConfig
+from trainer.config.schema import DataConfig
 from trainer.errors import DataError
-from trainer.progress import console
-from trainer.tool_wire import rendered_tool
+from trainer.tools.wire import rendered_tool
 from trainer.types import Tool
+from trainer.util.progress import console
 
 _BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
 

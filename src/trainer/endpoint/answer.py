@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trainer.tool_calls.reading import read_json, skip_space
+from trainer.tool_calls.json_reader import read_json, skip_space
 from trainer.types import CallStatus, FinishReason, ParsedCall
 
 _ENDINGS: Mapping[str, FinishReason] = {"stop": "stop", "tool_calls": "stop", "length": "length"}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.tool_wire import wire_tool
+from trainer.tools.wire import wire_tool
 from trainer.types import EvalTurn, Message, Tool
 
 

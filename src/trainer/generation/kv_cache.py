@@ -82,7 +82,7 @@ class RaggedCache(DynamicCache):
 
     What lies behind a row's length is void: a pass writes its new tokens there, and `advance` says how many of them
     are to stay. Rows change by `load`, `advance` and `keep` alone. Attention has to know the lengths, too
-    (`trainer.ragged_attention`); with a single row, any will do.
+    (`trainer.generation.ragged_attention`); with a single row, any will do.
     """
 
     def __init__(self, like: DynamicCache, *, n_rows: int, capacity: int) -> None:

@@ -14,8 +14,14 @@ from torch.nn import functional
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
 
-from trainer.attention import MaskFunction, attend_plainly, attend_with, chosen_attention, needs_own_code
-from trainer.kv_cache import RaggedCache, RowLengths
+from trainer.generation.kv_cache import RaggedCache, RowLengths
+from trainer.kernels.attention_override import (
+    MaskFunction,
+    attend_plainly,
+    attend_with,
+    chosen_attention,
+    needs_own_code,
+)
 
 # New tokens of a row up to which query heads are folded: each fold copies the mask, which saves nothing in long passes.
 _MOST_FOLDED = 16

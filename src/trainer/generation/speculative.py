@@ -9,31 +9,16 @@ import torch
 from torch import nn
 from transformers import GenerationConfig
 
-from trainer.drafts import Drafter
-from trainer.kv_cache import CachePrefix, RaggedCache
-from trainer.ragged_attention import attends_by_row, ragged_attention
+from trainer.generation.kv_cache import CachePrefix, RaggedCache
+from trainer.generation.prompt_lookup import Drafter
+from trainer.generation.ragged_attention import attends_by_row, ragged_attention
+from trainer.generation.settings import DecodeSettings
 
 # Tokens drafted at a time: few drafts hold for longer, and on a CPU each of their tokens costs time.
 _MAX_DRAFT = 7
 
 # Taking finished rows out of a batch copies the cache of the others, so it waits until it saves enough.
 _KEEP_FINISHED_ABOVE = 0.75
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeSettings:
-    """How answers are decoded.
-
-    `max_batch_tokens` bounds memory: the tokens of a decoding batch, beside which the caches of a quarter as many are
-    held. A turn or a session that is longer by itself comes alone.
-    """
-
-    stop_token_ids: frozenset[int]
-    max_new_tokens: int
-    max_context_tokens: int
-    temperature: float = 0.0
-    seed: int = 0
-    max_batch_tokens: int = 32_768
 
 
 class Answer:

@@ -18,14 +18,13 @@ from torch import nn
 from torch.nn import functional
 from transformers import DynamicCache
 
-from trainer.blocked_attention import attend_in_blocks
-from trainer.continuation import Answer, DecodeSettings, Unfinished, continue_answers, generate_answer
-from trainer.kv_cache import CachePrefix, empty_cache
-from trainer.loss import takes_logits_to_keep
-from trainer.trunks import Trunk, TurnSpan, build_trunks, chunked
+from trainer.generation.kv_cache import CachePrefix, empty_cache
+from trainer.generation.settings import DecodeSettings
+from trainer.generation.shared_prefixes import Trunk, TurnSpan, build_trunks, chunked
+from trainer.generation.speculative import Answer, Unfinished, continue_answers, generate_answer
+from trainer.kernels.blocked_attention import attend_in_blocks
+from trainer.lora_model import takes_logits_to_keep
 from trainer.types import FinishReason, ToolEvalExample
-
-__all__ = ["DecodeSettings", "DecodedTurn", "decode_turns", "plan_units"]
 
 _LOGIT_ROWS = 128  # positions whose vocabulary-wide logits are turned to float32 at a time
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from trainer.attention import attend_with, chosen_attention
+from trainer.kernels.attention_override import attend_with, chosen_attention
 
 _N_QUERIES = 128  # queries of a block: enough rows for full rate, few products above the diagonal
 

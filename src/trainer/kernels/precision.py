@@ -1,6 +1,7 @@
 """Mixed precision of adapters on a CPU. Knows no training loop."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -27,3 +28,13 @@ def let_autocast_choose(model: nn.Module) -> None:
 def bfloat16_autocast(active: bool) -> AbstractContextManager[object]:
     """Within it, matrix products on the CPU are made in bfloat16."""
     return torch.autocast("cpu", dtype=torch.bfloat16) if active else nullcontext()
+
+
+@contextmanager
+def evaluation_precision(model: nn.Module) -> Iterator[None]:
+    """Within it, an adapted model multiplies in the precision in which a run evaluates it."""
+    active = computes_in_bfloat16(model)
+    if active:
+        let_autocast_choose(model)
+    with bfloat16_autocast(active):
+        yield

@@ -7,9 +7,9 @@ from typing import get_args
 
 import numpy as np
 
-from trainer.rates import FloatArray
-from trainer.tool_specs import SchemaProblem
-from trainer.turns import MALFORMED, NO_CALL, Counts, Decision, GoldDecision, JudgedTurn
+from trainer.scoring.judging import MALFORMED, NO_CALL, Counts, Decision, GoldDecision, JudgedTurn
+from trainer.scoring.rates import FloatArray
+from trainer.tools.validation import SchemaProblem
 from trainer.types import Prediction
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from trainer.rates import FloatArray
+from trainer.scoring.rates import FloatArray
 
 Statistic = Callable[[FloatArray], FloatArray]
 """From summed counts, float64 [..., counters], to statistics, float64 [..., statistics], NaN if undefined."""

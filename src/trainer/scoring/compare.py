@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from trainer.errors import DataError
-from trainer.eval_metrics import Scores, judge_all, summarize
-from trainer.intervals import percentile_interval, resampled_sums
-from trainer.rates import RATES, FloatArray, rates
-from trainer.tallies import session_counts, turns_by_session
-from trainer.turns import JudgedTurn, Reason, Verdict
+from trainer.scoring.aggregate import session_counts, turns_by_session
+from trainer.scoring.bootstrap import percentile_interval, resampled_sums
+from trainer.scoring.judging import JudgedTurn, Reason, Verdict
+from trainer.scoring.rates import RATES, FloatArray, rates
+from trainer.scoring.score import Scores, judge_all, score_judged
 from trainer.types import Prediction, Tool
 
 
@@ -79,7 +79,7 @@ def compare(
     sides = _pair(first, second)
     judged = [judge_all(side, tools) for side in sides]
     scores = [
-        summarize(side, turns, n_resamples=n_resamples, seed=seed) for side, turns in zip(sides, judged, strict=True)
+        score_judged(side, turns, n_resamples=n_resamples, seed=seed) for side, turns in zip(sides, judged, strict=True)
     ]
     counts = np.stack([_count_sessions(turns) for turns in judged], axis=1)
     return Comparison(

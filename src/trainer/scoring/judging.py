@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from trainer.matching import all_paths, match_calls
-from trainer.tool_specs import SchemaProblem, ToolSpecs
+from trainer.scoring.matching import all_paths, match_calls
+from trainer.tools.validation import SchemaProblem, ToolSpecs
 from trainer.types import Call, ParsedCall, Prediction
 
 GoldDecision = Literal["call", "talk"]

@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from trainer.tool_schemas import SchemaNode
-from trainer.tool_specs import ToolSpecs
+from trainer.tools.equality import PathCounts, count_paths, equal, n_paths
+from trainer.tools.schema import SchemaNode
+from trainer.tools.validation import ToolSpecs
 from trainer.types import Call
-from trainer.values import PathCounts, count_paths, equal, n_paths
 
 
 class Pair(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from trainer.errors import DataError
-from trainer.turns import Verdict
+from trainer.scoring.judging import Verdict
 from trainer.types import Call, CallStatus, FinishReason, ParsedCall, Prediction
 
 

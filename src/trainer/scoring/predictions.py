@@ -2,16 +2,15 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from trainer.errors import DataError
-from trainer.prediction_lines import from_line, to_line
-from trainer.turns import Verdict
+from trainer.scoring.judging import Verdict
+from trainer.scoring.prediction_json import from_line, to_line
 from trainer.types import EvalTurn, FinishReason, Message, ParsedText, Prediction, Tool
+from trainer.util.files import replace_file
 
 TOOLS_FILE = "tools.json"
 """The tool schemas beside the predictions files of a folder, so that lines stay small."""
@@ -130,17 +129,3 @@ def read_tools(path: str | Path) -> list[Tool]:
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
         raise DataError(f"{path}: expected a list of tool schemas")
     return tools
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a file beside its place and move it there, so that a reader never meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trainer.turns import Counts
+from trainer.scoring.judging import Counts
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from trainer.errors import DataError
 from trainer.eval_metrics import Scores, read_predictions, score
-from trainer.rates import RATES
+from trainer.scoring.rates import RATES
 from trainer.types import Prediction, Tool
 
 State = Literal["base", "final"]

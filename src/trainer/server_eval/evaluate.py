@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainer.asking import ask_turns
 from trainer.config import Config
-from trainer.domains import domain_turns, load_domain
+from trainer.data.chat_setup import ModelSide, read_model_side
+from trainer.data.domains import domain_turns, load_domain
+from trainer.data.sources import read_tools
 from trainer.endpoint import (
     Answer,
     Dialect,
@@ -20,15 +21,15 @@ from trainer.endpoint import (
     base_url,
     turn_request,
 )
+from trainer.endpoint.schedule import ask_turns
 from trainer.errors import DataError
-from trainer.journal import SERVED_FOLDER, Journal, TurnKey, key_of
-from trainer.model_side import ModelSide, read_model_side
-from trainer.progress import console, progress_bar
-from trainer.served_report import ServedResult, write_report
-from trainer.served_scores import latency, read_twice, total
-from trainer.sources import read_tools
-from trainer.training_agreement import read_in_training
+from trainer.run_layout import SERVED_FOLDER
+from trainer.server_eval.agreement import read_in_training
+from trainer.server_eval.journal import Journal, TurnKey, key_of
+from trainer.server_eval.readings import latency, read_twice, total
+from trainer.server_eval.report import ServedResult, write_report
 from trainer.types import EvalTurn
+from trainer.util.progress import console, progress_bar
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 """Where, in a run folder, the adapter's weights lie."""

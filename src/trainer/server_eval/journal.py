@@ -10,18 +10,12 @@ from typing import Any, NamedTuple, Self
 
 from trainer.endpoint import Answer
 from trainer.errors import OutputError
-from trainer.prediction_lines import to_line
-from trainer.predictions import TOOLS_FILE, context_hash, replace_file
-from trainer.turns import Verdict
+from trainer.run_layout import PREDICTIONS_FILE, REQUEST_FILE, RUN_CONFIG, RUN_FILES, SERVED_FOLDER
+from trainer.scoring.judging import Verdict
+from trainer.scoring.prediction_json import to_line
+from trainer.scoring.predictions import TOOLS_FILE, context_hash
 from trainer.types import EvalTurn, Prediction, Tool
-
-SERVED_FOLDER = "served"
-"""Where, in a run folder, evaluations of servers lie. One may be there before the run: that of the base model."""
-
-PREDICTIONS_FILE = "predictions.jsonl"
-REQUEST_FILE = "request.json"
-_RUN_CONFIG = "config.resolved.yaml"
-_RUN_FILES = (_RUN_CONFIG, "metrics.json", "report.md")
+from trainer.util.files import replace_file
 
 
 class TurnKey(NamedTuple):
@@ -116,8 +110,8 @@ class Journal:
 
     def _refuse_training_run(self) -> None:
         """A run's own metrics and report have the names of ours."""
-        has = {name for name in _RUN_FILES if (self.folder / name).is_file()}
-        if _RUN_CONFIG in has or (has and not (self.folder / REQUEST_FILE).is_file()):
+        has = {name for name in RUN_FILES if (self.folder / name).is_file()}
+        if RUN_CONFIG in has or (has and not (self.folder / REQUEST_FILE).is_file()):
             raise OutputError(
                 f"--output: {self.folder} holds {', '.join(sorted(has))} of something else, a training run for "
                 f"instance; name a folder of its own (default: {SERVED_FOLDER}/NAME in the run folder)"

@@ -96,10 +96,10 @@ async def measure(
             for _ in range(min(concurrency, len(bodies))):
                 group.create_task(work())
         seconds = time.perf_counter() - started
-    return summarize(timings, concurrency=concurrency, seconds=seconds)
+    return level_result(timings, concurrency=concurrency, seconds=seconds)
 
 
-def summarize(timings: Sequence[Timing], *, concurrency: int, seconds: float) -> LevelResult:
+def level_result(timings: Sequence[Timing], *, concurrency: int, seconds: float) -> LevelResult:
     """The rates and percentiles of some requests that took `seconds` together."""
     done = [timing for timing in timings if timing.error is None]
     n_output = sum(timing.n_output for timing in done)

@@ -4,7 +4,7 @@ import html
 import math
 from collections.abc import Sequence
 
-from trainer.load_test import PERCENTILES, LevelResult
+from trainer.server_eval.load import PERCENTILES, LevelResult
 
 _WIDTH, _HEIGHT = 320, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 14, 40

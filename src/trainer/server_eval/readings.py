@@ -8,7 +8,7 @@ import numpy as np
 
 from trainer.endpoint import Answer
 from trainer.endpoint.answer import parse_calls
-from trainer.predictions import record_turn
+from trainer.scoring.predictions import record_turn
 from trainer.tool_calls import ToolCallFormat
 from trainer.types import EvalTurn, ParsedText, Prediction
 

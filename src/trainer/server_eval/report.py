@@ -9,13 +9,14 @@ from typing import Any
 from trainer.endpoint import Answer
 from trainer.errors import EndpointError
 from trainer.eval_metrics import score
-from trainer.journal import Journal
-from trainer.predictions import replace_file, write_predictions
-from trainer.served_scores import Reading, format_loss, read_twice
-from trainer.summary import report_markdown
+from trainer.scoring.predictions import write_predictions
+from trainer.scoring.tables import report_markdown
+from trainer.server_eval.agreement import InTraining, agreement
+from trainer.server_eval.journal import Journal
+from trainer.server_eval.readings import Reading, format_loss, read_twice
 from trainer.tool_calls import ToolCallFormat
-from trainer.training_agreement import InTraining, agreement
 from trainer.types import EvalTurn, Tool
+from trainer.util.files import replace_file
 
 LENIENT_FILE = "lenient.jsonl"
 

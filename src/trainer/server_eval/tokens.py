@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from trainer.asking import ask_turns
 from trainer.endpoint import Endpoint, EndpointSettings, Generation, base_url, read_answer, turn_request
 from trainer.endpoint.answer import token_limit
 from trainer.endpoint.client import Reply
+from trainer.endpoint.schedule import ask_turns
 from trainer.types import EvalTurn
 
 Source = Literal["response", "tokenize", "count"]

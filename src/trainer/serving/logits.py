@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from trainer.loss import takes_logits_to_keep
+from trainer.lora_model import takes_logits_to_keep
 
 EXACT_TOLERANCE = 1e-4
 """Largest difference of a logit between adapter and merged model, both in float32, relative to the largest logit."""

@@ -16,17 +16,17 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from trainer.adapted_model import best_device, load_adapted, load_folder_tokenizer, run_encoder, stop_tokens
-from trainer.base_models import load_failure
 from trainer.data import DatasetBundle
-from trainer.domains import load_domain
+from trainer.data.domains import load_domain
 from trainer.errors import DataError, ModelError, OutputError, ToolSftError
-from trainer.evaluation import adapter_off
-from trainer.logits import Agreement, Prompt, compare_logits, logits_at
-from trainer.lora_model import pick_dtype
-from trainer.output_files import claim_folder
-from trainer.trained_run import TrainedRun
+from trainer.generation.settings import stop_tokens
+from trainer.lora_model import adapter_off, pick_dtype
+from trainer.model_source import load_failure
+from trainer.serving.logits import Agreement, Prompt, compare_logits, logits_at
+from trainer.training.finished_run import TrainedRun
+from trainer.training.load_run import best_device, load_adapted, load_folder_tokenizer, run_encoder
 from trainer.types import IGNORE_INDEX
+from trainer.util.files import claim_folder
 
 REPORT = "merge.json"
 

@@ -7,13 +7,13 @@ from typing import Any
 from torch import nn
 
 from trainer.chat import ChatEncoder
-from trainer.continuation import DecodeSettings
-from trainer.decode import decode_turns
 from trainer.endpoint.answer import parse_calls
-from trainer.logits import Prompt, logits_at
-from trainer.served_turns import ServedTurn
+from trainer.generation.settings import DecodeSettings
+from trainer.generation.shared_prefixes import n_shared
+from trainer.generation.teacher_forcing import decode_turns
+from trainer.server_eval.tokens import ServedTurn
+from trainer.serving.logits import Prompt, logits_at
 from trainer.tool_calls import ToolCallFormat
-from trainer.trunks import n_shared
 from trainer.types import ToolEvalExample
 
 _N_MARGINS = 20

@@ -2,8 +2,8 @@
 
 from trainer.tool_calls.base import ToolCallFormat
 from trainer.tool_calls.detect import detect_format
-from trainer.tool_calls.gate import RenderedTurn, check_round_trip
 from trainer.tool_calls.registry import formats, get_format
+from trainer.tool_calls.round_trip import RenderedTurn, check_round_trip
 
 __all__ = [
     "RenderedTurn",

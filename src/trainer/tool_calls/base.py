@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from trainer.tool_calls.reading import Finder
-from trainer.tool_schemas import SchemaNode, schema_nodes
+from trainer.tool_calls.json_reader import Finder
+from trainer.tools.schema import SchemaNode, schema_nodes
 from trainer.types import Call, CallStatus, ParsedCall, ParsedText, Tool
 
 # What opens and closes the reasoning of the model families whose formats are known.

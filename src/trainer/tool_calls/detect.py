@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from trainer.errors import FormatError
 from trainer.tool_calls.base import ToolCallFormat
 from trainer.tool_calls.registry import formats, get_format
+from trainer.tools.equality import equal
 from trainer.types import Call, Message, Tool, ToolCallJson
-from trainer.values import equal
 
 Render = Callable[[Sequence[Message], Sequence[Tool]], str]
 

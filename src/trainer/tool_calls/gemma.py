@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, scan_marked
+from trainer.tool_calls.json_reader import MAX_DEPTH, CallParts, Finder, to_json
 from trainer.tool_calls.literals import LiteralError, read_number, read_word, skip_blank
-from trainer.tool_calls.reading import MAX_DEPTH, CallParts, Finder, to_json
 from trainer.types import Call
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt
-from trainer.tool_calls.reading import CallParts, Finder, named_parts, read_json, skip_space, to_json
+from trainer.tool_calls.json_reader import CallParts, Finder, named_parts, read_json, skip_space, to_json
 from trainer.types import Call
 
 _START, _MESSAGE, _CHANNEL = "<|start|>", "<|message|>", "<|channel|>"

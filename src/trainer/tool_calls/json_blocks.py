@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, scan_marked
-from trainer.tool_calls.reading import (
+from trainer.tool_calls.json_reader import (
     CallParts,
     Finder,
     call_parts,

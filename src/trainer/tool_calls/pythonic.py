@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, scan_marked
+from trainer.tool_calls.json_reader import CallParts, Finder, to_json
 from trainer.tool_calls.literals import read_literal, skip_blank
-from trainer.tool_calls.reading import CallParts, Finder, to_json
 from trainer.types import Call, CallStatus, ParsedCall
 
 _LFM2_OPEN, _LFM2_CLOSE = "<|tool_call_start|>", "<|tool_call_end|>"

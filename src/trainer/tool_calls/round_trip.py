@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from trainer.errors import FormatError
 from trainer.tool_calls.base import ToolCallFormat
+from trainer.tools.equality import equal
 from trainer.types import Call, Tool
-from trainer.values import equal
 
 
 class RenderedTurn(NamedTuple):

@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, scan_marked
+from trainer.tool_calls.json_reader import CallParts, Finder, named_parts, read_json, to_json
 from trainer.tool_calls.literals import read_literal, skip_blank
-from trainer.tool_calls.reading import CallParts, Finder, named_parts, read_json, to_json
-from trainer.tool_schemas import ANYTHING, SchemaNode
+from trainer.tools.schema import ANYTHING, SchemaNode
 from trainer.types import Call
 
 _CONSTANTS = {"True": True, "False": False, "None": None}

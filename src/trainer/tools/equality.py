@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from typing import Any, NamedTuple
 
-from trainer.tool_schemas import ANYTHING, MISSING, Comparator, SchemaNode
+from trainer.tools.schema import ANYTHING, MISSING, Comparator, SchemaNode
 
 
 def equal(a: Any, b: Any, node: SchemaNode = ANYTHING) -> bool:

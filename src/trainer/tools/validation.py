@@ -1,4 +1,4 @@
-"""Tool specifications, checked and ready to judge calls by. Compares no values; see `trainer.values`."""
+"""Tool specifications, checked and ready to judge calls by. Compares no values; see `trainer.tools.equality`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -11,7 +11,7 @@ from jsonschema.validators import validator_for
 from referencing.jsonschema import DRAFT202012
 
 from trainer.errors import DataError
-from trainer.tool_schemas import ANYTHING, Comparator, SchemaNode, schema_nodes
+from trainer.tools.schema import ANYTHING, Comparator, SchemaNode, schema_nodes
 from trainer.types import Call, Tool
 
 SchemaProblem = Literal["missing_required", "unknown_argument", "wrong_type", "not_in_enum", "other"]

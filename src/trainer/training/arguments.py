@@ -3,9 +3,10 @@
 import importlib.util
 from typing import Any
 
-from trainer.config import OWN_TRAIN_KEYS, Config
+from trainer.config import Config
+from trainer.config.schema import OWN_TRAIN_KEYS
+from trainer.config.training_keys import training_argument_types
 from trainer.errors import ConfigError
-from trainer.training_keys import training_argument_types
 
 _TRACKERS = {"wandb": "wandb", "tensorboard": "tensorboard", "trackio": "trackio"}
 _NO_TRACKER = ("none", "all", None)

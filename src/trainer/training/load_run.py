@@ -1,24 +1,18 @@
 """Load what a run trained: base model with its adapter, its tokenizer and template, ready to answer. Trains nothing."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import PeftModel
-from torch import nn
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+from transformers import AutoTokenizer
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from trainer.base_models import load_failure
 from trainer.chat import ChatEncoder
 from trainer.config import Config
-from trainer.continuation import DecodeSettings
 from trainer.errors import ModelError
 from trainer.lora_model import load_base_model
-from trainer.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
-from trainer.trained_run import TrainedRun
+from trainer.model_source import load_failure
+from trainer.training.finished_run import TrainedRun
 
 
 def load_adapted(run: TrainedRun, *, dtype: str | None = None) -> PeftModel:
@@ -60,49 +54,6 @@ def run_encoder(run: TrainedRun) -> ChatEncoder:
     return ChatEncoder(tokenizer, template_kwargs=run.cfg.data.chat_template_kwargs)
 
 
-def decode_settings(cfg: Config, encoder: ChatEncoder, model: Any, *, greedy: bool = False) -> DecodeSettings:
-    """How a run's evaluation decodes, or the same without chance where a comparison is to be `greedy`.
-
-    An answer ends at a stop token of the chat template or of the model's generation config.
-    """
-    return DecodeSettings(
-        stop_token_ids=frozenset(encoder.stop_token_ids) | stop_tokens(getattr(model, "generation_config", None)),
-        max_new_tokens=cfg.eval.max_new_tokens_eval,
-        max_context_tokens=cfg.data.max_context_length,
-        temperature=0.0 if greedy else cfg.eval.temperature,
-        seed=cfg.seed,
-    )
-
-
-def stop_tokens(generation_config: Any) -> frozenset[int]:
-    """The tokens at which a model's own configuration ends generation."""
-    ids = getattr(generation_config, "eos_token_id", None)
-    return frozenset([ids] if isinstance(ids, int) else ids or ())
-
-
-def own_stop_tokens(model: str, *, trust_remote_code: bool) -> frozenset[int]:
-    """The same of a model that is not loaded, by folder or hub id. Raises `ModelError`."""
-    try:
-        return stop_tokens(GenerationConfig.from_pretrained(model))
-    except OSError:  # it has none: then its configuration counts, as in `from_pretrained`
-        pass
-    try:
-        config = AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
-        raise ModelError(load_failure("configuration", model, error)) from error
-    return stop_tokens(GenerationConfig.from_model_config(config))
-
-
 def best_device() -> torch.device:
     """A CUDA GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@contextmanager
-def evaluation_precision(model: nn.Module) -> Iterator[None]:
-    """Within it, an adapted model multiplies in the precision in which a run evaluates it."""
-    active = computes_in_bfloat16(model)
-    if active:
-        let_autocast_choose(model)
-    with bfloat16_autocast(active):
-        yield

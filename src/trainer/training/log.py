@@ -7,9 +7,9 @@ from typing import Any
 from rich.progress import Progress, TaskID
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from trainer.memory import peak_memory_gb
-from trainer.progress import console, make_bar
 from trainer.tool_trainer import ToolTrainer
+from trainer.training.memory import peak_memory_gb
+from trainer.util.progress import console, make_bar
 
 
 class TrainingLog(TrainerCallback):

@@ -13,8 +13,8 @@ from typing import Any
 
 from trainer.errors import OutputError
 from trainer.evaluation import Evaluation
-from trainer.journal import SERVED_FOLDER
-from trainer.predictions import write_predictions
+from trainer.run_layout import SERVED_FOLDER
+from trainer.scoring.predictions import write_predictions
 from trainer.types import Tool
 
 _MARKER = "config.resolved.yaml"

@@ -9,23 +9,23 @@ from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.utils import logging as transformers_logging
 
-from trainer.adapted_model import decode_settings
 from trainer.chat import ChatEncoder
 from trainer.collate import PaddingCollator
 from trainer.config import Config, config_to_yaml
 from trainer.data import DatasetBundle, pick_format
-from trainer.domains import load_domain
+from trainer.data.domains import load_domain
 from trainer.errors import ConfigError
 from trainer.evaluation import Evaluation
+from trainer.generation.settings import decode_settings
 from trainer.lora_model import add_lora, load_base_model, load_model_config
-from trainer.memory import peak_memory_gb
-from trainer.progress import console
-from trainer.run_folder import RunFolder, claim, environment, prepare
-from trainer.summary import report_markdown
+from trainer.scoring.tables import report_markdown
 from trainer.tokenizer import load_tokenizer
 from trainer.tool_trainer import ToolTrainer
-from trainer.training_arguments import check_trackers, resolved_config, training_arguments
-from trainer.training_log import TrainingLog
+from trainer.training.arguments import check_trackers, resolved_config, training_arguments
+from trainer.training.log import TrainingLog
+from trainer.training.memory import peak_memory_gb
+from trainer.training.run_folder import RunFolder, claim, environment, prepare
+from trainer.util.progress import console
 
 _N_NAMES_SHOWN = 10
 

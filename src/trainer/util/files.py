@@ -1,6 +1,7 @@
 """Write the files that a command line names, or say before long work that they cannot be written. Knows no format."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from trainer.errors import OutputError
@@ -34,3 +35,17 @@ def write_file(path: Path, text: str, *, option: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{option} {path}: cannot be written: {error.strerror}") from error
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file beside its place and move it there, so that a reader never meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import make_run
 from transformers import GenerationConfig
 
-from trainer.adapted_model import load_adapted
-from trainer.continuation import DecodeSettings
-from trainer.local_engine import LocalEngine
+from tests.support.tiny_runs import make_run
+from trainer.generation.settings import DecodeSettings
+from trainer.serving.local.engine import LocalEngine
+from trainer.training.load_run import load_adapted
 
 STOP = 2
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import ScriptedEngine, make_run, serving
 
+from tests.support.quick import ROOT
+from tests.support.tiny_runs import ScriptedEngine, make_run, serving
 from trainer.endpoint import read_answer
-from trainer.local_server import make_server
-from trainer.local_service import LocalService, load_service
-from trainer.serve_command import plan_serving
+from trainer.serving.local.server import make_server
+from trainer.serving.local.service import LocalService, load_service
+from trainer.serving.plan import plan_serving
 
 CALL = '<tool_call>\n{"name": "search_inventory", "arguments": {"make": "Škoda"}}\n</tool_call>'
 BROKEN = '<tool_call>\n{"name": "search_inventory", "arguments": {"make": }}\n</tool_call>'
@@ -33,13 +34,12 @@ HELLO = [{"role": "system", "content": "Help."}, {"role": "user", "content": "An
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> LocalService:
-    from conftest import tiny_model
-
+    from tests.support.quick import tiny_model
     from trainer.config import load_config
     from trainer.tokenizer import load_tokenizer
 
     folder = tmp_path_factory.mktemp("served")
-    config = Path(__file__).parent.parent / "configs" / "car_sales" / "quickstart.yaml"
+    config = ROOT / "configs" / "car_sales" / "quickstart.yaml"
     tokenizer = load_tokenizer(load_config(config))
     tiny_model(len(tokenizer)).save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
@@ -247,7 +247,7 @@ def test_a_port_in_use_is_an_error_of_the_user(service: LocalService) -> None:
 
 
 def test_a_merged_model_answers_like_the_adapter_under_its_own_name(tiny_model_folder: Path, tmp_path: Path) -> None:
-    from trainer.merging import merge_run
+    from trainer.serving.merge import merge_run
 
     run = make_run(tiny_model_folder, tmp_path / "carsales")
     merge_run(run, tmp_path / "merged", n_sessions=1)

@@ -1,4 +1,4 @@
-"""What customers say in the test split, by situation: no sentence of `phrases_train` occurs here.
+"""What customers say in the test split, by situation: no sentence of `phrases.train` occurs here.
 
 The words are everyday ones, so that a model is tested on sentences that are new, not on vocabulary.
 """

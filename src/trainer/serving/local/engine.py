@@ -13,12 +13,13 @@ import torch
 from peft import PeftModel
 from transformers import DynamicCache, PreTrainedModel
 
-from trainer.adapted_model import evaluation_precision
-from trainer.continuation import Answer, DecodeSettings, generate_answer
-from trainer.evaluation import adapter_off
-from trainer.kv_cache import CachePrefix, RaggedCache, empty_cache
-from trainer.ragged_attention import ragged_attention
-from trainer.trunks import n_shared
+from trainer.generation.kv_cache import CachePrefix, RaggedCache, empty_cache
+from trainer.generation.ragged_attention import ragged_attention
+from trainer.generation.settings import DecodeSettings
+from trainer.generation.shared_prefixes import n_shared
+from trainer.generation.speculative import Answer, generate_answer
+from trainer.kernels.precision import evaluation_precision
+from trainer.lora_model import adapter_off
 
 _N_KEPT = 8
 _SHORTEST_SHARED = 16  # copying a cache costs more than running fewer tokens than this again

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from trainer.chat_request import RequestError, read_json_object
 from trainer.errors import EndpointError
-from trainer.local_service import LocalService, load_service
-from trainer.serve_command import ServePlan
-from trainer.trained_run import TrainedRun
+from trainer.serving.local.requests import RequestError, read_json_object
+from trainer.serving.local.service import LocalService, load_service
+from trainer.serving.plan import ServePlan
+from trainer.training.finished_run import TrainedRun
 
 _LARGEST_BODY = 16 * 2**20
 

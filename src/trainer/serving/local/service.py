@@ -5,9 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from trainer.adapted_model import load_adapted, load_folder_tokenizer, stop_tokens, with_dtype
 from trainer.chat import ChatEncoder
-from trainer.chat_protocol import (
+from trainer.errors import DataError, TemplateError
+from trainer.generation.settings import DecodeSettings, stop_tokens
+from trainer.lora_model import load_base_model
+from trainer.serving.local.engine import LocalEngine
+from trainer.serving.local.requests import ChatRequest, PromptRequest, RequestError, read_request
+from trainer.serving.local.responses import (
     ChatAnswer,
     closing_chunks,
     completion,
@@ -15,15 +19,11 @@ from trainer.chat_protocol import (
     read_message,
     text_chunk,
 )
-from trainer.chat_request import ChatRequest, PromptRequest, RequestError, read_request
-from trainer.continuation import DecodeSettings
-from trainer.errors import DataError, TemplateError
-from trainer.local_engine import LocalEngine
-from trainer.lora_model import load_base_model
-from trainer.serve_command import ServePlan
+from trainer.serving.plan import ServePlan
 from trainer.tokenizer import decode_text
-from trainer.tool_wire import rendered_tool
-from trainer.trained_run import TrainedRun
+from trainer.tools.wire import rendered_tool
+from trainer.training.finished_run import TrainedRun
+from trainer.training.load_run import load_adapted, load_folder_tokenizer, with_dtype
 from trainer.types import Message
 
 Send = Callable[[Mapping[str, Any]], None]

@@ -1,0 +1,5 @@
+"""The run configuration: one strict schema for one YAML file."""
+
+from trainer.config.schema import Config, as_config, config_to_yaml, load_config, parse_config
+
+__all__ = ["Config", "as_config", "config_to_yaml", "load_config", "parse_config"]

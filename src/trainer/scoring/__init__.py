@@ -1,0 +1,6 @@
+"""Score tool calls: judge turns, match calls, add up rates with intervals, compare, and keep predictions on disk."""
+
+from trainer.scoring.predictions import make_prediction, read_predictions, write_predictions
+from trainer.scoring.score import Scores, score
+
+__all__ = ["Scores", "make_prediction", "read_predictions", "score", "write_predictions"]

@@ -1,0 +1,1 @@
+"""Judge, compare and load a served model. Needs no torch."""

@@ -1,0 +1,1 @@
+"""One training run: its arguments, log and folder, and the finished run."""
