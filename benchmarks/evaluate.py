@@ -101,7 +101,7 @@ def measure_state(run: "FinishedRun", *, batch_size: int, repeats: int) -> dict[
     n_turns = len(run.examples)
     return {
         "seconds": {side: fastest[side] for side in (*GENERATION, *PASS)},
-        "agreement": sum(turn.drafted for turn in decoded) / n_turns,
+        "agreement": sum(turn.accepted for turn in decoded) / n_turns,
         "identical": sum(turn.token_ids == ids for turn, ids in zip(decoded, each, strict=True)) / n_turns,
         "identical_batched": sum(a == b for a, b in zip(batched, each, strict=True)) / n_turns,
     }

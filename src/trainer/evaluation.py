@@ -82,7 +82,7 @@ class ToolCallEvaluator:
         loss = sum((self._token_loss(index, turn) for index, turn in enumerate(decoded)), start=TokenLoss())
         nll = math.fsum([loss.call_nll, loss.prose_nll, *(row.nll for row in other_rows)])
         n_tokens = loss.n_call_tokens + loss.n_prose_tokens + sum(row.n_tokens for row in other_rows)
-        shares = {"drafted_share": sum(turn.drafted for turn in decoded) / len(decoded) if decoded else None}
+        shares = {"drafted_share": sum(turn.accepted for turn in decoded) / len(decoded) if decoded else None}
         totals = {"loss": nll / n_tokens if n_tokens else None, "perplexity": perplexity(nll, n_tokens)}
         return Evaluation(predictions, scores, {**scores.metrics, **loss.metrics(), **totals, **shares})
 

@@ -31,7 +31,7 @@ for session in range(int(sys.argv[1])):
 settings = DecodeSettings(frozenset({2}), max_new_tokens=6, max_context_tokens=512, max_batch_tokens=1600)
 before = peak_memory_gb()
 decoded = decode_turns(model, examples, settings)
-assert not any(turn.drafted for turn in decoded)
+assert not any(turn.accepted for turn in decoded)
 print(before, peak_memory_gb())
 """
 

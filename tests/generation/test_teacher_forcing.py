@@ -24,8 +24,8 @@ from tests.support.quick import tiny_model
 from trainer.config.schema import LoraConfig
 from trainer.generation.kv_cache import CachePrefix, RaggedCache
 from trainer.generation.settings import DecodeSettings
-from trainer.generation.shared_prefixes import build_trunks, chunked
-from trainer.generation.speculative import _MAX_DRAFT, Answer, Unfinished, continue_answers
+from trainer.generation.shared_prefixes import build_shared_prefixes, chunked
+from trainer.generation.speculative import _MAX_DRAFT, PartialAnswer, Unfinished, continue_answers
 from trainer.generation.teacher_forcing import decode_turns, plan_units
 from trainer.lora_model import adapter_off, add_lora
 from trainer.types import ToolEvalExample
@@ -88,7 +88,7 @@ def test_greedy_answers_are_those_of_generate(make_model: Any, max_batch_tokens:
     for item, turn in zip(examples, decoded, strict=True):
         assert list(turn.token_ids) == generated(model, item.prompt_ids)
         assert turn.finish_reason == ("length" if len(turn.token_ids) == N_NEW else "stop")
-    assert {turn.drafted for turn in decoded} == {True, False}
+    assert {turn.accepted for turn in decoded} == {True, False}
 
 
 def n_passes(model: PreTrainedModel, examples: Sequence[ToolEvalExample]) -> int:
@@ -129,7 +129,7 @@ def test_a_turn_that_agrees_is_finished_by_the_pass_alone() -> None:
     prompt = [5, 6, 7]
     target = generated(model, prompt)
     (turn,) = decode_turns(model, [example("s", 0, prompt, target)], make_settings())
-    assert (list(turn.token_ids), turn.finish_reason, turn.drafted) == (target, "length", True)
+    assert (list(turn.token_ids), turn.finish_reason, turn.accepted) == (target, "length", True)
 
 
 def nll_of(model: PreTrainedModel, prompt: Sequence[int], target: Sequence[int]) -> list[float]:
@@ -201,7 +201,7 @@ def test_rows_that_end_are_taken_by_answers_that_wait(monkeypatch: pytest.Monkey
     for prompt in prompts:
         cache = DynamicCache()
         model(input_ids=torch.tensor([prompt]), past_key_values=cache, use_cache=True)
-        answer = Answer(limits, name="")
+        answer = PartialAnswer(limits, name="")
         answer.extend(generated(model, prompt)[0])
         waiting.append(Unfinished(answer, CachePrefix(cache, len(prompt)), hints=prompt))
     loads: list[int] = []
@@ -282,7 +282,7 @@ def test_progress_reaches_the_number_of_turns() -> None:
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=5), min_size=1, max_size=6), st.booleans())
 @settings(deadline=None)
-def test_trunks_hold_every_turn_where_it_belongs(pieces: list[list[int]], rewrites_history: bool) -> None:
+def test_shared_prefixes_hold_every_turn_where_it_belongs(pieces: list[list[int]], rewrites_history: bool) -> None:
     history: list[int] = []
     examples = {}
     for turn, piece in enumerate(pieces):
@@ -291,18 +291,18 @@ def test_trunks_hold_every_turn_where_it_belongs(pieces: list[list[int]], rewrit
         history = [*history, 8]
         examples[turn] = example("s", turn, history, piece)
         history = [*history, *piece]
-    trunks = build_trunks(examples)
-    spans = [(span, trunk) for trunk in trunks for span in trunk.turns]
+    prefixes = build_shared_prefixes(examples)
+    spans = [(span, prefix) for prefix in prefixes for span in prefix.turns]
     assert sorted(span.example for span, _ in spans) == list(examples)
-    for span, trunk in spans:
-        assert trunk.input_ids[: span.start] == examples[span.example].prompt_ids
-        assert trunk.input_ids[span.start : span.end] == examples[span.example].target_ids
-    assert len(trunks) <= 1 + rewrites_history
+    for span, prefix in spans:
+        assert prefix.input_ids[: span.start] == examples[span.example].prompt_ids
+        assert prefix.input_ids[span.start : span.end] == examples[span.example].target_ids
+    assert len(prefixes) <= 1 + rewrites_history
 
 
 def test_chunks_keep_to_the_token_budget() -> None:
-    trunks = build_trunks({i: example(f"s{i}", 0, [1] * n, [2]) for i, n in enumerate([4, 4, 30, 2, 2])})
-    assert [len(chunk) for chunk in chunked(trunks, max_tokens=10)] == [2, 1, 2]
+    prefixes = build_shared_prefixes({i: example(f"s{i}", 0, [1] * n, [2]) for i, n in enumerate([4, 4, 30, 2, 2])})
+    assert [len(chunk) for chunk in chunked(prefixes, max_tokens=10)] == [2, 1, 2]
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from tests.support.tiny_runs import make_run
 from trainer.errors import ModelError, OutputError
 from trainer.generation.settings import decode_settings
 from trainer.serving import merge as merging
-from trainer.serving.logits import Agreement
+from trainer.serving.logits import LogitAgreement
 from trainer.training.finished_run import TrainedRun
 from trainer.training.load_run import load_adapted, run_encoder
 
@@ -111,13 +111,13 @@ def test_a_full_disk_is_an_error_of_the_user(run: TrainedRun, tmp_path: Path, mo
 
 
 def test_a_merge_that_is_as_far_away_as_the_base_model_is_none() -> None:
-    rounded = Agreement(1, 0.2, 0.05, 20.0, 0.05, 1.0)  # within what bfloat16 does to the logits
+    rounded = LogitAgreement(1, 0.2, 0.05, 20.0, 0.05, 1.0)  # within what bfloat16 does to the logits
     assert "--dtype float32" in str(rounded.problem(torch.bfloat16))
     assert dataclasses.replace(rounded, mean_difference=0.04).problem(torch.bfloat16) is None
     assert dataclasses.replace(rounded, mean_difference=0.0, adapter_effect=0.0).problem(torch.bfloat16) is None
 
 
 def test_no_number_is_no_agreement() -> None:
-    nothing = Agreement(1, float("nan"), float("nan"), 10.0, 1.0, 1.0)
+    nothing = LogitAgreement(1, float("nan"), float("nan"), 10.0, 1.0, 1.0)
     assert nothing.problem(torch.float32)
     assert nothing.problem(torch.bfloat16)

@@ -9,7 +9,7 @@ from trainer.chat.rows import EncodedRow
 from trainer.types import Message, Tool
 
 
-class Verdict(NamedTuple):
+class SpanCheck(NamedTuple):
     """Whether a row holds one turn exactly.
 
     `prompt_is_exact`: the tokens before the span are those of the rendered and tokenized serving prompt.
@@ -25,7 +25,7 @@ class Verdict(NamedTuple):
 
 def verify_row(
     encoder: ChatEncoder, messages: Sequence[Message], tools: Sequence[Tool], row: EncodedRow
-) -> list[Verdict]:
+) -> list[SpanCheck]:
     """Render and tokenize the serving prompt of each turn of a row anew, and compare."""
     verdicts = []
     targets = {turn.turn: turn.target for turn in encoder.turn_texts(messages, tools)}
@@ -34,7 +34,7 @@ def verify_row(
         prompt = row.input_ids[: span.start]
         text = encoder.decode(row.input_ids[: span.end])
         verdicts.append(
-            Verdict(
+            SpanCheck(
                 turn=span.turn,
                 prompt_is_exact=prompt == encoder.prompt_ids(canonical[: span.turn], tools),
                 text_is_exact=text == encoder.decode(prompt) + targets[span.turn],

@@ -21,7 +21,7 @@ _MAX_DRAFT = 7
 _KEEP_FINISHED_ABOVE = 0.75
 
 
-class Answer:
+class PartialAnswer:
     """An answer that grows token by token until a stop token or the length limit.
 
     `token_ids` leaves the stop token out. With a temperature, tokens are drawn by a generator of the
@@ -71,7 +71,7 @@ class Unfinished:
     `hints` are tokens that the answer may well repeat in part, such as its prompt; they change its speed, not its text.
     """
 
-    answer: Answer
+    answer: PartialAnswer
     prefix: CachePrefix
     hints: Sequence[int]
 
@@ -108,7 +108,7 @@ def continue_answers(
                 rows = [rows[place] for place in kept]
 
 
-def generate_answer(model: nn.Module, prompt_ids: Sequence[int], answer: Answer, settings: DecodeSettings) -> None:
+def generate_answer(model: nn.Module, prompt_ids: Sequence[int], answer: PartialAnswer, settings: DecodeSettings) -> None:
     """Decode one answer from its prompt, for models whose state cannot be cut (recurrent layers)."""
     ids = torch.tensor([list(prompt_ids)], device=next(model.parameters()).device)
     sampling = {"do_sample": True, "temperature": settings.temperature} if settings.temperature > 0 else {}
@@ -128,7 +128,7 @@ def generate_answer(model: nn.Module, prompt_ids: Sequence[int], answer: Answer,
 class _Row:
     """An answer in a row of the batch, and what drafts how it goes on."""
 
-    answer: Answer
+    answer: PartialAnswer
     drafter: Drafter
 
     @property

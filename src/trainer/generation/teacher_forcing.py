@@ -20,8 +20,8 @@ from transformers import DynamicCache
 
 from trainer.generation.kv_cache import CachePrefix, empty_cache
 from trainer.generation.settings import DecodeSettings
-from trainer.generation.shared_prefixes import Trunk, TurnSpan, build_trunks, chunked
-from trainer.generation.speculative import Answer, Unfinished, continue_answers, generate_answer
+from trainer.generation.shared_prefixes import SharedPrefix, TurnSpan, build_shared_prefixes, chunked
+from trainer.generation.speculative import PartialAnswer, Unfinished, continue_answers, generate_answer
 from trainer.kernels.blocked_attention import attend_in_blocks
 from trainer.lora_model import takes_logits_to_keep
 from trainer.types import FinishReason, ToolEvalExample
@@ -33,23 +33,23 @@ _LOGIT_ROWS = 128  # positions whose vocabulary-wide logits are turned to float3
 class DecodedTurn:
     """What one turn came to. `token_ids` leaves the stop token out.
 
-    `drafted` says that the pass alone decided the turn; `nll` holds the negative log likelihood (nats) of
+    `accepted` says that the pass alone decided the turn; `nll` holds the negative log likelihood (nats) of
     each gold token, stop token included (empty for a turn that was skipped for its length).
     """
 
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
-    drafted: bool
+    accepted: bool
     nll: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """A turn after the pass: gold's likelihoods, the drafted answer, and the cache to go on from, if it must."""
+    """A turn after the pass: gold's likelihoods, the accepted answer, and the cache to go on from, if it must."""
 
     span: TurnSpan
     nll: tuple[float, ...]
-    answer: Answer
+    answer: PartialAnswer
     cache: DynamicCache | None
 
 
@@ -69,7 +69,7 @@ def decode_turns(
     model.eval()
     kept = _within_context(examples, settings)
     results = {
-        index: DecodedTurn((), "skipped_for_length", drafted=False, nll=())
+        index: DecodedTurn((), "skipped_for_length", accepted=False, nll=())
         for index in range(len(examples))
         if index not in kept
     }
@@ -87,14 +87,14 @@ def plan_units(examples: Sequence[ToolEvalExample], settings: DecodeSettings) ->
     processes that share the groups out get the same results, whatever their number.
     """
     kept = _within_context(examples, settings)
-    units = [[span.example for trunk in chunk for span in trunk.turns] for chunk in _chunks(kept, settings)]
+    units = [[span.example for prefix in chunk for span in prefix.turns] for chunk in _chunks(kept, settings)]
     skipped = [index for index in range(len(examples)) if index not in kept]
     return [*units, skipped] if skipped else units
 
 
-def _chunks(examples: Mapping[int, ToolEvalExample], settings: DecodeSettings) -> Iterator[list[Trunk]]:
+def _chunks(examples: Mapping[int, ToolEvalExample], settings: DecodeSettings) -> Iterator[list[SharedPrefix]]:
     """Trunks that are decoded together: their turns, each with its own copy of the history, fill a batch and more."""
-    return chunked(build_trunks(examples), max_tokens=settings.max_batch_tokens // 4)
+    return chunked(build_shared_prefixes(examples), max_tokens=settings.max_batch_tokens // 4)
 
 
 def _within_context(examples: Sequence[ToolEvalExample], settings: DecodeSettings) -> dict[int, ToolEvalExample]:
@@ -104,32 +104,32 @@ def _within_context(examples: Sequence[ToolEvalExample], settings: DecodeSetting
 
 def _decode_chunk(
     model: nn.Module,
-    chunk: Sequence[Trunk],
+    chunk: Sequence[SharedPrefix],
     examples: Mapping[int, ToolEvalExample],
     settings: DecodeSettings,
     on_done: Callable[[int], None],
 ) -> dict[int, DecodedTurn]:
-    """The turns of a few trunks. No cache outlives the call, so that memory holds those of one chunk."""
-    scored = [turn for trunk in chunk for turn in _score_trunk(model, trunk, examples, settings)]
+    """The turns of a few shared prefixes. No cache outlives the call, so that memory holds those of one chunk."""
+    scored = [turn for prefix in chunk for turn in _score_prefix(model, prefix, examples, settings)]
     unfinished = [turn for turn in scored if turn.answer.finish_reason is None]
     on_done(len(scored) - len(unfinished))
-    drafted = {turn.span.example for turn in scored} - {turn.span.example for turn in unfinished}
+    accepted = {turn.span.example for turn in scored} - {turn.span.example for turn in unfinished}
     _finish(model, unfinished, examples, settings, on_done)
     results = {}
     for turn in scored:
         index, reason = turn.span.example, turn.answer.finish_reason
         assert reason is not None
-        results[index] = DecodedTurn(tuple(turn.answer.token_ids), reason, index in drafted, turn.nll)
+        results[index] = DecodedTurn(tuple(turn.answer.token_ids), reason, index in accepted, turn.nll)
     return results
 
 
-def _score_trunk(
-    model: nn.Module, trunk: Trunk, examples: Mapping[int, ToolEvalExample], settings: DecodeSettings
+def _score_prefix(
+    model: nn.Module, prefix: SharedPrefix, examples: Mapping[int, ToolEvalExample], settings: DecodeSettings
 ) -> Iterator[_Scored]:
-    """The teacher-forced pass over one trunk: gold's likelihoods, and each turn's answer as far as it goes."""
+    """The teacher-forced pass over one shared prefix: gold's likelihoods, and each turn's answer as far as it goes."""
     device = next(model.parameters()).device
-    ids = torch.tensor([trunk.input_ids], device=device)  # int64 [1, tokens]
-    spans = [range(span.start - 1, span.end - 1) for span in trunk.turns]  # token t+1 is predicted at t
+    ids = torch.tensor([prefix.input_ids], device=device)  # int64 [1, tokens]
+    spans = [range(span.start - 1, span.end - 1) for span in prefix.turns]  # token t+1 is predicted at t
     positions = torch.tensor([position for span in spans for position in span], device=device)
     cache = empty_cache(model.config)
     options: dict[str, Any] = {"past_key_values": cache, "use_cache": cache is not None}
@@ -140,20 +140,20 @@ def _score_trunk(
             logits = model(input_ids=ids, **options).logits[0, positions]
     greedy, nll = _score(logits, ids[0, positions + 1])  # logits [supervised tokens, vocabulary]
     offset = 0
-    for span in trunk.turns:
+    for span in prefix.turns:
         part = slice(offset, offset + span.end - span.start)
         example = examples[span.example]
-        answer = Answer(settings, name=f"{example.session_id}/{example.turn}")
+        answer = PartialAnswer(settings, name=f"{example.session_id}/{example.turn}")
         if settings.temperature > 0:
             answer.extend(answer.choose(logits[offset]))
         else:
             _draft(answer, greedy[part], example.target_ids)
-        # A trunk whose turns are all finished lets go of its cache here.
+        # A prefix whose turns are all finished lets go of its cache here.
         yield _Scored(span, tuple(nll[part]), answer, cache if answer.finish_reason is None else None)
         offset = part.stop
 
 
-def _draft(answer: Answer, greedy: Sequence[int], gold: Sequence[int]) -> None:
+def _draft(answer: PartialAnswer, greedy: Sequence[int], gold: Sequence[int]) -> None:
     """Take over the arg-max tokens up to the first that is not gold's, that one included."""
     for chosen, expected in zip(greedy, gold, strict=True):
         answer.extend(chosen)

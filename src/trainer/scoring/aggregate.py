@@ -119,8 +119,8 @@ def tool_rows(judged: Sequence[JudgedTurn]) -> tuple[ToolRow, ...]:
     return tuple(sorted(rows, key=lambda row: (row.exact_recall or 0.0, row.f1 or 0.0, -row.n_gold, row.name)))
 
 
-def _ratio(over: int, by: int) -> float | None:
-    return over / by if by else None
+def _ratio(numerator: int, denominator: int) -> float | None:
+    return numerator / denominator if denominator else None
 
 
 def confusion(judged: Sequence[JudgedTurn]) -> dict[str, dict[str, int]]:

@@ -15,11 +15,11 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class Rate(NamedTuple):
-    """One metric: the sum of the counters `over`, divided by the sum of the counters `by`."""
+    """One metric: the sum of the counters of `numerator`, divided by that of the counters of `denominator`."""
 
     name: str
-    over: tuple[str, ...]
-    by: tuple[str, ...]
+    numerator: tuple[str, ...]
+    denominator: tuple[str, ...]
     better: Literal["higher", "lower"]
     meaning: str
 
@@ -103,15 +103,15 @@ RATES: tuple[Rate, ...] = (
 _COLUMN_OF = {field: index for index, field in enumerate(Counts._fields)}
 
 
-def _weights(side: Literal["over", "by"]) -> FloatArray:
+def _weights(side: Literal["numerator", "denominator"]) -> FloatArray:
     matrix = np.zeros((len(Counts._fields), len(RATES)))
     for column, rate in enumerate(RATES):
-        for counter in rate.over if side == "over" else rate.by:
+        for counter in rate.numerator if side == "numerator" else rate.denominator:
             matrix[_COLUMN_OF[counter], column] += 1
     return matrix
 
 
-_OVER, _BY = _weights("over"), _weights("by")
+_NUMERATORS, _DENOMINATORS = _weights("numerator"), _weights("denominator")
 
 
 def rates(sums: FloatArray) -> FloatArray:
@@ -120,7 +120,7 @@ def rates(sums: FloatArray) -> FloatArray:
     sums   # float64 [..., counters]
     gives  # float64 [..., rates]
     """
-    return _divide(sums @ _OVER, sums @ _BY)
+    return _divide(sums @ _NUMERATORS, sums @ _DENOMINATORS)
 
 
 def macro_f1(matched: FloatArray, occurring: FloatArray) -> FloatArray:
@@ -133,7 +133,7 @@ def macro_f1(matched: FloatArray, occurring: FloatArray) -> FloatArray:
     return _divide(np.nansum(f1, axis=-1), (~np.isnan(f1)).sum(axis=-1).astype(np.float64))
 
 
-def _divide(over: FloatArray, by: FloatArray) -> FloatArray:
+def _divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     with np.errstate(invalid="ignore", divide="ignore"):
-        result: FloatArray = np.divide(over, by)
+        result: FloatArray = np.divide(numerator, denominator)
     return result

@@ -133,7 +133,7 @@ class _Timed(NamedTuple):
 
 
 async def _time(http: httpx2.AsyncClient, url: str, body: Mapping[str, Any]) -> _Timed:
-    stream = _Stream()
+    stream = _StreamTimes()
     refusal = None
     asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
     try:
@@ -150,7 +150,7 @@ async def _time(http: httpx2.AsyncClient, url: str, body: Mapping[str, Any]) -> 
     return _Timed(stream.timing(), refusal)
 
 
-class _Stream:
+class _StreamTimes:
     """A stream of server-sent events, timed while it is read."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ long as it stays below what the adapter makes: beyond, nothing tells the merged 
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class LogitAgreement:
     """How far the logits of two models lie apart.
 
     `max_difference` and `mean_difference` are absolute; `largest_logit` is that of the adapter model; `adapter_effect`
@@ -75,14 +75,14 @@ def logits_at(model: nn.Module, prompt: Prompt) -> torch.Tensor:
 
 def compare_logits(
     base: Sequence[torch.Tensor], adapted: Sequence[torch.Tensor], merged: Sequence[torch.Tensor]
-) -> Agreement:
+) -> LogitAgreement:
     """How far `merged` lies from `adapted`, measured against what the adapter changes."""
     pairs = list(zip(base, adapted, merged, strict=True))
     gaps = torch.cat([(one - other).abs().amax(dim=1) for _, one, other in pairs])
     means = torch.cat([(one - other).abs().mean(dim=1) for _, one, other in pairs])
     effects = torch.cat([(one - other).abs().mean(dim=1) for other, one, _ in pairs])
     same = torch.cat([one.argmax(dim=1) == other.argmax(dim=1) for _, one, other in pairs])
-    return Agreement(
+    return LogitAgreement(
         n_positions=len(same),
         max_difference=float(gaps.max()),
         mean_difference=float(means.mean()),

@@ -22,7 +22,7 @@ from trainer.errors import DataError, ModelError, OutputError, ToolSftError
 from trainer.generation.settings import stop_tokens
 from trainer.lora_model import adapter_off, pick_dtype
 from trainer.model_source import load_failure
-from trainer.serving.logits import Agreement, Prompt, compare_logits, logits_at
+from trainer.serving.logits import LogitAgreement, Prompt, compare_logits, logits_at
 from trainer.training.finished_run import TrainedRun
 from trainer.training.load_run import best_device, load_adapted, load_folder_tokenizer, run_encoder
 from trainer.types import IGNORE_INDEX
@@ -39,8 +39,8 @@ class MergeReport:
     base_model: str
     dtype: str
     n_sessions: int
-    in_memory: Agreement
-    stored: Agreement
+    in_memory: LogitAgreement
+    stored: LogitAgreement
 
     def lines(self) -> list[str]:
         """The report for people."""

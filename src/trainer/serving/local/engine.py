@@ -1,4 +1,4 @@
-"""Answer one prompt at a time with a base model or its adapter, keeping caches of earlier prompts.
+"""PartialAnswer one prompt at a time with a base model or its adapter, keeping caches of earlier prompts.
 
 A conversation's next prompt begins with its last one, so that only its new tokens have to be run. Knows tokens and
 models; no message, no server.
@@ -17,7 +17,7 @@ from trainer.generation.kv_cache import CachePrefix, RaggedCache, empty_cache
 from trainer.generation.ragged_attention import ragged_attention
 from trainer.generation.settings import DecodeSettings
 from trainer.generation.shared_prefixes import n_shared
-from trainer.generation.speculative import Answer, generate_answer
+from trainer.generation.speculative import PartialAnswer, generate_answer
 from trainer.kernels.precision import evaluation_precision
 from trainer.lora_model import adapter_off
 
@@ -62,7 +62,7 @@ class LocalEngine:
         on_token: OnToken = lambda token_ids: None,
     ) -> Generated:
         """Decode one answer; greedy where the temperature is 0. `on_token` is given the answer so far."""
-        answer = Answer(settings, name="request")
+        answer = PartialAnswer(settings, name="request")
         off = isinstance(self._model, PeftModel) and not adapted
         precision = evaluation_precision(self._model)
         with self._lock, torch.inference_mode(), adapter_off(self._model, off=off), precision:
@@ -77,7 +77,7 @@ class LocalEngine:
     def _decode(
         self,
         prompt_ids: tuple[int, ...],
-        answer: Answer,
+        answer: PartialAnswer,
         settings: DecodeSettings,
         adapted: bool,
         on_token: OnToken,

@@ -56,7 +56,7 @@ class LocalService:
         name = self._model_name(request)
         prompt_ids = self._prompt(request)
         settings = self._settings(request, n_prompt=len(prompt_ids))
-        stream = _Stream(name, send, self.tokenizer, live=not request.reads_calls) if request.stream else None
+        stream = _TextStream(name, send, self.tokenizer, live=not request.reads_calls) if request.stream else None
         generated = self.engine.generate(
             prompt_ids,
             settings,
@@ -124,7 +124,7 @@ class LocalService:
         )
 
 
-class _Stream:
+class _TextStream:
     """Sends an answer while it grows: its text at once where no calls are read from it, else when it is whole."""
 
     def __init__(self, model: str, send: Send, tokenizer: Any, *, live: bool) -> None:
