@@ -76,7 +76,7 @@ def measure(*, n_turns: int, concurrency: int) -> dict[str, Any]:
             )
 
     server = subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "stub_server.py")], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(ROOT / "tests" / "support" / "stub_server.py")], stdout=subprocess.PIPE, text=True
     )
     try:
         assert server.stdout is not None

@@ -8,19 +8,19 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from peft import PeftModel
 from transformers import set_seed
 from transformers.utils import logging as transformers_logging
 
-from trainer.chat import ChatEncoder
 from trainer.collate import PaddingCollator
 from trainer.config import load_config
-from trainer.data.domains import load_domain
+from trainer.data.chat_setup import make_chat_setup
+from trainer.data.domains import domain_datasets, load_domain
 from trainer.errors import DataError, ModelError
 from trainer.generation.settings import DecodeSettings, decode_settings
 from trainer.kernels.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
-from trainer.lora_model import adapter_off, load_base_model
-from trainer.tokenizer import load_tokenizer
+from trainer.lora_model import adapter_off
+from trainer.training.finished_run import read_run
+from trainer.training.load_run import load_adapted
 from trainer.types import ToolEvalExample
 
 _ADAPTER = "adapter_config.json"
@@ -69,24 +69,23 @@ def load_run(
     changes += [f"model.torch_dtype={dtype}"] if dtype else []
     cfg = load_config(folder / "config.resolved.yaml", changes)
     set_seed(cfg.seed)
-    bundle = load_domain(cfg.data.load_module).build_datasets(cfg)
+    bundle = domain_datasets(load_domain(cfg), cfg)
     names = {example.session_id for example in bundle.tool_eval_examples}
     if len(names) < n_sessions:
         raise DataError(f"{cfg.data.dataset_name}, split {split}: has {len(names)} sessions; ask for at most as many")
-    tokenizer = load_tokenizer(cfg)
-    base = load_base_model(cfg, pad_token_id=tokenizer.pad_token_id)
-    encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)
-    settings = decode_settings(cfg, encoder, base, greedy=True)  # the sides are compared token by token
-    model = PeftModel.from_pretrained(base, str(folder), is_trainable=True)
+    chat = bundle.chat or make_chat_setup(cfg)
+    pad_token_id: Any = chat.tokenizer.pad_token_id
+    run = read_run(folder)
+    model = load_adapted(run, dtype=dtype)
     for name, path in other_adapters.items():
         model.load_adapter(str(path), _peft_name(name))
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    settings = decode_settings(cfg, chat.encoder, model, greedy=True)  # the sides are compared token by token
     if computes_in_bfloat16(model):
         let_autocast_choose(model)
-    model.eval()
-    collate = PaddingCollator(tokenizer.pad_token_id)
+    collate = PaddingCollator(pad_token_id)
     rows = tuple(collate([row]) for row in bundle.eval_dataset if row["session_id"] in names)
-    return FinishedRun(model, tuple(bundle.tool_eval_examples), rows, settings, tokenizer.pad_token_id, base.dtype)
+    base: Any = model.get_base_model()
+    return FinishedRun(model, tuple(bundle.tool_eval_examples), rows, settings, pad_token_id, base.dtype)
 
 
 def _peft_name(name: str) -> str:

@@ -84,7 +84,7 @@ def _levels(text: str) -> tuple[int, ...]:
 
 def _measure(args: argparse.Namespace) -> list["LevelResult"]:
     from trainer.config import load_config
-    from trainer.data.chat_setup import read_model_side
+    from trainer.data.chat_setup import make_request_setup
     from trainer.data.domains import domain_turns, load_domain
     from trainer.endpoint import Dialect, Endpoint, EndpointSettings, Generation, turn_request
     from trainer.server_eval.load import measure
@@ -92,15 +92,15 @@ def _measure(args: argparse.Namespace) -> list["LevelResult"]:
 
     cfg = load_config(args.config, args.overrides)
     settings = EndpointSettings(args.endpoint, api_key(args.api_key_env), timeout_s=args.timeout)
-    side = read_model_side(cfg, notify=_say)
+    setup = make_request_setup(cfg)
     generation = Generation(
         args.model,
         cfg.eval.max_new_tokens_eval,
         temperature=cfg.eval.temperature,
-        chat_template_kwargs=dict(side.template_kwargs),
-        keep_special_tokens=side.marks_are_special,
+        chat_template_kwargs=dict(setup.template_kwargs),
+        keep_special_tokens=setup.keep_special_tokens,
     )
-    turns = domain_turns(load_domain(cfg.data.load_module), cfg)
+    turns = domain_turns(load_domain(cfg), cfg)
     dialect = Dialect()
 
     async def run() -> list["LevelResult"]:

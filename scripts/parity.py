@@ -70,26 +70,22 @@ def _compare(args: argparse.Namespace) -> "Parity":
     cfg = run.cfg if run else load_config(args.config, args.overrides)
     settings = EndpointSettings(args.endpoint, api_key(args.api_key_env), n_connections=args.concurrency)
 
-    from trainer.chat import ChatEncoder
-    from trainer.data import DatasetBundle, pick_format
-    from trainer.data.chat_setup import marks_are_special
-    from trainer.data.domains import load_domain
+    from trainer.data.chat_setup import make_chat_setup
+    from trainer.data.domains import domain_datasets, load_domain
     from trainer.server_eval.tokens import ask_with_tokens
     from trainer.serving.parity import Parity, compare_prompts
-    from trainer.tokenizer import load_tokenizer
     from trainer.util.progress import progress_bar
 
-    bundle: DatasetBundle = load_domain(cfg.data.load_module).build_datasets(cfg)
+    bundle = domain_datasets(load_domain(cfg), cfg)
+    chat = bundle.chat or make_chat_setup(cfg)
     longest = cfg.data.max_context_length - cfg.eval.max_new_tokens_eval
     fitting = [example for example in bundle.tool_eval_examples if len(example.prompt_ids) <= longest]
     examples = fitting[: args.turns]
-    tokenizer = load_tokenizer(cfg)
-    encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)
     generation = Generation(
         args.model,
         cfg.eval.max_new_tokens_eval,
-        chat_template_kwargs=encoder.template_kwargs or None,
-        keep_special_tokens=marks_are_special(tokenizer, pick_format(cfg, encoder)),
+        chat_template_kwargs=chat.encoder.template_kwargs or None,
+        keep_special_tokens=chat.marks_are_special,
     )
     with progress_bar("Asking the server", total=len(examples), unit="turns") as advance:
         served = asyncio.run(ask_with_tokens(settings, examples, generation, on_done=advance, notify=_say))
@@ -105,7 +101,7 @@ def _compare(args: argparse.Namespace) -> "Parity":
         n_errors=len(errors),
         sources=dict(Counter(turn.source for turn in served if turn.error is None)),
         n_unknown_prompts=sum(turn.error is None and turn.n_prompt is None for turn in served),
-        prompts=tuple(compare_prompts(examples, served, decode=encoder.decode)),
+        prompts=tuple(compare_prompts(examples, served, decode=chat.encoder.decode)),
         n_compared=n_compared,
         answers=tuple(answers),
         errors=tuple(dict.fromkeys(errors)),
@@ -116,19 +112,19 @@ def _checker(run: Any, *, adapted: bool) -> Any:
     """The run's model, decoding as its evaluation did, and the contexts to do it in."""
     import contextlib
 
-    from trainer.data import pick_format
+    from trainer.data.chat_setup import make_chat_setup
     from trainer.generation.settings import decode_settings
     from trainer.kernels.precision import evaluation_precision
     from trainer.lora_model import adapter_off
     from trainer.serving.parity import AnswerChecker
-    from trainer.training.load_run import load_adapted, run_encoder
+    from trainer.training.load_run import load_adapted
 
-    model, encoder = load_adapted(run), run_encoder(run)
+    model, chat = load_adapted(run), make_chat_setup(run.cfg, folder=run.path)
     stack = contextlib.ExitStack()
     stack.enter_context(adapter_off(model, off=not adapted))
     stack.enter_context(evaluation_precision(model))
-    settings = decode_settings(run.cfg, encoder, model, greedy=True)
-    return AnswerChecker(model, settings, encoder=encoder, fmt=pick_format(run.cfg, encoder)), stack
+    settings = decode_settings(run.cfg, chat.encoder, model, greedy=True)
+    return AnswerChecker(model, settings, encoder=chat.encoder, fmt=chat.fmt), stack
 
 
 def _print(found: "Parity") -> None:

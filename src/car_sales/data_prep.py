@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from car_sales.prompt import build_system_prompt
 from trainer.config import Config
 from trainer.data import DatasetBundle, assemble_datasets, read_eval_turns, tokenize_session
 from trainer.types import EvalTurn, Message
+
+from .prompt import build_system_prompt
 
 COLUMNS = ("inferred_date", "conversation")
 

@@ -70,18 +70,23 @@ class ToolCallEvaluator:
                 decoded |= zip(unit, decode_turns(model, examples, self._settings, on_done=advance), strict=True)
         return decoded
 
-    def evaluate(self, decoded: Sequence[DecodedTurn], *, other_rows: Sequence[RowLoss] = ()) -> Evaluation:
+    def evaluate(
+        self, decoded: Sequence[DecodedTurn], *, other_rows: Sequence[RowLoss] = (), rows_hold_turns: bool = False
+    ) -> Evaluation:
         """Score the decoded turns of all examples, in their order.
 
-        `other_rows` are the losses of evaluation rows without a judged turn; they enter `perplexity` and `loss`.
+        `other_rows` are the losses of evaluation rows without a judged turn; they enter `perplexity` and `loss`. With
+        `rows_hold_turns` they are the losses of all rows, and the judged turns do not enter a second time.
         """
         predictions = tuple(
             self._prediction(example, turn) for example, turn in zip(self.examples, decoded, strict=True)
         )
         scores = score(predictions, self.tools)
         loss = sum((self._token_loss(index, turn) for index, turn in enumerate(decoded)), start=TokenLoss())
-        nll = math.fsum([loss.call_nll, loss.prose_nll, *(row.nll for row in other_rows)])
-        n_tokens = loss.n_call_tokens + loss.n_prose_tokens + sum(row.n_tokens for row in other_rows)
+        rows = list(other_rows)
+        if not rows_hold_turns:
+            rows += [RowLoss(loss.call_nll, loss.n_call_tokens), RowLoss(loss.prose_nll, loss.n_prose_tokens)]
+        nll, n_tokens = math.fsum(row.nll for row in rows), sum(row.n_tokens for row in rows)
         shares = {"drafted_share": sum(turn.accepted for turn in decoded) / len(decoded) if decoded else None}
         totals = {"loss": nll / n_tokens if n_tokens else None, "perplexity": perplexity(nll, n_tokens)}
         return Evaluation(predictions, scores, {**scores.metrics, **loss.metrics(), **totals, **shares})

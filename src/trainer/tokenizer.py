@@ -12,19 +12,24 @@ if TYPE_CHECKING:  # transformers brings torch where it is installed; who only b
     from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 
-def load_tokenizer(cfg: Config) -> "PreTrainedTokenizerBase":
-    """The tokenizer with its chat template and a pad token. Raises `ModelError`."""
+def load_tokenizer(cfg: Config, *, folder: Path | None = None) -> "PreTrainedTokenizerBase":
+    """The configured tokenizer, or the one saved in `folder`, with its chat template and a pad token.
+
+    A saved tokenizer keeps the template that it was saved with. Raises `ModelError`.
+    """
     from transformers import AutoTokenizer
 
-    source = resolve_model(cfg.tokenizer_name)
+    name = cfg.tokenizer_name if folder is None else str(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=cfg.model.trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(
+            resolve_model(name) if folder is None else folder, trust_remote_code=cfg.model.trust_remote_code
+        )
     except (OSError, ValueError) as error:
-        raise ModelError(load_failure("tokenizer", cfg.tokenizer_name, error)) from error
-    if cfg.model.chat_template_path is not None:
+        raise ModelError(load_failure("tokenizer", name, error)) from error
+    if folder is None and cfg.model.chat_template_path is not None:
         tokenizer.chat_template = _read_template(cfg.model.chat_template_path)
     if tokenizer.chat_template is None:
-        raise ModelError(f"{cfg.tokenizer_name}: has no chat template; set model.chat_template_path")
+        raise ModelError(f"{name}: has no chat template; set model.chat_template_path")
     set_pad_token(tokenizer, fallback=cfg.model.pad_token_fallback)
     return tokenizer
 

@@ -133,7 +133,8 @@ class ToolTrainer(Trainer):
             decoded = self._decode_shared(model)
             other_rows = self._other_rows_shared(model, eval_dataset)
         model.train(training)
-        evaluation = self.evaluator.evaluate(decoded, other_rows=other_rows)
+        named = _names_sessions(eval_dataset)
+        evaluation = self.evaluator.evaluate(decoded, other_rows=other_rows, rows_hold_turns=not named)
         evaluation.metrics["runtime_s"] = round(time.monotonic() - started, 2)
         return evaluation
 
@@ -170,8 +171,10 @@ class ToolTrainer(Trainer):
         A row is passed alone: what it is padded with would depend on the number of processes.
         """
         share, n_shares = self._share()
-        judged = {example.session_id for example in self.evaluator.examples}
-        rows = [index for index, name in enumerate(eval_dataset["session_id"]) if name not in judged]
+        rows = list(range(len(eval_dataset)))
+        if _names_sessions(eval_dataset):
+            judged = {example.session_id for example in self.evaluator.examples}
+            rows = [index for index, name in enumerate(eval_dataset["session_id"]) if name not in judged]
         mine = rows[share::n_shares]
         losses = row_losses(model, (self.data_collator([eval_dataset[index]]) for index in mine))
         return self._gathered(dict(zip(mine, losses, strict=True)))
@@ -182,3 +185,8 @@ class ToolTrainer(Trainer):
         if self._share()[1] > 1:
             pairs = gather_object(pairs)
         return [value for _, value in sorted(pairs, key=lambda pair: pair[0])]
+
+
+def _names_sessions(dataset: Any) -> bool:
+    """Whether rows say which session they belong to; those of a domain that makes its own rows may not."""
+    return "session_id" in getattr(dataset, "column_names", ())

@@ -24,7 +24,7 @@ from car_sales.simulator.replies import ASK_FILTER, TALK
 from car_sales.simulator.voice import expand
 from tests.support.quick import ROOT
 
-SCRIPT = ROOT / "scripts" / "make_car_sales_data.py"
+SCRIPT = ROOT / "scripts" / "dev" / "make_car_sales_data.py"
 SPLITS = ("train", "test")
 TOOLS = json.loads((ROOT / "data" / "tool_calls.json").read_text(encoding="utf-8"))
 SCHEMAS = {tool["function"]["name"]: tool["function"]["parameters"] for tool in TOOLS}

@@ -77,10 +77,10 @@ def test_the_template_s_switches_and_any_domain_s_turns_are_replayed(monkeypatch
     from trainer.tool_calls import get_format
 
     turns = car_sales.read_turns(load_config(CONFIG))
-    domain = SimpleNamespace(build_datasets=lambda cfg: SimpleNamespace(tool_eval_examples=turns))
-    side = chat_setup.ModelSide(get_format("hermes"), {"enable_thinking": False}, True)
-    monkeypatch.setattr("trainer.data.domains.load_domain", lambda name: domain)
-    monkeypatch.setattr(chat_setup, "read_model_side", lambda cfg, notify: side)
+    domain = SimpleNamespace(read_turns=lambda cfg: turns)
+    setup = chat_setup.RequestSetup(get_format("hermes"), {"enable_thinking": False}, True)
+    monkeypatch.setattr("trainer.data.domains.load_domain", lambda cfg: domain)
+    monkeypatch.setattr(chat_setup, "make_request_setup", lambda cfg: setup)
     with StubServer() as server:
         words = ["--config", CONFIG, "--endpoint", server.url, "--model", "base", "--concurrency", "2", "--turns", "2"]
         bench_serving.main(words)

@@ -11,12 +11,13 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.support.tiny_runs import make_run
+from trainer.data.chat_setup import make_chat_setup
 from trainer.errors import ModelError, OutputError
 from trainer.generation.settings import decode_settings
 from trainer.serving import merge as merging
 from trainer.serving.logits import LogitAgreement
 from trainer.training.finished_run import TrainedRun
-from trainer.training.load_run import load_adapted, run_encoder
+from trainer.training.load_run import load_adapted
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_the_merged_folder_is_a_model_of_its_own(run: TrainedRun, tmp_path: Path
     assert (tmp_path / "merged" / "model.safetensors").is_file()
     assert json.loads((tmp_path / "merged" / "merge.json").read_text())["dtype"] == "float32"
     stops = json.loads((tmp_path / "merged" / "generation_config.json").read_text())["eos_token_id"]
-    encoder = run_encoder(run)
+    encoder = make_chat_setup(run.cfg, folder=run.path).encoder
     assert set(stops) == decode_settings(run.cfg, encoder, load_adapted(run)).stop_token_ids
     assert set(encoder.stop_token_ids) <= set(stops)
 
@@ -63,10 +64,10 @@ def test_a_file_that_is_written_wrong_is_caught(
 ) -> None:
     write = merging._write
 
-    def spoil(run: TrainedRun, merged: Any, folder: Path) -> None:
+    def spoil(run: TrainedRun, merged: Any, folder: Path, **options: Any) -> None:
         with torch.no_grad():
             merged.model.layers[1].mlp.down_proj.weight.mul_(1.05)
-        write(run, merged, folder)
+        write(run, merged, folder, **options)
 
     monkeypatch.setattr(merging, "_write", spoil)
     with pytest.raises(ModelError, match="Nothing was written"):

@@ -7,8 +7,8 @@ from typing import Any
 import parity as parity_script
 import pytest
 
+import car_sales
 from tests.support.tiny_runs import make_run, serving
-from trainer.data.domains import load_domain
 from trainer.serving.local.requests import RequestError
 from trainer.serving.local.service import load_service
 from trainer.serving.parity import Parity
@@ -42,7 +42,7 @@ def test_a_changed_template_is_caught_and_shown(
 ) -> None:
     service = load_service(run, plan_serving(run))
     template = run.template.read_text(encoding="utf-8")
-    service.tokenizer.chat_template = "{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}" + template
+    service.plan.chat.tokenizer.chat_template = "{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}" + template
     with serving(service) as url:
         code, found = check(url, run, tmp_path)
     assert (code, found["prompts_agree"], len(found["prompts"])) == (1, False, 4)
@@ -80,7 +80,7 @@ def test_a_server_that_tells_less_is_still_compared(
     with serving(service) as url:
         code, found = check(url, run, tmp_path)
         assert (code, found["sources"], found["answer_agreement"]) == (0, {source: 4}, 1.0)
-        service.tokenizer.chat_template = "x" + run.template.read_text(encoding="utf-8")
+        service.plan.chat.tokenizer.chat_template = "x" + run.template.read_text(encoding="utf-8")
         assert check(url, run, tmp_path)[0] == 1
 
 
@@ -141,7 +141,7 @@ def test_a_server_without_parser_and_token_ids_is_asked_as_it_takes_it(
 
 def test_turns_too_long_for_the_context_are_not_asked(tiny_model_folder: Path, tmp_path: Path) -> None:
     fitting = make_run(tiny_model_folder, tmp_path / "fitting")
-    longest = max(load_domain("car_sales").build_datasets(fitting.cfg).eval_dataset["length"])
+    longest = max(car_sales.build_datasets(fitting.cfg).eval_dataset["length"])
     # The longest session fits, its last turns with a long answer after them do not.
     changes = (f"data.max_context_length={longest}", "eval.max_new_tokens_eval=100")
     run = make_run(tiny_model_folder, tmp_path / "carsales", *changes)

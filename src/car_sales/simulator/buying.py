@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from car_sales.simulator.dialogue import Dialogue
-from car_sales.simulator.paying import FINANCE, TERMS
-from car_sales.simulator.replies import ASK_FILTER, fact
-from car_sales.simulator.stock import Vehicle
+from .dialogue import Dialogue
+from .paying import FINANCE, TERMS
+from .replies import ASK_FILTER, fact
+from .stock import Vehicle
 
 SEARCH = "search_inventory"
 DETAILS = "vehicle_details"

@@ -6,7 +6,7 @@ Also draws a showroom from them. Knows no phrasing and no tool.
 from dataclasses import dataclass
 from random import Random
 
-from car_sales.simulator.stock import Body, Fuel, OwnedCar, Vehicle
+from .stock import Body, Fuel, OwnedCar, Vehicle
 
 N_VEHICLES = 14
 COLORS = ("black", "white", "grey", "blue", "red", "green", "silver")

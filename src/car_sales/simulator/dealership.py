@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from car_sales.simulator.stock import Body, Fuel, OwnedCar, Vehicle, is_open, times_offered
+from .stock import Body, Fuel, OwnedCar, Vehicle, is_open, times_offered
 
 MAX_HITS = 3
 YEARLY_INTEREST = 0.039

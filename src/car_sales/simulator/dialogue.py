@@ -11,12 +11,12 @@ from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
 
-from car_sales.prompt import DAYS_AHEAD, WEEKDAYS, short_date
-from car_sales.simulator.cast import Person
-from car_sales.simulator.dealership import Dealership
-from car_sales.simulator.replies import Outcome, date_note, fact, report
-from car_sales.simulator.stock import OwnedCar, Vehicle, is_open
-from car_sales.simulator.voice import Opening, Voice
+from ..prompt import DAYS_AHEAD, WEEKDAYS, short_date
+from .cast import Person
+from .dealership import Dealership
+from .replies import Outcome, date_note, fact, report
+from .stock import OwnedCar, Vehicle, is_open
+from .voice import Opening, Voice
 
 
 class Day(NamedTuple):

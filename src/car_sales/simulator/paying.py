@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from car_sales.simulator.dialogue import Dialogue
-from car_sales.simulator.replies import ask_for, fact
-from car_sales.simulator.stock import OwnedCar, Vehicle
+from .dialogue import Dialogue
+from .replies import ask_for, fact
+from .stock import OwnedCar, Vehicle
 
 FINANCE = "financing_rate"
 TERMS = (12, 24, 36, 48, 60, 72)

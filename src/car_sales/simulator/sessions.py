@@ -9,15 +9,15 @@ from datetime import date, timedelta
 from random import Random
 from typing import Any
 
-from car_sales.prompt import UNKNOWN_DATE, session_datetime
-from car_sales.simulator.buying import compare, details, details_and_rate, search
-from car_sales.simulator.cast import CASTS
-from car_sales.simulator.dealership import Dealership
-from car_sales.simulator.dialogue import Dialogue
-from car_sales.simulator.paying import finance, trade_in
-from car_sales.simulator.talking import digress, greet, say_thanks
-from car_sales.simulator.visiting import book_directly, details_and_drive, leave_address, test_drive
-from car_sales.simulator.voice import BANKS, Voice
+from ..prompt import UNKNOWN_DATE, session_datetime
+from .buying import compare, details, details_and_rate, search
+from .cast import CASTS
+from .dealership import Dealership
+from .dialogue import Dialogue
+from .paying import finance, trade_in
+from .talking import digress, greet, say_thanks
+from .visiting import book_directly, details_and_drive, leave_address, test_drive
+from .voice import BANKS, Voice
 
 TIMEZONE = "Europe/Zurich"
 Scene = Callable[[Dialogue], None]

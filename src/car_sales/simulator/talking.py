@@ -1,7 +1,7 @@
 """Scenes without a tool: small talk, opening hours, matters out of scope."""
 
-from car_sales.simulator.dialogue import Dialogue
-from car_sales.simulator.replies import TALK
+from .dialogue import Dialogue
+from .replies import TALK
 
 
 def talk(dialogue: Dialogue, situation: str) -> None:

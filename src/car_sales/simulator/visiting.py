@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from car_sales.simulator.dialogue import Day, Dialogue
-from car_sales.simulator.replies import ask_for
-from car_sales.simulator.stock import TEST_DRIVE_TIMES, Vehicle, times_offered
+from .dialogue import Day, Dialogue
+from .replies import ask_for
+from .stock import TEST_DRIVE_TIMES, Vehicle, times_offered
 
 SLOTS = "test_drive_slots"
 BOOK = "book_test_drive"

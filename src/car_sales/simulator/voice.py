@@ -11,7 +11,7 @@ from random import Random
 from types import ModuleType
 from typing import Literal
 
-from car_sales.simulator.phrases import test, train
+from .phrases import test, train
 
 BANKS: Mapping[str, ModuleType] = {"train": train, "test": test}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError
 
 from trainer.config.training_keys import training_argument_types
 from trainer.config.yaml_file import parse_yaml, read_yaml_mapping
@@ -111,6 +111,13 @@ class Config(_Section):
     run: dict[str, Any] = Field(default_factory=dict)
     eval: EvalConfig = EvalConfig()
 
+    _path: Path | None = PrivateAttr(default=None)
+
+    @property
+    def path(self) -> Path | None:
+        """The file that the configuration was read from."""
+        return self._path
+
     @property
     def output_dir(self) -> Path:
         """The run folder."""
@@ -135,7 +142,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     raw = read_yaml_mapping(Path(path))
     for override in overrides:
         _apply_override(raw, override)
-    return parse_config(raw, source=str(path))
+    cfg = parse_config(raw, source=str(path))
+    cfg._path = Path(path)
+    return cfg
 
 
 def as_config(cfg: Config | Mapping[str, Any]) -> Config:

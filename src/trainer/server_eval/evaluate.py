@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainer.config import Config
-from trainer.data.chat_setup import ModelSide, read_model_side
+from trainer.data.chat_setup import RequestSetup, make_request_setup
 from trainer.data.domains import domain_turns, load_domain
 from trainer.data.sources import read_tools
 from trainer.endpoint import (
@@ -76,16 +76,15 @@ def evaluate_served(cfg: Config, options: ServedOptions) -> ServedResult:
     the result is written all the same. Other `ToolSftError`s tell what is wrong with configuration, data or folder.
     """
     asyncio.run(_require(options))
-    domain = load_domain(cfg.data.load_module)
-    turns = domain_turns(domain, cfg)[: options.limit]
+    turns = domain_turns(load_domain(cfg), cfg)[: options.limit]
     if not turns:
         raise DataError("there is no turn to judge; see data.eval_split and data.n_tool_sessions_eval")
-    side = read_model_side(cfg, notify=_say)
+    setup = make_request_setup(cfg)
     folder = options.output or cfg.output_dir / SERVED_FOLDER / options.asked.replace("/", "--")
-    generation = _generation(cfg, options, side)
+    generation = _generation(cfg, options, setup)
     with Journal(folder, _request(cfg, options, generation)) as journal:
         try:
-            asked = asyncio.run(_ask(turns, journal, options.settings, generation=generation, side=side))
+            asked = asyncio.run(_ask(turns, journal, options.settings, generation=generation, setup=setup))
         except KeyboardInterrupt:
             _say(f"what was answered is kept in {journal.path}; the same command goes on from there")
             raise
@@ -93,7 +92,7 @@ def evaluate_served(cfg: Config, options: ServedOptions) -> ServedResult:
         facts = _server_facts(answers, asked, options)
         tools = read_tools(cfg.data.tools_path)
         training = read_in_training(cfg.output_dir, state="base" if _asks_base(cfg, options) else "final")
-        return write_report(journal, turns, answers, fmt=side.fmt, tools=tools, server=facts, training=training)
+        return write_report(journal, turns, answers, fmt=setup.fmt, tools=tools, server=facts, training=training)
 
 
 async def _require(options: ServedOptions) -> None:
@@ -120,13 +119,13 @@ def _request(cfg: Config, options: ServedOptions, generation: Generation) -> dic
     return asdict(generation) | facts
 
 
-def _generation(cfg: Config, options: ServedOptions, side: ModelSide) -> Generation:
+def _generation(cfg: Config, options: ServedOptions, setup: RequestSetup) -> Generation:
     return Generation(
         model=options.asked,
         max_tokens=cfg.eval.max_new_tokens_eval,
         temperature=cfg.eval.temperature,
-        chat_template_kwargs=dict(side.template_kwargs),
-        keep_special_tokens=side.marks_are_special,
+        chat_template_kwargs=dict(setup.template_kwargs),
+        keep_special_tokens=setup.keep_special_tokens,
         extra_body=dict(options.extra_body),
     )
 
@@ -137,7 +136,7 @@ async def _ask(
     settings: EndpointSettings,
     *,
     generation: Generation,
-    side: ModelSide,
+    setup: RequestSetup,
 ) -> _Asked:
     keys = [key_of(turn) for turn in turns]
     answers = {key: journal.answers[key] for key in keys if key in journal.answers}
@@ -149,7 +148,7 @@ async def _ask(
 
         def keep(turn: EvalTurn, answer: Answer) -> None:
             nonlocal n_errors
-            reading = read_twice(turn, answer, side.fmt)
+            reading = read_twice(turn, answer, setup.fmt)
             journal.add(reading.strict, answer)
             strict = reading.strict
             answers[TurnKey(strict.session_id, strict.turn, strict.context_hash)] = answer

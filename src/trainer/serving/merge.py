@@ -16,15 +16,15 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from trainer.data import DatasetBundle
-from trainer.data.domains import load_domain
+from trainer.data.chat_setup import ChatSetup, make_chat_setup
+from trainer.data.domains import domain_datasets, load_domain
 from trainer.errors import DataError, ModelError, OutputError, ToolSftError
 from trainer.generation.settings import stop_tokens
 from trainer.lora_model import adapter_off, pick_dtype
 from trainer.model_source import load_failure
 from trainer.serving.logits import LogitAgreement, Prompt, compare_logits, logits_at
 from trainer.training.finished_run import TrainedRun
-from trainer.training.load_run import best_device, load_adapted, load_folder_tokenizer, run_encoder
+from trainer.training.load_run import best_device, load_adapted
 from trainer.types import IGNORE_INDEX
 from trainer.util.files import claim_folder
 
@@ -68,6 +68,7 @@ def merge_run(run: TrainedRun, output: Path, *, dtype: str | None = None, n_sess
             "weights it would answer differently. Serve it as an adapter (scripts/serve.py --run)"
         )
     prompts = _prompts(run, n_sessions)
+    chat = make_chat_setup(run.cfg, folder=run.path)
     stored_dtype = pick_dtype(dtype or run.cfg.model.torch_dtype)
     model = load_adapted(run, dtype="float32")
     with adapter_off(model, off=True):
@@ -78,7 +79,7 @@ def merge_run(run: TrainedRun, output: Path, *, dtype: str | None = None, n_sess
     _require(in_memory.problem(torch.float32), "the merged weights")
     scratch = _scratch(output)
     try:
-        _write(run, merged.to(stored_dtype), scratch)  # type: ignore[arg-type]
+        _write(run, merged.to(stored_dtype), scratch, chat=chat)  # type: ignore[arg-type]
         del model, merged
         again = load_merged(scratch, run)
         stored = compare_logits(base, adapted, [logits_at(again, prompt) for prompt in prompts])
@@ -136,7 +137,7 @@ def load_merged(folder: Path, run: TrainedRun) -> PreTrainedModel:
 
 
 def _prompts(run: TrainedRun, n_sessions: int) -> list[Prompt]:
-    bundle: DatasetBundle = load_domain(run.cfg.data.load_module).build_datasets(run.cfg)
+    bundle = domain_datasets(load_domain(run.cfg), run.cfg)
     rows = bundle.eval_dataset.select(range(min(n_sessions, len(bundle.eval_dataset))))
     if not len(rows):
         raise DataError(f"{run.cfg.data.dataset_name}: split {run.cfg.data.eval_split} has no session to check with")
@@ -146,12 +147,12 @@ def _prompts(run: TrainedRun, n_sessions: int) -> list[Prompt]:
     ]
 
 
-def _write(run: TrainedRun, merged: PreTrainedModel, folder: Path) -> None:
+def _write(run: TrainedRun, merged: PreTrainedModel, folder: Path, *, chat: ChatSetup) -> None:
     if merged.generation_config is not None:  # a server stops where the training's evaluation stopped
-        stops = stop_tokens(merged.generation_config) | frozenset(run_encoder(run).stop_token_ids)
+        stops = stop_tokens(merged.generation_config) | frozenset(chat.encoder.stop_token_ids)
         merged.generation_config.eos_token_id = sorted(stops)
     merged.save_pretrained(folder)
-    load_folder_tokenizer(run.path, trust_remote_code=run.cfg.model.trust_remote_code).save_pretrained(folder)
+    chat.tokenizer.save_pretrained(folder)
     shutil.copyfile(run.template, folder / "chat_template.jinja")
 
 

@@ -49,10 +49,10 @@ def vllm_arguments(plan: ServePlan, *, generation_config: Path, host: str, port:
         arguments += ["--enable-lora", "--max-lora-rank", str(rank)]
         arguments += ["--lora-modules", json.dumps({"name": plan.names[0], "path": str(plan.adapter)})]
     arguments += ["--chat-template", str(plan.files / "chat_template.jinja")]
-    if plan.template_kwargs:
-        arguments += ["--default-chat-template-kwargs", json.dumps(dict(plan.template_kwargs))]
-    if plan.fmt.vllm_parser is not None:
-        arguments += ["--enable-auto-tool-choice", "--tool-call-parser", plan.fmt.vllm_parser]
+    if plan.chat.encoder.template_kwargs:
+        arguments += ["--default-chat-template-kwargs", json.dumps(dict(plan.chat.encoder.template_kwargs))]
+    if plan.chat.fmt.vllm_parser is not None:
+        arguments += ["--enable-auto-tool-choice", "--tool-call-parser", plan.chat.fmt.vllm_parser]
     arguments += ["--max-model-len", str(plan.max_context_tokens), "--dtype", plan.dtype]
     # Stop tokens alone: a base model's sampling defaults (a repetition penalty) would apply to greedy requests, too.
     arguments += ["--generation-config", str(generation_config)]

@@ -85,7 +85,7 @@ def prepare(path: Path, *, overwrite: bool, resume: bool) -> None:
         raise OutputError(f"train.output_dir: {path} cannot be created: {error.strerror}") from error
 
 
-def environment(*, seed: int, data_fingerprint: str) -> dict[str, Any]:
+def environment(*, seed: int, data_fingerprint: str | None) -> dict[str, Any]:
     """What a run depended on besides its configuration: versions, commit, hardware, seed, data."""
     import torch
 

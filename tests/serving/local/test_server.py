@@ -48,8 +48,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> LocalService:
 
 
 def scripted(service: LocalService, text: str, finish_reason: str = "stop") -> LocalService:
-    engine: Any = ScriptedEngine(service.tokenizer, text, finish_reason)
-    return LocalService(service.plan, engine, service.encoder, service.tokenizer, service.stop_token_ids)
+    engine: Any = ScriptedEngine(service.plan.chat.tokenizer, text, finish_reason)
+    return LocalService(service.plan, engine, service.stop_token_ids)
 
 
 def ask(url: str, body: Any) -> tuple[int, Any]:
@@ -84,7 +84,7 @@ def test_a_call_comes_back_as_a_call(service: LocalService) -> None:
     assert call["function"] == {"name": "search_inventory", "arguments": '{"make": "Škoda"}'}
     answer = read_answer(json.dumps(value).encode())
     assert answer.error is None
-    assert answer.completion_tokens == len(service.tokenizer("One moment.\n" + CALL)["input_ids"])
+    assert answer.completion_tokens == len(service.plan.chat.tokenizer("One moment.\n" + CALL)["input_ids"])
 
 
 @pytest.mark.parametrize("text", [BROKEN, CALL + "\n" + BROKEN, "No Škoda here."])
@@ -138,7 +138,7 @@ def test_models_are_adapter_and_base_and_each_answers_for_itself(service: LocalS
 
 
 def test_the_prompt_is_that_of_the_training(service: LocalService) -> None:
-    expected = service.encoder.prompt_ids(HELLO, TOOLS)  # type: ignore[arg-type]
+    expected = service.plan.chat.encoder.prompt_ids(HELLO, TOOLS)  # type: ignore[arg-type]
     with serving(service) as url:
         _, counted = ask(url.replace("/v1", "/tokenize"), {"messages": HELLO, "tools": TOOLS})
         _, value = ask(f"{url}/chat/completions", chat(return_token_ids=True, max_tokens=4))

@@ -23,7 +23,7 @@ from trainer.serving.plan import ServePlan
 from trainer.tokenizer import decode_text
 from trainer.tools.wire import rendered_tool
 from trainer.training.finished_run import TrainedRun
-from trainer.training.load_run import load_adapted, load_folder_tokenizer, with_dtype
+from trainer.training.load_run import load_adapted, with_dtype
 from trainer.types import Message
 
 Send = Callable[[Mapping[str, Any]], None]
@@ -35,8 +35,6 @@ class LocalService:
 
     plan: ServePlan
     engine: LocalEngine
-    encoder: ChatEncoder
-    tokenizer: Any
     stop_token_ids: frozenset[int]
 
     def models(self) -> dict[str, Any]:
@@ -56,18 +54,19 @@ class LocalService:
         name = self._model_name(request)
         prompt_ids = self._prompt(request)
         settings = self._settings(request, n_prompt=len(prompt_ids))
-        stream = _TextStream(name, send, self.tokenizer, live=not request.reads_calls) if request.stream else None
+        tokenizer = self.plan.chat.tokenizer
+        stream = _TextStream(name, send, tokenizer, live=not request.reads_calls) if request.stream else None
         generated = self.engine.generate(
             prompt_ids,
             settings,
             adapted=name == self.plan.names[0],
             on_token=stream.advance if stream else lambda token_ids: None,
         )
-        text = decode_text(self.tokenizer, generated.token_ids)
+        text = decode_text(tokenizer, generated.token_ids)
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if request.reads_calls:
             finished = generated.finish_reason == "stop"
-            message = read_message(text, fmt=self.plan.fmt, tools=request.tools or (), finished=finished)
+            message = read_message(text, fmt=self.plan.chat.fmt, tools=request.tools or (), finished=finished)
         reason = "tool_calls" if "tool_calls" in message and generated.finish_reason == "stop" else None
         answer = ChatAnswer(
             name,
@@ -93,10 +92,10 @@ class LocalService:
         self._model_name(request)
         if not request.add_generation_prompt:
             raise RequestError(400, "add_generation_prompt: only true is supported")
-        encoder = self.encoder
-        switches = {**self.plan.template_kwargs, **(request.chat_template_kwargs or {})}
-        if switches != self.plan.template_kwargs:
-            encoder = ChatEncoder(self.tokenizer, template_kwargs=switches)
+        encoder = self.plan.chat.encoder
+        switches = {**self.plan.chat.encoder.template_kwargs, **(request.chat_template_kwargs or {})}
+        if switches != self.plan.chat.encoder.template_kwargs:
+            encoder = ChatEncoder(self.plan.chat.tokenizer, template_kwargs=switches)
         try:
             tools = [
                 rendered_tool(tool, where=f"tools: tool {position}").tool
@@ -166,7 +165,5 @@ def load_service(run: TrainedRun, plan: ServePlan) -> LocalService:
             update={"model": cfg.model.model_copy(update={"base_model_name": plan.model, "quantization": None})}
         )
         model = load_base_model(cfg)
-    tokenizer = load_folder_tokenizer(plan.files, trust_remote_code=plan.trust_remote_code)
-    encoder = ChatEncoder(tokenizer, template_kwargs=dict(plan.template_kwargs))
-    stops = frozenset(encoder.stop_token_ids) | stop_tokens(model.generation_config)
-    return LocalService(plan, LocalEngine(model), encoder, tokenizer, stops)
+    stops = frozenset(plan.chat.encoder.stop_token_ids) | stop_tokens(model.generation_config)
+    return LocalService(plan, LocalEngine(model), stops)
