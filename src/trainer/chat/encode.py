@@ -85,7 +85,7 @@ class ChatEncoder:
         raise encoded
 
     def encode_batch(self, sessions: Iterable[Session]) -> list[EncodedSession | DataError | TemplateError]:
-        """Encode many sessions with few tokenizer calls. A refused session gives its error in its place."""
+        """Encode many sessions with few tokenizer calls. The entry of a refused session is its error."""
         started = [self._start(session) for session in sessions]
         unfinished = [session for session in started if session.pending]
         while unfinished:
