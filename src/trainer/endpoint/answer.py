@@ -1,4 +1,4 @@
-"""Read a chat completion: its text, the calls that the server parsed, and how it ended. Every value is checked first."""
+"""Read a chat completion: its text, the calls that the server parsed, and how it ended. Checks every value."""
 
 import json
 from collections.abc import Mapping, Sequence
