@@ -31,7 +31,7 @@ def encode(made: ChatEncoder, *messages: Any, tools: Any = ()) -> EncodedSession
     return made.encode(messages, tools, session_id="s-1")
 
 
-def spelled(made: ChatEncoder, encoded: EncodedSession) -> dict[int, str]:
+def span_texts(made: ChatEncoder, encoded: EncodedSession) -> dict[int, str]:
     return {span.turn: made.decode(row.input_ids[span.start : span.end]) for row in encoded.rows for span in row.spans}
 
 
@@ -59,7 +59,7 @@ def _parts(name: str) -> tuple[Any, Any]:
 
 def test_calls_and_answers_are_supervised_and_results_are_not() -> None:
     made = encoder()
-    texts = spelled(made, made.encode(*_parts("content with a call"), session_id="s"))
+    texts = span_texts(made, made.encode(*_parts("content with a call"), session_id="s"))
     assert texts == {
         1: 'Let me look.\n<tool_call>\n{"name": "find_car", "arguments": {"brand": "Škoda", "max_price": 20000}}\n'
         "</tool_call><|im_end|>",
@@ -117,7 +117,7 @@ def test_untrained_turns_are_context_only() -> None:
     made = encoder()
     untrained = {"role": "assistant", "content": "Never say this.", "train": False}
     encoded = encode(made, USER, untrained, USER, {"role": "assistant", "content": "Hello"}, USER, untrained)
-    assert spelled(made, encoded) == {3: "Hello<|im_end|>"}
+    assert span_texts(made, encoded) == {3: "Hello<|im_end|>"}
     assert made.decode(encoded.rows[0].input_ids).count("Never say this.") == 1
 
 
@@ -136,7 +136,7 @@ def test_a_prompt_with_a_closed_thinking_block_is_trained_as_it_is_served() -> N
         f"<|user|>Hi<|end|>{head}A<|end|>",
         f"<|user|>Hi<|end|><|assistant|>A<|end|><|user|>Hi<|end|>{head}B<|end|>",
     ]
-    assert spelled(made, encoded) == {1: "A<|end|>", 3: "B<|end|>"}
+    assert span_texts(made, encoded) == {1: "A<|end|>", 3: "B<|end|>"}
 
 
 def test_a_prompt_that_changes_once_it_is_answered_is_trained_as_it_is_served() -> None:
@@ -154,7 +154,7 @@ def test_a_prompt_that_changes_once_it_is_answered_is_trained_as_it_is_served() 
         "<|ask|>Be brief: Hi<|do|> A<|end|>",
         "<|ask|>Hi<|do|> A<|end|><|ask|>Be brief: Hi<|do|> B<|end|>",
     ]
-    assert spelled(made, encoded) == {2: " A<|end|>", 4: " B<|end|>"}
+    assert span_texts(made, encoded) == {2: " A<|end|>", 4: " B<|end|>"}
 
 
 def test_special_tokens_in_the_text_of_messages_are_reported() -> None:
@@ -174,7 +174,7 @@ def test_an_answer_is_refused_if_it_contains_the_opening_of_the_next_turn_and_th
 
 
 @pytest.mark.parametrize(
-    ("template", "name", "lacks"),
+    ("template", "name", "reason"),
     [
         ("lfm2", "call, result, answer", "turn 1: the chat template does not render tool calls"),
         ("llama3", "no calls, with tools", "does not render tool schemas"),
@@ -187,7 +187,7 @@ def test_an_answer_is_refused_if_it_contains_the_opening_of_the_next_turn_and_th
     ],
 )
 def test_data_that_the_template_would_drop_is_refused_with_session_turn_and_remedy(
-    template: str, name: str, lacks: str
+    template: str, name: str, reason: str
 ) -> None:
     session = SESSIONS.get(name) or Session(name, ({"role": "assistant", "content": "Hi"},), ())
     if name == "no user":
@@ -195,7 +195,7 @@ def test_data_that_the_template_would_drop_is_refused_with_session_turn_and_reme
     with pytest.raises(TemplateError) as caught:
         encoder(stock_template(template)).encode(session.messages, session.tools, session_id="s-9")
     assert "session s-9" in str(caught.value)
-    assert lacks in str(caught.value)
+    assert reason in str(caught.value)
     assert "set " in str(caught.value)
 
 
@@ -232,7 +232,7 @@ def test_a_special_token_inside_a_longer_one_does_not_move_a_span() -> None:
     user = {"role": "user", "content": "so<|im_end|> what"}
     messages: Any = [user, {"role": "assistant", "content": "A"}, user, {"role": "assistant", "content": "B"}]
     encoded = encode(made, *messages)
-    assert spelled(made, encoded) == {1: "A<|im_end|>", 3: "B<|im_end|>"}
+    assert span_texts(made, encoded) == {1: "A<|im_end|>", 3: "B<|im_end|>"}
     assert all(v.prompt_is_exact for row in encoded.rows for v in verify_row(made, messages, (), row))
 
 

@@ -22,15 +22,15 @@ def request(**changes: Any) -> dict[str, Any]:
 
 def ask(server: StubServer, body: dict[str, Any], *, n: int = 1, **settings: Any) -> tuple[list[Answer], list[str]]:
     """Return the answers to `n` equal requests at once, and the messages for the user."""
-    told: list[str] = []
+    messages: list[str] = []
 
     async def run() -> list[Answer]:
         async with Endpoint(
-            EndpointSettings(server.url, **{"retries": IMPATIENT, **settings}), notify=told.append
+            EndpointSettings(server.url, **{"retries": IMPATIENT, **settings}), notify=messages.append
         ) as e:
             return await asyncio.gather(*(e.chat(body) for _ in range(n)))
 
-    return asyncio.run(run()), told
+    return asyncio.run(run()), messages
 
 
 def models(url: str, **settings: Any) -> tuple[str, ...]:
@@ -99,10 +99,10 @@ def test_requests_to_a_server_without_a_parser_use_tool_choice_none() -> None:
         return None if body.get("tool_choice") == "none" else error(400, text)
 
     with StubServer(refuse=refuse) as server:
-        answers, told = ask(server, request(), n=5)
+        answers, messages = ask(server, request(), n=5)
     assert [answer.error for answer in answers] == [None] * 5
-    assert len(told) == 1
-    assert "no tool-call parser" in told[0]
+    assert len(messages) == 1
+    assert "no tool-call parser" in messages[0]
     assert all(body["tools"] for body in server.bodies)
 
 
@@ -115,9 +115,9 @@ def test_a_refused_field_is_dropped_and_reported_once() -> None:
 
     with StubServer(refuse=refuse) as server:
         body = request(keep_special_tokens=True, chat_template_kwargs={"a": 1})
-        answers, told = ask(server, body, n=5)
+        answers, messages = ask(server, body, n=5)
     assert [answer.error for answer in answers] == [None] * 5
-    assert [text.split(":")[0] for text in told] == [
+    assert [text.split(":")[0] for text in messages] == [
         "the server refuses skip_special_tokens",
         "the server refuses chat_template_kwargs",
     ]
@@ -125,9 +125,9 @@ def test_a_refused_field_is_dropped_and_reported_once() -> None:
 
 def test_any_other_refusal_is_an_error_that_quotes_the_server() -> None:
     with StubServer(refuse=lambda body: error(400, "max_tokens is too large")) as server:
-        (answer,), told = ask(server, request(chat_template_kwargs={"a": 1}))
+        (answer,), messages = ask(server, request(chat_template_kwargs={"a": 1}))
     assert answer.error == "HTTP 400: max_tokens is too large"
-    assert told == []
+    assert messages == []
     assert server.requests.total() == 1
 
 

@@ -43,7 +43,7 @@ class Anchor(NamedTuple):
 
 
 class PromptAndTarget(NamedTuple):
-    """The tokens of a prompt and of its target. The row at hand begins with the first `n_shared` of them."""
+    """The tokens of a prompt and of its target. The given row begins with the first `n_shared` of them."""
 
     prompt: list[int]
     target: list[int]

@@ -15,7 +15,7 @@ from trainer.chat.single_render import SingleRender, Suffixes, render_once
 from trainer.errors import TemplateError
 from trainer.types import Message, Tool
 
-REMEDY = "set model.chat_template_path to a template that can (chatml_tools.jinja can)"
+REMEDY = "set model.chat_template_path to another template (chatml_tools.jinja renders everything)"
 
 
 class TurnText(NamedTuple):
@@ -75,7 +75,8 @@ class TurnReader:
                 the continuation of its serving prompt. The text names the turn.
         """
         if self.profile.refusal is not None:
-            raise TemplateError(f"the chat template cannot be used for training: {self.profile.refusal}; or {REMEDY}")
+            joint = "; or " if "; set " in self.profile.refusal else "; "
+            raise TemplateError(f"the chat template cannot be used for training: {self.profile.refusal}{joint}{REMEDY}")
         self._check_features(messages, tools)
         turns = [turn for turn, message in enumerate(messages) if is_trained(message)]
         single = self._single_render(messages[: turns[-1] + 1], tools) if turns else None

@@ -25,7 +25,7 @@ _N_SHOWN = 300
 
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
-    """The server's address, time-out and retries. `url` is the base address of the API, usually `…/v1`."""
+    """The server's address, timeout and retries. `url` is the base address of the API, usually `…/v1`."""
 
     url: str
     api_key: str | None = None

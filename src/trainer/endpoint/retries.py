@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 RETRIED_STATUS = frozenset({408, 429, *range(500, 600)})
-"""Temporary failures: request time-out, too many requests, and server errors."""
+"""Temporary failures: request timeout, too many requests, and server errors."""
 
 
 @dataclass(frozen=True, slots=True)

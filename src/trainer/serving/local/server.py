@@ -78,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
         }
         self._answer(lambda: self._find(routes)(read_json_object(body)), stream=stream)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, the name is the base class's
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, the base class has this name
         """Log one line per request, with its time."""
         print(f"{time.strftime('%H:%M:%S')} {format % args}", file=sys.stderr, flush=True)
 
