@@ -1,4 +1,4 @@
-"""What the small server answers: models, prompts as tokens, chat completions. Knows no socket."""
+"""Answer the requests of the small server: models, tokenized prompts and chat completions. Uses no HTTP."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -31,25 +31,25 @@ Send = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class LocalService:
-    """A model behind OpenAI's protocol. The methods raise `RequestError` for what cannot be answered."""
+    """A model with OpenAI's protocol. The methods raise `RequestError` if a request cannot be answered."""
 
     plan: ServePlan
     engine: LocalEngine
     stop_token_ids: frozenset[int]
 
     def models(self) -> dict[str, Any]:
-        """The answer to GET /v1/models."""
+        """Return the response to GET /v1/models."""
         limit = self.plan.max_context_tokens
         entries = [{"id": name, "object": "model", "owned_by": "local"} for name in reversed(self.plan.names)]
         return {"object": "list", "data": [{**entry, "max_model_len": limit} for entry in entries]}
 
     def tokenize(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to POST /tokenize, as vLLM gives it."""
+        """Return the response to POST /tokenize, in the form that vLLM has."""
         tokens = self._prompt(read_request(PromptRequest, body))
         return {"count": len(tokens), "max_model_len": self.plan.max_context_tokens, "tokens": tokens}
 
     def complete(self, body: Mapping[str, Any], *, send: Send) -> dict[str, Any] | None:
-        """The answer to POST /v1/chat/completions; a stream goes to `send` chunk by chunk, and None comes back."""
+        """Return the response to POST /v1/chat/completions, or None after streaming it to `send` in chunks."""
         request = read_request(ChatRequest, body)
         name = self._model_name(request)
         prompt_ids = self._prompt(request)
@@ -93,9 +93,9 @@ class LocalService:
         if not request.add_generation_prompt:
             raise RequestError(400, "add_generation_prompt: only true is supported")
         encoder = self.plan.chat.encoder
-        switches = {**self.plan.chat.encoder.template_kwargs, **(request.chat_template_kwargs or {})}
-        if switches != self.plan.chat.encoder.template_kwargs:
-            encoder = ChatEncoder(self.plan.chat.tokenizer, template_kwargs=switches)
+        template_kwargs = {**encoder.template_kwargs, **(request.chat_template_kwargs or {})}
+        if template_kwargs != encoder.template_kwargs:
+            encoder = ChatEncoder(self.plan.chat.tokenizer, template_kwargs=template_kwargs)
         try:
             tools = [
                 rendered_tool(tool, where=f"tools: tool {position}").tool
@@ -112,7 +112,7 @@ class LocalService:
             raise RequestError(
                 400,
                 f"This model's maximum context length is {limit} tokens; the prompt has {n_prompt} and the answer "
-                f"may take {n_new}. Shorten one of them",
+                f"may have {n_new}. Shorten one of them",
             )
         return DecodeSettings(
             stop_token_ids=self.stop_token_ids,
@@ -124,7 +124,7 @@ class LocalService:
 
 
 class _TextStream:
-    """Sends an answer while it grows: its text at once where no calls are read from it, else when it is whole."""
+    """Streams an answer: its text as it grows if no calls are read from it, else all at once when it is complete."""
 
     def __init__(self, model: str, send: Send, tokenizer: Any, *, live: bool) -> None:
         self._model, self._send, self._tokenizer, self._live = model, send, tokenizer, live
@@ -132,7 +132,7 @@ class _TextStream:
         self._opened = False
 
     def advance(self, token_ids: Any) -> None:
-        """Take the answer so far."""
+        """Receive the answer so far."""
         if not self._opened:
             self._send(opening_chunk(self._model))
             self._opened = True
@@ -142,7 +142,7 @@ class _TextStream:
                 self._send_text(text)
 
     def finish(self, answer: ChatAnswer, *, include_usage: bool) -> None:
-        """Send what is left."""
+        """Send the rest of the answer."""
         self.advance(())
         if self._live:
             self._send_text(answer.message["content"])
@@ -156,7 +156,7 @@ class _TextStream:
 
 
 def load_service(run: TrainedRun, plan: ServePlan) -> LocalService:
-    """Load what a plan names. Raises `ModelError`."""
+    """Load the model and tokenizer of a plan. Raises `ModelError`."""
     if plan.adapter is not None:
         model: Any = load_adapted(run)
     else:
