@@ -1,7 +1,7 @@
-"""Turns per second that `scripts/eval.py` sustains against a server which answers at once.
+"""Turns per second that `scripts/eval.py` sustains against a server that answers immediately.
 
-Everything that an evaluation does per turn is in it: the request, the answer read twice, the line written.
-The server runs in a process of its own.
+This includes everything that an evaluation does per turn: it sends the request, reads the answer in two ways and
+writes a line. The server runs in its own process.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-WANTED = 500.0
+REQUIRED = 500.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,12 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--turns", type=int, default=1000, help="turns to ask (default: 1000)")
     parser.add_argument("--concurrency", type=int, default=64, help="requests at the same time (default: 64)")
     parser.add_argument("--repeats", type=int, default=3, help="measurements; the best counts (default: 3)")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures as JSON, too")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures as JSON")
     args = parser.parse_args(argv)
     os.chdir(ROOT)
     results = [measure(n_turns=args.turns, concurrency=args.concurrency) for _ in range(args.repeats)]
     best = max(results, key=lambda result: float(result["turns_per_s"]))
-    print(f"{best['turns_per_s']:.0f} turns/s, {args.concurrency} at a time (wanted: at least {WANTED:g})")
+    print(f"{best['turns_per_s']:.0f} turns/s, {args.concurrency} at a time (required: at least {REQUIRED:g})")
     print(f"{best['client_cpu_seconds'] / args.turns * 1000:.2f} ms of the client's processor time per turn")
     if args.json:
         args.json.write_text(json.dumps(best, indent=2) + "\n", encoding="utf-8")
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(*, n_turns: int, concurrency: int) -> dict[str, Any]:
-    """Ask `n_turns` real turns of the sample data."""
+    """The figures of one evaluation of `n_turns` real turns of the sample data."""
     from dataclasses import replace
 
     import car_sales
@@ -76,7 +76,7 @@ def measure(*, n_turns: int, concurrency: int) -> dict[str, Any]:
             )
 
     server = subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "stub_server.py")], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(ROOT / "tests" / "support" / "stub_server.py")], stdout=subprocess.PIPE, text=True
     )
     try:
         assert server.stdout is not None
