@@ -6,13 +6,14 @@ writes a line. The server runs in its own process.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -75,19 +76,10 @@ def measure(*, n_turns: int, concurrency: int) -> dict[str, Any]:
                 on_answer=keep,
             )
 
-    server = subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "support" / "stub_server.py")], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert server.stdout is not None
-        url = server.stdout.readline().strip()
-        with tempfile.TemporaryDirectory() as folder, Journal(Path(folder), {}) as journal:
-            started, cpu_started = time.perf_counter(), time.process_time()
-            asyncio.run(ask(url, journal))
-            seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
-    finally:
-        server.terminate()
-        server.wait()
+    with stub_server() as url, tempfile.TemporaryDirectory() as folder, Journal(Path(folder), {}) as journal:
+        started, cpu_started = time.perf_counter(), time.process_time()
+        asyncio.run(ask(url, journal))
+        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     return {
         "turns_per_s": round(n_turns / seconds, 1),
         "n_turns": n_turns,
@@ -96,6 +88,19 @@ def measure(*, n_turns: int, concurrency: int) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "client_cpu_seconds": round(cpu_seconds, 3),
     }
+
+
+@contextlib.contextmanager
+def stub_server() -> Iterator[str]:
+    """Run a server inside the block, in its own process, that answers immediately; yields its address."""
+    command = [sys.executable, str(ROOT / "tests" / "support" / "stub_server.py")]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+    finally:
+        server.terminate()
+        server.wait()
 
 
 if __name__ == "__main__":

@@ -61,10 +61,10 @@ def load_run(
     Raises `ModelError` if there is no finished run, and `DataError` if the split has fewer sessions.
     """
     transformers_logging.disable_progress_bar()
-    for place, name in ((folder, "config.resolved.yaml"), *((p, _ADAPTER) for p in (folder, *other_adapters.values()))):
-        if not (place / name).is_file():
+    for path, name in ((folder, "config.resolved.yaml"), *((p, _ADAPTER) for p in (folder, *other_adapters.values()))):
+        if not (path / name).is_file():
             raise ModelError(
-                f"{place}: not a finished run, it has no {name}; run `make demo` first, or give another folder"
+                f"{path}: not a finished run, it has no {name}; run `make demo` first, or give another folder"
             )
     split = load_config(folder / "config.resolved.yaml").data.eval_split.partition("[")[0]
     # The training split is not needed; setting it to the same split saves preparing it.

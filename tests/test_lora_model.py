@@ -19,9 +19,9 @@ from trainer.tokenizer import load_tokenizer, set_pad_token
 
 def test_only_the_adapter_can_be_trained() -> None:
     model = add_lora(tiny_model(50), LoraConfig(r=4, target_modules=["q_proj", "down_proj"]))
-    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert trained
-    assert all("lora_" in name and ("q_proj" in name or "down_proj" in name) for name in trained)
+    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trainable
+    assert all("lora_" in name and ("q_proj" in name or "down_proj" in name) for name in trainable)
 
 
 def test_a_new_adapter_changes_nothing_and_can_be_disabled() -> None:

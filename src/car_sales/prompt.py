@@ -13,7 +13,7 @@ from trainer.errors import DataError
 from trainer.util.ordering import digest_number, shuffled
 
 PLACEHOLDER = "{{current_datetime}}"
-"""Marks the place of the date and time line in the template. Without it, the line is the first of the prompt."""
+"""Where the date and time line goes in the template. Without it, the line comes first in the prompt."""
 
 UNKNOWN_DATE = "unknown"
 """The `inferred_date` of a session with an unknown date, which is then drawn from the session id."""

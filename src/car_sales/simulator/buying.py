@@ -134,7 +134,7 @@ def _raise_limit(dialogue: Dialogue, filters: dict[str, Any], target: Vehicle) -
 
 
 def _change_mind(dialogue: Dialogue, filters: dict[str, Any]) -> None:
-    """Change or add one filter, such that something is still found; the other filters stay."""
+    """Change or add one filter so that the search still finds something; the other filters stay."""
     kind = dialogue.rng.choice(("fuel", "make"))
     rest = {key: value for key, value in filters.items() if key != kind}
     shown = {str(getattr(dialogue.dealership.stock[i], kind)) for i in dialogue.listed}

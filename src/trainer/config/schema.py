@@ -59,7 +59,7 @@ class DataConfig(_Section):
     tokenizer: str | None = Field(None, description="tokenizer for preparing rows; default: the base model's")
     chat_template_kwargs: dict[str, Any] | None = Field(
         None,
-        description="keyword arguments for the chat template; default: enable_thinking false if it has that one",
+        description="keyword arguments for the chat template; default: enable_thinking false if the template uses it",
     )
     max_context_length: PositiveInt = Field(4096, description="maximum length of a row, in tokens")
     drop_oversized: bool = Field(True, description="drop longer rows and count them; false: train on them in full")
