@@ -33,7 +33,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """The names that the sessions of one split may mention."""
+    """The car models and names that the sessions of one split may mention."""
 
     models: tuple[CarModel, ...]
     first_names: tuple[str, ...]

@@ -138,7 +138,7 @@ class _Row:
         return self.answer.finish_reason is None
 
     def draft(self) -> list[int]:
-        """A draft of the next tokens, one fewer than the limit allows: a pass yields one token more than it checks."""
+        """A draft of the next tokens, with room for one more, since a pass yields one token more than it checks."""
         return self.drafter.propose(min(_MAX_DRAFT, self.answer.n_left - 1)) if self.is_open else []
 
     def accept(self, draft: Sequence[int], logits: torch.Tensor) -> int:

@@ -2,9 +2,9 @@
 
 For every token that the assistant has to produce, a pass over a gold session yields the likelihood of gold and
 the token that greedy decoding would choose. As long as that token is gold's, greedy decoding and gold have the
-same history, so a turn that agrees up to its stop token is its own greedy output. The other turns leave gold at
-their first differing token and are decoded from there, with the cache of the same pass. (Verifying a draft in one
-pass is the idea of speculative decoding, Leviathan et al. 2023; here gold is the draft.)
+same history, so a turn that agrees up to its stop token is its own greedy output. The other turns are decoded from
+their first token that differs from gold, with the cache of the same pass. (Verifying a draft in one pass is the idea
+of speculative decoding, Leviathan et al. 2023; here gold is the draft.)
 
 Parses no tool calls and computes no metrics.
 """
