@@ -1,4 +1,4 @@
-"""What one served model of the end-to-end check came to, beside what training measured. Starts no server."""
+"""The result of one served model in the end-to-end check, next to the run's own. Starts no server."""
 
 import json
 import sys
@@ -14,11 +14,11 @@ RATES = ("tool_name_f1", "arguments_exact_match", "hallucination_rate", "missed_
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one server came to.
+    """The result of one server.
 
-    `rates` are those of the lenient reading, `training` those of the run's final state on the same turns, with their
-    95% `intervals`; `outside` names the rates that lie outside. The `n_skipped` turns that training skipped for their
-    length are in none of them, nor in `n_turns` and `n_errors`.
+    `rates` are from the lenient reading; `training` are from the run's final state on the same turns, with 95%
+    `intervals`; `outside` names the rates outside their interval. The `n_skipped` turns that the run skipped for their
+    length are not in any of these, nor in `n_turns` and `n_errors`.
     """
 
     kind: str
@@ -40,7 +40,7 @@ class Outcome:
 
     @property
     def passes(self) -> bool:
-        """Whether the served model is the trained one, as far as this was measured."""
+        """Whether the served model behaves like the run's final state, as far as this was measured."""
         is_compared = bool(self.n_turns and self.n_prompts)
         return is_compared and not self.outside and self.prompts_agree and not self.n_errors
 
@@ -54,8 +54,9 @@ def compare(kind: str, run: Path, result: Path, parity: Path, *, start_s: float,
     if n_missing := len(pairs.kept) - len(pairs.served):
         first = next(p for p in pairs.kept if p not in pairs.served)
         raise OutputError(
-            f"{run}: its predictions hold no turn {first.session_id, first.turn} with this history ({n_missing} of "
-            f"{len(pairs.kept)}); the data or the prompt has changed since the run, so train it anew"
+            f"{run}: its predictions lack turn {first.turn} of session {first.session_id} with this history "
+            f"({n_missing} of {len(pairs.kept)} are missing); the data or the prompt has changed since the run, so "
+            "train it again"
         )
     tools = read_tools(result / "tools.json")
     scores, training = score(pairs.served, tools), score(pairs.trained, tools)
@@ -87,14 +88,14 @@ def _within(value: float | None, interval: Sequence[float]) -> bool:
 
 
 def print_outcomes(outcomes: Sequence[Outcome]) -> None:
-    """The table of all servers so far."""
+    """Print the table of all servers so far."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 110)
     first = outcomes[0]
-    table = Table(title=f"Served against in-process, {first.n_turns} turns")
-    for name in ("", "in training (95%)", *(outcome.kind for outcome in outcomes)):
+    table = Table(title=f"Served and in process, {first.n_turns} turns")
+    for name in ("", "final (95%)", *(outcome.kind for outcome in outcomes)):
         table.add_column(name, justify="left" if not name else "right")
     for rate in RATES:
         interval = first.intervals.get(rate)
@@ -106,9 +107,9 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     table.add_row(
         "prompt tokens equal", "", *(f"{'all' if o.prompts_agree else 'NO'} of {o.n_prompts}" for o in outcomes)
     )
-    table.add_row("turns without answer", "", *(str(o.n_errors) for o in outcomes))
+    table.add_row("turns without an answer", "", *(str(o.n_errors) for o in outcomes))
     if any(o.n_skipped for o in outcomes):
-        table.add_row("left out, too long in training", "", *(str(o.n_skipped) for o in outcomes))
+        table.add_row("skipped for length", "", *(str(o.n_skipped) for o in outcomes))
     table.add_row("seconds to start / to judge", "", *(f"{o.start_s:.0f} / {o.eval_s:.0f}" for o in outcomes))
     table.add_row("passes", "", *("yes" if o.passes else "NO" for o in outcomes))
     console.print(table)

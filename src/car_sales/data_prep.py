@@ -1,4 +1,4 @@
-"""Turn car-sales rows into chat messages. Everything that is not about car sales lives in `trainer.data`."""
+"""Turn car-sales rows into chat messages. Everything that is not about car sales is in `trainer.data`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from .prompt import build_system_prompt
 
 COLUMNS = ("inferred_date", "conversation")
 
-# The general function under the name that a domain's callers know.
+# The general function under the name that callers of a domain use.
 tokenize_with_role_spans = tokenize_session
 
 

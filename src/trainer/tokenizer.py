@@ -1,4 +1,4 @@
-"""Load the tokenizer that a configuration names, with its chat template and a pad token. Knows no model."""
+"""Load the tokenizer of a configuration, with its chat template and a pad token. Loads no model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from trainer.config import Config
 from trainer.errors import ModelError
 from trainer.model_source import load_failure, resolve_model
 
-if TYPE_CHECKING:  # transformers brings torch where it is installed; who only builds turns needs neither
+if TYPE_CHECKING:  # transformers imports torch if it is installed; building turns needs neither
     from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 
@@ -35,16 +35,16 @@ def load_tokenizer(cfg: Config, *, folder: Path | None = None) -> "PreTrainedTok
 
 
 def decode_text(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> str:
-    """The text of tokens as they stand: special tokens kept, no spaces cleaned up."""
+    """The exact text of tokens, with special tokens kept and spaces not cleaned up."""
     text = tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
     assert isinstance(text, str)
     return text
 
 
 def set_pad_token(tokenizer: "PreTrainedTokenizerBase", *, fallback: str) -> None:
-    """Give a tokenizer without pad token an existing one: `eos`, `unk`, or a token of its vocabulary.
+    """Give a tokenizer without a pad token an existing one: `eos`, `unk`, or a token of its vocabulary.
 
-    The vocabulary never grows, so that the base model's embedding stays as it is. Raises `ModelError`.
+    The vocabulary never grows, so the base model's embedding does not change. Raises `ModelError`.
     """
     if tokenizer.pad_token is not None:
         return
@@ -52,7 +52,7 @@ def set_pad_token(tokenizer: "PreTrainedTokenizerBase", *, fallback: str) -> Non
     token = named.get(fallback, fallback)
     if token is None or token not in tokenizer.get_vocab():
         raise ModelError(
-            f"model.pad_token_fallback: {fallback!r} is no token of this tokenizer; "
+            f"model.pad_token_fallback: {fallback!r} is not a token of this tokenizer; "
             "use eos, unk or a token of its vocabulary"
         )
     tokenizer.pad_token = token

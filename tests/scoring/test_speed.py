@@ -1,4 +1,4 @@
-"""Scoring keeps up with evaluation."""
+"""Scoring is fast enough for evaluation."""
 
 import random
 import time

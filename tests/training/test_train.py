@@ -217,7 +217,7 @@ def test_what_was_served_before_the_run_is_neither_in_its_way_nor_lost(tmp_path:
             ModelError,
             "no module is named qkv; linear modules of this model",
         ),
-        ("data.max_context_length=5000", ModelError, "can position at most 4096 tokens"),
+        ("data.max_context_length=5000", ModelError, "supports at most 4096 tokens"),
         ("model.base_model_name=./nowhere", ModelError, "nowhere: no such model folder"),
         ("model.base_model_name=package:nowhere", ModelError, "not installed"),
         ("model.chat_template_path=nowhere.jinja", ModelError, "cannot be read"),

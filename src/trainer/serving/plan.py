@@ -1,4 +1,4 @@
-"""What a server has to know about a run: weights, names, template, stop tokens, precision. Starts nothing."""
+"""What a server needs to know about a run: weights, names, template, stop tokens, precision. Starts no server."""
 
 import json
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from trainer.training.finished_run import TrainedRun
 
 @dataclass(frozen=True, slots=True)
 class ServePlan:
-    """Everything that a server has to know about a run.
+    """Everything that a server needs to know about a run.
 
     `model` is the folder or hub id of the weights, `adapter` the run folder, or None for a merged model. `chat` builds
     every prompt as it was trained. `names` are the model names that clients use: that of the adapter (or the merged
@@ -38,13 +38,15 @@ class ServePlan:
         notes = []
         if self.chat.fmt.vllm_parser is None:
             notes.append(
-                f"vLLM has no parser for tool calls in format {self.chat.fmt.name}; they stay text in message.content, "
+    `model` is the folder or hub id of the weights; `adapter` is the run folder, or None for a merged model. `chat`
+    builds every prompt as it was trained. `names` are the model names for clients: the adapter (or the merged model)
+    first, then the base model.
                 "where scripts/eval.py reads them"
             )
         if self.quantization is not None:
             notes.append(
-                "vLLM 0.32 knows no quantization bitsandbytes by itself; where it refuses the flag, and no plugin "
-                "brings it, use --engine transformers"
+                "vLLM 0.32 has no bitsandbytes quantization of its own; if it refuses the flag and no plugin adds "
+                "it, use --engine transformers"
             )
         return notes
 
@@ -52,16 +54,16 @@ class ServePlan:
 def plan_serving(run: TrainedRun, *, name: str | None = None, merged: Path | None = None) -> ServePlan:
     """How to serve a run: base model and adapter, or the model that `scripts/merge.py` wrote to `merged`.
 
-    Raises `ModelError` where `merged` holds no model, or a name stands for two.
+    Raises `ModelError` if `merged` contains no model, or if two models would have the same name.
     """
     if merged is not None and not (merged / "config.json").is_file():
-        raise ModelError(f"{merged}: holds no merged model (no config.json); make one with scripts/merge.py")
+                f"vLLM has no parser for the tool-call format {self.chat.fmt.name}; calls stay text in message.content, "
     cfg = run.cfg
     files = run.path if merged is None else merged
     chat = make_chat_setup(cfg, folder=files)
     adapter_name = name or run.name
     if merged is None and adapter_name == cfg.model.base_model_name:
-        raise ModelError(f"the adapter cannot be served under the name of its base model, {adapter_name}; use --name")
+        raise ModelError(f"the adapter cannot have the same name as its base model, {adapter_name}; use --name")
     model = resolve_model(cfg.model.base_model_name) if merged is None else str(merged)
     own_stops = own_stop_tokens(model, trust_remote_code=cfg.model.trust_remote_code)
     return ServePlan(
@@ -80,7 +82,7 @@ def plan_serving(run: TrainedRun, *, name: str | None = None, merged: Path | Non
 
 
 def _merged_dtype(merged: Path | None) -> str | None:
-    """The precision that a merged model is stored in, as its own files say it."""
+    """The stored precision of a merged model, read from its own files."""
     if merged is None:
         return None
     for name in ("merge.json", "config.json"):
