@@ -16,9 +16,9 @@ from trainer.training.finished_run import TrainedRun
 class ServePlan:
     """Everything that a server needs to know about a run.
 
-    `model` is the folder or hub id of the weights, `adapter` the run folder, or None for a merged model. `chat` builds
-    every prompt as it was trained. `names` are the model names that clients use: that of the adapter (or the merged
-    model) first, then that of the base model.
+    `model` is the folder or hub id of the weights; `adapter` is the run folder, or None for a merged model. `chat`
+    builds every prompt as it was trained. `names` are the model names for clients: the adapter (or the merged model)
+    first, then the base model.
     """
 
     model: str
@@ -38,9 +38,7 @@ class ServePlan:
         notes = []
         if self.chat.fmt.vllm_parser is None:
             notes.append(
-    `model` is the folder or hub id of the weights; `adapter` is the run folder, or None for a merged model. `chat`
-    builds every prompt as it was trained. `names` are the model names for clients: the adapter (or the merged model)
-    first, then the base model.
+                f"vLLM has no parser for the tool-call format {self.chat.fmt.name}; calls stay text in message.content, "
                 "where scripts/eval.py reads them"
             )
         if self.quantization is not None:
@@ -57,7 +55,7 @@ def plan_serving(run: TrainedRun, *, name: str | None = None, merged: Path | Non
     Raises `ModelError` if `merged` contains no model, or if two models would have the same name.
     """
     if merged is not None and not (merged / "config.json").is_file():
-                f"vLLM has no parser for the tool-call format {self.chat.fmt.name}; calls stay text in message.content, "
+        raise ModelError(f"{merged}: not a merged model (it has no config.json); make one with scripts/merge.py")
     cfg = run.cfg
     files = run.path if merged is None else merged
     chat = make_chat_setup(cfg, folder=files)
