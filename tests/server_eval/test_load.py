@@ -17,6 +17,7 @@ from trainer.config import load_config
 from trainer.endpoint import EndpointSettings
 from trainer.server_eval.load import LevelResult, Timing, level_result, measure
 from trainer.server_eval.load_report import report_html
+from trainer.server_eval.replay import deal
 
 CONFIG = str(ROOT / "configs" / "car_sales" / "quickstart.yaml")
 
@@ -79,8 +80,8 @@ def test_the_template_s_switches_and_any_domain_s_turns_are_replayed(monkeypatch
     turns = car_sales.read_turns(load_config(CONFIG))
     domain = SimpleNamespace(build_datasets=lambda cfg: SimpleNamespace(tool_eval_examples=turns))
     side = chat_setup.ModelSide(get_format("hermes"), {"enable_thinking": False}, True)
-    monkeypatch.setattr("trainer.data.domains.load_domain", lambda name: domain)
-    monkeypatch.setattr(chat_setup, "read_model_side", lambda cfg, notify: side)
+    monkeypatch.setattr("trainer.server_eval.replay.load_domain", lambda name: domain)
+    monkeypatch.setattr("trainer.server_eval.replay.read_model_side", lambda cfg, notify: side)
     with StubServer() as server:
         words = ["--config", CONFIG, "--endpoint", server.url, "--model", "base", "--concurrency", "2", "--turns", "2"]
         bench_serving.main(words)
@@ -135,6 +136,6 @@ def test_levels_get_sessions_of_their_own_while_there_are_enough() -> None:
             self.session_id = session_id
 
     turns: Any = [Turn(f"s{session}") for session in range(4) for _ in range(3)]
-    first, second = bench_serving.deal(turns, 2, 6)
+    first, second = deal(turns, 2, 6)
     assert not {turn.session_id for turn in first} & {turn.session_id for turn in second}
-    assert [len(hand) for hand in bench_serving.deal(turns, 7, 5)] == [5] * 7
+    assert [len(hand) for hand in deal(turns, 7, 5)] == [5] * 7

@@ -6,6 +6,7 @@ output token is the rest of the stream divided by the other tokens.
 
 import asyncio
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,8 @@ import numpy as np
 
 from trainer.endpoint import Dialect, EndpointSettings, base_url
 from trainer.endpoint.dialect import REFUSALS
+
+logger = logging.getLogger(__name__)
 
 PERCENTILES = (50, 90, 99)
 
@@ -71,7 +74,6 @@ async def measure(
     concurrency: int,
     dialect: Dialect | None = None,
     on_done: Callable[[int], None] = lambda n_requests: None,
-    notify: Callable[[str], None] = lambda text: None,
 ) -> LevelResult:
     """Send every request, in order, with at most `concurrency` of them open.
 
@@ -87,7 +89,7 @@ async def measure(
 
         async def work() -> None:
             for body in queue:
-                sent = await spoken.converse(body, lambda shaped: _time(http, url, shaped), notify=notify)
+                sent = await spoken.converse(body, lambda shaped: _time(http, url, shaped), notify=logger.warning)
                 timings.append(sent.timing)
                 on_done(1)
 

@@ -1,5 +1,6 @@
 """One whole training run: data, base evaluation, training, final evaluation, run folder. Decides nothing else."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ from trainer.training.arguments import check_trackers, resolved_config, training
 from trainer.training.log import TrainingLog
 from trainer.training.memory import peak_memory_gb
 from trainer.training.run_folder import RunFolder, claim, environment, prepare
-from trainer.util.progress import console
+
+logger = logging.getLogger(__name__)
 
 _N_NAMES_SHOWN = 10
 
@@ -56,7 +58,8 @@ def train_run(cfg: Config) -> RunResult:
     with arguments.main_process_first(desc="data preparation"):
         bundle: DatasetBundle = domain.build_datasets(cfg)
     for name, split in (("train", bundle.report.train), ("eval", bundle.report.eval)):
-        _say(*split.lines(name))
+        for line in split.lines(name):
+            logger.info(line)
     trainer = make_trainer(cfg, bundle, arguments)
     folder = RunFolder(cfg.output_dir, bundle.global_tools)
     if trainer.is_world_process_zero():
@@ -155,8 +158,3 @@ def skipped_lines(evaluation: Evaluation) -> list[str]:
         f"eval: {len(names)} turns skipped for length, prompt and eval.max_new_tokens_eval exceed "
         f"data.max_context_length (session/turn): {shown}"
     ]
-
-
-def _say(*lines: str) -> None:
-    for line in lines:
-        console.print(line, highlight=False)

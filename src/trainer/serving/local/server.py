@@ -4,9 +4,9 @@ One process, one answer at a time, others wait; no batching and no authenticatio
 """
 
 import json
+import logging
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,6 +17,8 @@ from trainer.serving.local.service import LocalService, load_service
 from trainer.serving.plan import ServePlan
 from trainer.training.finished_run import TrainedRun
 
+logger = logging.getLogger(__name__)
+
 _LARGEST_BODY = 16 * 2**20
 
 
@@ -25,7 +27,7 @@ def serve_run(run: TrainedRun, plan: ServePlan, *, host: str, port: int) -> None
     server = make_server(load_service(run, plan), host=host, port=port)
     names = " and ".join(plan.names)
     address = f"http://{host}:{server.server_port}/v1"
-    print(f"Serving {names} at {address}, one answer at a time (Ctrl-C stops)", file=sys.stderr, flush=True)
+    logger.info(f"Serving {names} at {address}, one answer at a time (Ctrl-C stops)")
     try:
         server.serve_forever()
     finally:
@@ -79,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, the name is the base class's
         """One line per request, with its time."""
-        print(f"{time.strftime('%H:%M:%S')} {format % args}", file=sys.stderr, flush=True)
+        logger.info(f"{time.strftime('%H:%M:%S')} {format % args}")
 
     def _find(self, routes: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
         path = self.path.partition("?")[0]
@@ -107,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         except ConnectionError:  # the client has gone: nobody to tell
             self.close_connection = True
         except Exception as error:  # a defect of ours or no memory left: the client is told, the log has the rest
-            traceback.print_exc()
+            logger.exception(f"{self.command} {self.path} failed")
             self.close_connection = True
             if stream is None or not stream.opened:
                 self._send_error(RequestError(500, f"{type(error).__name__}: {error}"))
