@@ -76,7 +76,7 @@ def test_help_answers_in_under_half_a_second(programs: Path, tmp_path: Path, wor
         pytest.param("beside the configuration", marks=NOT_YET),
     ],
 )
-def test_a_domain_of_one_s_own_trains_two_steps(
+def test_a_domain_outside_the_package_trains_two_steps(
     programs: Path, tmp_path: Path, tiny_model_folder: Path, place: str
 ) -> None:
     config = write_shop(tmp_path / "shop", model=tiny_model_folder)

@@ -21,7 +21,7 @@ def test_the_top_level_hands_on_these_names() -> None:
         assert getattr(trainer, name) is not None
 
 
-def test_a_name_that_is_none_is_an_attribute_error() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'train'"):
         _ = trainer.train
 

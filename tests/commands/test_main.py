@@ -92,7 +92,7 @@ def test_the_version_is_that_of_the_package() -> None:
         (["--config", "x"], "unrecognized arguments: --config x"),
     ],
 )
-def test_a_command_that_is_none_is_refused_by_name(
+def test_an_unknown_command_is_refused_with_the_nearest_one(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
@@ -120,7 +120,7 @@ def test_a_mistake_of_the_user_is_one_message_and_exit_code_2(capsys: pytest.Cap
 
 
 def test_the_messages_of_the_library_are_shown_while_a_command_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    line = "x" * 200 + " [bold] 50%"
+    line = "x" * 200 + " [bold] :car: 50%"
     with exit_code(), exit_code():
         LIBRARY.info(line)
         LIBRARY.warning("odd")

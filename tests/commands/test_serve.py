@@ -35,7 +35,7 @@ def test_print_gives_the_command_line_and_starts_nothing(
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1"])
-def test_a_port_that_is_none_is_refused(folder: Path, port: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_port_is_refused(folder: Path, port: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         serve.main(["--run", str(folder), "--print", f"--port={port}"])
     assert "between 1 and 65535" in capsys.readouterr().err

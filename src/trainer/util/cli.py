@@ -66,7 +66,7 @@ class _TerminalHandler(logging.Handler):
         try:
             from trainer.util.progress import console  # brings the terminal library, which --help does not need
 
-            console.print(self.format(record), highlight=False, markup=False, soft_wrap=True)
+            console.print(self.format(record), emoji=False, highlight=False, markup=False, soft_wrap=True)
         except Exception:  # as every handler of the standard library: a failed message ends no run
             self.handleError(record)
 
