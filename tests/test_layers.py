@@ -25,12 +25,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tool_trainer",),
     ("training",),
     ("serving",),
+    ("commands", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 TORCH_FREE = (
     "types", "errors", "run_layout", "util", "config", "tools", "tool_calls", "chat", "data", "scoring", "eval_metrics",
-    "endpoint", "server_eval",
+    "endpoint", "server_eval", "commands",
 )  # fmt: skip
 
 # What a package hands on; the others are used module by module.

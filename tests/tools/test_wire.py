@@ -35,12 +35,11 @@ def test_what_a_tool_lacks_is_null_in_prompts_and_absent_on_the_wire(tmp_path: P
     assert rendered_tool(wire_tool(tool), where="t").tool == tool
 
 
-def test_keys_that_no_server_shows_are_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_keys_that_no_server_shows_are_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     function = {"name": "f", "description": "D.", "parameters": PARAMETERS}
     (tool,) = read(tmp_path, {"type": "function", "id": 3, "function": {**function, "return": {"type": "string"}}})
     assert tool == {"type": "function", "function": function}
-    told = capsys.readouterr()
-    assert "function.return, id" in told.out + told.err
+    assert "function.return, id" in caplog.text
 
 
 @pytest.mark.parametrize(

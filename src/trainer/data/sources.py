@@ -1,6 +1,7 @@
 """Read what a domain is made of: dataset splits, tool schemas, prompt templates. Interprets no conversation."""
 
 import json
+import logging
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,8 @@ from trainer.config.schema import DataConfig
 from trainer.errors import DataError
 from trainer.tools.wire import rendered_tool
 from trainer.types import Tool
-from trainer.util.progress import console
+
+logger = logging.getLogger(__name__)
 
 _BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
 
@@ -98,4 +100,4 @@ def _checked_tool(path: Path, position: int, tool: object) -> Tool:
 @cache
 def _say_once(line: str) -> None:
     """The tools are read again for each thing that is made of them."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    logger.warning(line)

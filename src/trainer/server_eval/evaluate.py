@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -29,7 +30,9 @@ from trainer.server_eval.journal import Journal, TurnKey, key_of
 from trainer.server_eval.readings import latency, read_twice, total
 from trainer.server_eval.report import ServedResult, write_report
 from trainer.types import EvalTurn
-from trainer.util.progress import console, progress_bar
+from trainer.util.progress import progress_bar
+
+logger = logging.getLogger(__name__)
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 """Where, in a run folder, the adapter's weights lie."""
@@ -86,7 +89,7 @@ def evaluate_served(cfg: Config, options: ServedOptions) -> ServedResult:
         try:
             asked = asyncio.run(_ask(turns, journal, options.settings, generation=generation, setup=setup))
         except KeyboardInterrupt:
-            _say(f"what was answered is kept in {journal.path}; the same command goes on from there")
+            logger.info(f"what was answered is kept in {journal.path}; the same command goes on from there")
             raise
         answers = [asked.answers[key_of(turn)] for turn in turns]
         facts = _server_facts(answers, asked, options)
@@ -143,7 +146,9 @@ async def _ask(
     open_turns = [turn for key, turn in zip(keys, turns, strict=True) if key not in answers]
     n_kept, n_errors, started = len(answers), 0, time.monotonic()
     if n_kept:
-        _say(f"{n_kept} of {len(turns)} turns are answered in {journal.path} already; remove it to ask them anew")
+        logger.info(
+            f"{n_kept} of {len(turns)} turns are answered in {journal.path} already; remove it to ask them anew"
+        )
     with progress_bar("Asking the server", total=len(open_turns), unit="turns") as advance:
 
         def keep(turn: EvalTurn, answer: Answer) -> None:
@@ -155,7 +160,7 @@ async def _ask(
             n_errors += answer.error is not None
             advance(1, note=f"{n_errors} errors" if n_errors else "")
 
-        async with Endpoint(settings, notify=_say) as endpoint:
+        async with Endpoint(settings, notify=logger.warning) as endpoint:
             await ask_turns(
                 open_turns,
                 lambda turn: endpoint.chat(turn_request(turn, generation)),
@@ -184,7 +189,3 @@ def _server_facts(answers: Sequence[Answer], asked: _Asked, options: ServedOptio
         "completion_tokens": total([answer.completion_tokens for answer in answers]),
         "latency_s": latency(answers),
     }
-
-
-def _say(line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)

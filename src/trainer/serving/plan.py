@@ -38,8 +38,8 @@ class ServePlan:
         notes = []
         if self.chat.fmt.vllm_parser is None:
             notes.append(
-                f"vLLM has no parser for the tool-call format {self.chat.fmt.name}; calls stay text in message.content, "
-                "where scripts/eval.py reads them"
+                f"vLLM has no parser for the tool-call format {self.chat.fmt.name}; calls stay text in "
+                "message.content, where scripts/eval.py reads them"
             )
         if self.quantization is not None:
             notes.append(

@@ -1,5 +1,6 @@
 """One whole training run: data, base evaluation, training, final evaluation, run folder. Decides nothing else."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ from trainer.training.arguments import check_trackers, resolved_config, training
 from trainer.training.log import TrainingLog
 from trainer.training.memory import peak_memory_gb
 from trainer.training.run_folder import RunFolder, claim, environment, prepare
-from trainer.util.progress import console
+
+logger = logging.getLogger(__name__)
 
 _N_NAMES_SHOWN = 10
 
@@ -55,7 +57,8 @@ def train_run(cfg: Config) -> RunResult:
     load_model_config(cfg)
     with arguments.main_process_first(desc="data preparation"):
         bundle = domain_datasets(domain, cfg)
-    _say(*bundle.report.lines())
+    for line in bundle.report.lines():
+        logger.info(line)
     trainer = make_trainer(cfg, bundle, arguments)
     folder = RunFolder(cfg.output_dir, tuple(bundle.global_tools))
     if trainer.is_world_process_zero():
@@ -153,8 +156,3 @@ def skipped_lines(evaluation: Evaluation) -> list[str]:
         f"eval: {len(names)} turns skipped for length, prompt and eval.max_new_tokens_eval exceed "
         f"data.max_context_length (session/turn): {shown}"
     ]
-
-
-def _say(*lines: str) -> None:
-    for line in lines:
-        console.print(line, highlight=False)

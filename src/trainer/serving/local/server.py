@@ -5,9 +5,9 @@ This module handles HTTP only; `service` answers the requests.
 """
 
 import json
+import logging
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -18,6 +18,8 @@ from trainer.serving.local.service import LocalService, load_service
 from trainer.serving.plan import ServePlan
 from trainer.training.finished_run import TrainedRun
 
+logger = logging.getLogger(__name__)
+
 _LARGEST_BODY = 16 * 2**20
 
 
@@ -26,7 +28,7 @@ def serve_run(run: TrainedRun, plan: ServePlan, *, host: str, port: int) -> None
     server = make_server(load_service(run, plan), host=host, port=port)
     names = " and ".join(plan.names)
     address = f"http://{host}:{server.server_port}/v1"
-    print(f"Serving {names} at {address}, one answer at a time (Ctrl-C stops)", file=sys.stderr, flush=True)
+    logger.info(f"Serving {names} at {address}, one answer at a time (Ctrl-C stops)")
     try:
         server.serve_forever()
     finally:
@@ -80,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, the base class has this name
         """Log one line per request, with its time."""
-        print(f"{time.strftime('%H:%M:%S')} {format % args}", file=sys.stderr, flush=True)
+        logger.info(f"{time.strftime('%H:%M:%S')} {format % args}")
 
     def _find(self, routes: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
         path = self.path.partition("?")[0]
@@ -113,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
         except ConnectionError:  # the client is gone
             self.close_connection = True
         except Exception as error:  # a bug, or out of memory: report it to the client; the log has the traceback
-            traceback.print_exc()
+            logger.exception(f"{self.command} {self.path} failed")
             self.close_connection = True
             if stream is None or not stream.opened:
                 self._send_error(RequestError(500, f"{type(error).__name__}: {error}"))
