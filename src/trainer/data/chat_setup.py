@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from trainer.chat import ChatEncoder
 from trainer.config import Config
 from trainer.errors import FormatError, ToolSftError
+from trainer.run_layout import RunLayout
 from trainer.tokenizer import load_tokenizer
 from trainer.tool_calls import ToolCallFormat, detect_format, formats, get_format
 from trainer.tool_calls.detect import PLAIN_CALLS, PROBE_TOOLS
@@ -47,7 +48,7 @@ def read_model_side(cfg: Config, *, notify: Callable[[str], None]) -> ModelSide:
 def _candidates(cfg: Config) -> list[Config]:
     """The configuration, and the same with the tokenizer that training saved."""
     saved = cfg.data.model_copy(update={"tokenizer": str(cfg.output_dir.resolve())})
-    has_saved = (cfg.output_dir / "tokenizer_config.json").is_file()
+    has_saved = RunLayout(cfg.output_dir).tokenizer_config.is_file()
     return [cfg, cfg.model_copy(update={"data": saved})] if has_saved else [cfg]
 
 

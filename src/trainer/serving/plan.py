@@ -11,6 +11,7 @@ from trainer.errors import ModelError
 from trainer.generation.settings import own_stop_tokens
 from trainer.lora_model import pick_dtype
 from trainer.model_source import resolve_model
+from trainer.run_layout import MERGE_REPORT, MODEL_CONFIG
 from trainer.tool_calls import ToolCallFormat
 from trainer.training.finished_run import TrainedRun
 from trainer.training.load_run import run_encoder
@@ -59,8 +60,8 @@ def plan_serving(run: TrainedRun, *, name: str | None = None, merged: Path | Non
 
     Raises `ModelError` where `merged` holds no model, or a name stands for two.
     """
-    if merged is not None and not (merged / "config.json").is_file():
-        raise ModelError(f"{merged}: holds no merged model (no config.json); make one with scripts/merge.py")
+    if merged is not None and not (merged / MODEL_CONFIG).is_file():
+        raise ModelError(f"{merged}: holds no merged model (no {MODEL_CONFIG}); make one with scripts/merge.py")
     encoder = run_encoder(run)
     cfg = run.cfg
     adapter_name = name or run.name
@@ -88,7 +89,7 @@ def _merged_dtype(merged: Path | None) -> str | None:
     """The precision that a merged model is stored in, as its own files say it."""
     if merged is None:
         return None
-    for name in ("merge.json", "config.json"):
+    for name in (MERGE_REPORT, MODEL_CONFIG):
         try:
             content = json.loads((merged / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
