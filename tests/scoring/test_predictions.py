@@ -93,12 +93,18 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda line: line[:40], r"p\.jsonl:2: not a JSON object: Invalid control"),
-        (lambda line: "[1]", r"p\.jsonl:2: not a JSON object"),
-        (lambda line: line.replace('"turn": 0', '"turn": "0"'), r"p\.jsonl:2: .* turn is '0'; expected int"),
+        (lambda line: line[:40], r"p\.jsonl:2: not a prediction: not a JSON object: Invalid control"),
+        (lambda line: "[1]", r"p\.jsonl:2: not a prediction: not a JSON object"),
+        (
+            lambda line: line.replace('"turn": 0', '"turn": "0"'),
+            r"p\.jsonl:2: .* turn is '0'; expected a valid integer",
+        ),
         (lambda line: line.replace('"turn": 0, ', ""), r"p\.jsonl:2: not a prediction: missing 'turn'"),
-        (lambda line: line.replace('"stop"', '"done"'), r"finish_reason is 'done'; allowed: stop, length, error"),
-        (lambda line: line.replace('"gold_calls": []', '"gold_calls": [3]'), r"p\.jsonl:2: not a prediction"),
+        (lambda line: line.replace('"stop"', '"done"'), r"finish_reason is 'done'; expected 'stop', 'length', 'error'"),
+        (
+            lambda line: line.replace('"gold_calls": []', '"gold_calls": [3]'),
+            r"p\.jsonl:2: not a prediction: gold_calls\.0 is 3; expected an object",
+        ),
     ],
 )
 def test_a_malformed_line_is_named(tmp_path: Path, change: Any, message: str) -> None:
