@@ -7,7 +7,7 @@ from typing import Any, Self
 from pydantic import BaseModel, StrictInt, model_validator
 
 from trainer.errors import DataError
-from trainer.scoring.judging import Verdict
+from trainer.scoring.judging import Decision, Reason, Verdict
 from trainer.types import Call, CallStatus, FinishReason, ParsedCall, Prediction
 from trainer.util.records import read_record
 
@@ -82,9 +82,9 @@ class PredictionRecord(BaseModel):
 class VerdictRecord(BaseModel):
     """A verdict beside its prediction, for people and other tools. Scoring judges the turn again."""
 
-    predicted: str
-    exact: bool
-    reasons: tuple[str, ...]
+    predicted: Decision | None
+    exact: bool | None
+    reasons: tuple[Reason, ...]
 
 
 _KEYS: Mapping[type, tuple[str, ...]] = {
