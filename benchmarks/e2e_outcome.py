@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import OutputError
+from trainer.run_layout import FINAL, RunLayout, ServedLayout
 
 RATES = ("tool_name_f1", "arguments_exact_match", "hallucination_rate", "missed_call_rate", "turn_exact")
 
@@ -50,7 +51,8 @@ def compare(kind: str, run: Path, result: Path, parity: Path, *, start_s: float,
     from trainer.eval_metrics import read_predictions, read_tools, score
     from trainer.server_eval.agreement import pair_up, said
 
-    pairs = pair_up(read_predictions(result / "lenient.jsonl"), read_predictions(run / "predictions" / "final.jsonl"))
+    served = ServedLayout(result)
+    pairs = pair_up(read_predictions(served.lenient), read_predictions(RunLayout(run).predictions(FINAL)))
     if n_missing := len(pairs.kept) - len(pairs.served):
         first = next(p for p in pairs.kept if p not in pairs.served)
         raise OutputError(
@@ -58,8 +60,8 @@ def compare(kind: str, run: Path, result: Path, parity: Path, *, start_s: float,
             f"({n_missing} of {len(pairs.kept)} are missing); the data or the prompt has changed since the run, so "
             "train it again"
         )
-    tools = read_tools(result / "tools.json")
-    scores, training = score(pairs.served, tools), score(pairs.trained, tools)
+    tools = read_tools(served.tools)
+    scores, training = score(pairs.served, tools), score(pairs.in_process, tools)
     intervals = {rate: list(training.intervals[rate]) for rate in RATES if training.intervals.get(rate)}
     rates = {rate: scores.metrics[rate] for rate in RATES}
     found = json.loads(parity.read_text(encoding="utf-8"))
@@ -74,12 +76,12 @@ def compare(kind: str, run: Path, result: Path, parity: Path, *, start_s: float,
         training={rate: training.metrics[rate] for rate in RATES},
         intervals=intervals,
         outside=tuple(rate for rate in intervals if not _within(rates[rate], intervals[rate])),
-        n_identical=sum(said(a) == said(b) for a, b in zip(pairs.served, pairs.trained, strict=True)),
+        n_identical=sum(said(a) == said(b) for a, b in zip(pairs.served, pairs.in_process, strict=True)),
         n_prompts=found["n_turns"],
         prompts_agree=found["prompts_agree"],
         n_answers_compared=found["n_compared"],
         answer_agreement=found["answer_agreement"],
-        format_loss=json.loads((result / "metrics.json").read_text(encoding="utf-8")).get("format_loss"),
+        format_loss=json.loads(served.metrics.read_text(encoding="utf-8")).get("format_loss"),
     )
 
 
@@ -94,8 +96,8 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 110)
     first = outcomes[0]
-    table = Table(title=f"Served and in process, {first.n_turns} turns")
-    for name in ("", "final (95%)", *(outcome.kind for outcome in outcomes)):
+    table = Table(title=f"Served against in-process, {first.n_turns} turns")
+    for name in ("", "final, in process (95%)", *(outcome.kind for outcome in outcomes)):
         table.add_column(name, justify="left" if not name else "right")
     for rate in RATES:
         interval = first.intervals.get(rate)

@@ -20,6 +20,7 @@ from e2e_outcome import Outcome, compare, print_outcomes
 from server_process import free_port, running, wait_for_model
 
 from trainer.errors import EndpointError, OutputError
+from trainer.run_layout import FINAL, RunLayout
 from trainer.util.cli import exit_code
 from trainer.util.files import claim_file, write_file
 
@@ -96,8 +97,8 @@ def _run_folder(run: Path) -> Path:
     if not run.exists():
         _say(f"{run} does not exist: training the quickstart into it")
         _script("train.py", "--config", CONFIG, "--set", f"train.output_dir={run}")
-    if not (run / "predictions" / "final.jsonl").is_file():
-        raise OutputError(f"{run}: has no predictions/final.jsonl to compare with; give a finished run")
+    if not RunLayout(run).predictions(FINAL).is_file():
+        raise OutputError(f"{run}: has no predictions of its final state to compare with; give a finished run")
     return run
 
 
@@ -119,7 +120,7 @@ def _measure(kind: str, run: Path, scratch: Path, args: argparse.Namespace) -> O
         wait_for_model(url, name, process=process, log=log, say=_say)
         start_s = time.monotonic() - started
         _say(f"{kind}: ready after {start_s:.0f} s")
-        arguments = ["--config", run / "config.resolved.yaml", "--set", f"train.output_dir={run}"]
+        arguments = ["--config", RunLayout(run).config, "--set", f"train.output_dir={run}"]
         arguments += ["--endpoint", url, "--model", name, "--output", result]
         arguments += ["--concurrency", args.concurrency if kind != "local" else 1]
         arguments += ["--limit", args.limit] if args.limit else []

@@ -19,11 +19,10 @@ from trainer.errors import DataError, ModelError
 from trainer.generation.settings import DecodeSettings, decode_settings
 from trainer.kernels.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
 from trainer.lora_model import adapter_off
+from trainer.run_layout import ADAPTER_CONFIG, RUN_CONFIG
 from trainer.training.finished_run import read_run
 from trainer.training.load_run import load_adapted
 from trainer.types import ToolEvalExample
-
-_ADAPTER = "adapter_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +60,16 @@ def load_run(
     Raises `ModelError` if there is no finished run, and `DataError` if the split has fewer sessions.
     """
     transformers_logging.disable_progress_bar()
-    for path, name in ((folder, "config.resolved.yaml"), *((p, _ADAPTER) for p in (folder, *other_adapters.values()))):
+    for path, name in ((folder, RUN_CONFIG), *((p, ADAPTER_CONFIG) for p in (folder, *other_adapters.values()))):
         if not (path / name).is_file():
             raise ModelError(
                 f"{path}: not a finished run, it has no {name}; run `make demo` first, or give another folder"
             )
-    split = load_config(folder / "config.resolved.yaml").data.eval_split.partition("[")[0]
+    split = load_config(folder / RUN_CONFIG).data.eval_split.partition("[")[0]
     # The training split is not needed; setting it to the same split saves preparing it.
     changes = [f"data.eval_split={split}", f"data.train_split={split}", f"data.n_tool_sessions_eval={n_sessions}"]
     changes += [f"model.torch_dtype={dtype}"] if dtype else []
-    cfg = load_config(folder / "config.resolved.yaml", changes)
+    cfg = load_config(folder / RUN_CONFIG, changes)
     set_seed(cfg.seed)
     bundle = domain_datasets(load_domain(cfg), cfg)
     names = {example.session_id for example in bundle.tool_eval_examples}

@@ -21,6 +21,7 @@ from trainer.kernels.fused_lora import fused_lora
 from trainer.kernels.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
 from trainer.lora_model import adapter_off, takes_logits_to_keep
 from trainer.loss import n_supervised, supervised_logits, token_loss
+from trainer.run_layout import BASE, step_name
 from trainer.tool_calls import ToolCallFormat
 from trainer.types import Tool, ToolEvalExample
 
@@ -110,14 +111,14 @@ class ToolTrainer(Trainer):
         self.last_evaluation = (self.state.global_step, evaluation)
         metrics = {f"{metric_key_prefix}_{k}": v for k, v in evaluation.metrics.items() if v is not None}
         self.log(metrics)
-        self._report(f"step-{self.state.global_step:06d}", evaluation)
+        self._report(step_name(self.state.global_step), evaluation)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def evaluate_base(self) -> Evaluation:
         """Evaluate the base model: the loaded model with its adapter disabled."""
         evaluation = self._judge(self.eval_dataset, base=True)
-        self._report("base", evaluation)
+        self._report(BASE, evaluation)
         return evaluation
 
     def _report(self, name: str, evaluation: Evaluation) -> None:

@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
 
     from trainer.errors import DataError
     from trainer.eval_metrics import read_predictions, read_tools, score
+    from trainer.run_layout import TOOLS_FILE
     from trainer.scoring.compare import compare
-    from trainer.scoring.predictions import TOOLS_FILE
     from trainer.scoring.tables import comparison_tables, score_tables
     from trainer.util.files import claim_file, write_file
 

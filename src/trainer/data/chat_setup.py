@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from trainer.chat import ChatEncoder
 from trainer.config import Config
 from trainer.errors import FormatError, ToolSftError
+from trainer.run_layout import RunLayout
 from trainer.tokenizer import load_tokenizer
 from trainer.tool_calls import ToolCallFormat, detect_format, formats, get_format
 from trainer.tool_calls.detect import PLAIN_CALLS, PROBE_TOOLS
@@ -79,8 +80,8 @@ def make_request_setup(cfg: Config) -> RequestSetup:
     open.
     """
     reasons = []
-    saved = cfg.output_dir.resolve()
-    for folder in (None, saved) if (saved / "tokenizer_config.json").is_file() else (None,):
+    saved = RunLayout(cfg.output_dir.resolve())
+    for folder in (None, saved.path) if saved.tokenizer_config.is_file() else (None,):
         try:
             tokenizer = load_tokenizer(cfg, folder=folder)
             encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)

@@ -24,8 +24,8 @@ from trainer.endpoint import (
 )
 from trainer.endpoint.schedule import ask_turns
 from trainer.errors import DataError
-from trainer.run_layout import SERVED_FOLDER
-from trainer.server_eval.agreement import read_in_training
+from trainer.run_layout import BASE, FINAL, RunLayout
+from trainer.server_eval.agreement import read_run_state
 from trainer.server_eval.journal import Journal, TurnKey, key_of
 from trainer.server_eval.readings import latency, read_twice, total
 from trainer.server_eval.report import ServedResult, write_report
@@ -33,9 +33,6 @@ from trainer.types import EvalTurn
 from trainer.util.progress import progress_bar
 
 logger = logging.getLogger(__name__)
-
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
-"""Where, in a run folder, the adapter's weights lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +80,8 @@ def evaluate_served(cfg: Config, options: ServedOptions) -> ServedResult:
     if not turns:
         raise DataError("there is no turn to judge; see data.eval_split and data.n_tool_sessions_eval")
     setup = make_request_setup(cfg)
-    folder = options.output or cfg.output_dir / SERVED_FOLDER / options.asked.replace("/", "--")
+    run_state = read_run_state(cfg.output_dir, BASE if _asks_base(cfg, options) else FINAL)
+    folder = options.output or RunLayout(cfg.output_dir).served(options.asked)
     generation = _generation(cfg, options, setup)
     with Journal(folder, _request(cfg, options, generation)) as journal:
         try:
@@ -94,8 +92,7 @@ def evaluate_served(cfg: Config, options: ServedOptions) -> ServedResult:
         answers = [asked.answers[key_of(turn)] for turn in turns]
         facts = _server_facts(answers, asked, options)
         tools = read_tools(cfg.data.tools_path)
-        training = read_in_training(cfg.output_dir, state="base" if _asks_base(cfg, options) else "final")
-        return write_report(journal, turns, answers, fmt=setup.fmt, tools=tools, server=facts, training=training)
+        return write_report(journal, turns, answers, fmt=setup.fmt, tools=tools, server=facts, run_state=run_state)
 
 
 async def _require(options: ServedOptions) -> None:
@@ -113,7 +110,7 @@ def _request(cfg: Config, options: ServedOptions, generation: Generation) -> dic
 
     The base model's answers do not depend on the adapter that lies in the run folder by now.
     """
-    adapter = cfg.output_dir / ADAPTER_WEIGHTS
+    adapter = RunLayout(cfg.output_dir).adapter_weights
     digest = None
     if adapter.is_file() and not _asks_base(cfg, options):
         with adapter.open("rb") as file:

@@ -22,13 +22,12 @@ from trainer.errors import DataError, ModelError, OutputError, ToolSftError
 from trainer.generation.settings import stop_tokens
 from trainer.lora_model import adapter_off, pick_dtype
 from trainer.model_source import load_failure
+from trainer.run_layout import CHAT_TEMPLATE, MERGE_REPORT
 from trainer.serving.logits import LogitAgreement, Prompt, compare_logits, logits_at
 from trainer.training.finished_run import TrainedRun
 from trainer.training.load_run import best_device, load_adapted
 from trainer.types import IGNORE_INDEX
 from trainer.util.files import claim_folder
-
-REPORT = "merge.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ def merge_run(run: TrainedRun, output: Path, *, dtype: str | None = None, n_sess
         _require(stored.problem(stored_dtype), "the written model")
         name = str(stored_dtype).removeprefix("torch.")
         report = MergeReport(str(run.path), run.cfg.model.base_model_name, name, len(prompts), in_memory, stored)
-        (scratch / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+        (scratch / MERGE_REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
         scratch.chmod(0o755)
         if output.is_dir():
             output.rmdir()  # fails unless it is empty
@@ -153,7 +152,7 @@ def _write(run: TrainedRun, merged: PreTrainedModel, folder: Path, *, chat: Chat
         merged.generation_config.eos_token_id = sorted(stops)
     merged.save_pretrained(folder)
     chat.tokenizer.save_pretrained(folder)
-    shutil.copyfile(run.template, folder / "chat_template.jinja")
+    shutil.copyfile(run.template, folder / CHAT_TEMPLATE)
 
 
 def _require(problem: str | None, what: str) -> None:

@@ -9,6 +9,7 @@ from trainer.errors import ModelError
 from trainer.generation.settings import own_stop_tokens
 from trainer.lora_model import pick_dtype
 from trainer.model_source import resolve_model
+from trainer.run_layout import MERGE_REPORT, MODEL_CONFIG
 from trainer.training.finished_run import TrainedRun
 
 
@@ -54,8 +55,8 @@ def plan_serving(run: TrainedRun, *, name: str | None = None, merged: Path | Non
 
     Raises `ModelError` if `merged` contains no model, or if two models would have the same name.
     """
-    if merged is not None and not (merged / "config.json").is_file():
-        raise ModelError(f"{merged}: not a merged model (it has no config.json); make one with scripts/merge.py")
+    if merged is not None and not (merged / MODEL_CONFIG).is_file():
+        raise ModelError(f"{merged}: not a merged model (it has no {MODEL_CONFIG}); make one with scripts/merge.py")
     cfg = run.cfg
     files = run.path if merged is None else merged
     chat = make_chat_setup(cfg, folder=files)
@@ -83,7 +84,7 @@ def _merged_dtype(merged: Path | None) -> str | None:
     """The stored precision of a merged model, read from its own files."""
     if merged is None:
         return None
-    for name in ("merge.json", "config.json"):
+    for name in (MERGE_REPORT, MODEL_CONFIG):
         try:
             content = json.loads((merged / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.errors import EndpointError, ModelError
+from trainer.run_layout import GENERATION_CONFIG, RunLayout
 from trainer.serving.plan import ServePlan
 from trainer.training.finished_run import TrainedRun
 
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The values that `--max-lora-rank` accepts (vLLM 0.32)."""
-
-GENERATION_FOLDER = "serving"
-"""The folder for vLLM's generation config, inside the served run or merged model."""
 
 _NO_VLLM = """vLLM is not installed here: no `vllm` beside this Python or on PATH.
   with a GPU:     uv sync --extra serve   (or name the program with --vllm PATH)
@@ -31,13 +29,13 @@ def write_generation_config(plan: ServePlan) -> Path:
     if that is read-only.
     """
     text = json.dumps({"eos_token_id": list(plan.stop_token_ids)}, indent=2) + "\n"
-    folder = plan.files / GENERATION_FOLDER
+    folder = RunLayout(plan.files).serving
     try:
         folder.mkdir(exist_ok=True)
-        (folder / "generation_config.json").write_text(text, encoding="utf-8")
+        (folder / GENERATION_CONFIG).write_text(text, encoding="utf-8")
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="tool-sft-serving-"))
-        (folder / "generation_config.json").write_text(text, encoding="utf-8")
+        (folder / GENERATION_CONFIG).write_text(text, encoding="utf-8")
     return folder
 
 
@@ -48,7 +46,7 @@ def vllm_arguments(plan: ServePlan, *, generation_config: Path, host: str, port:
         rank = next(rank for rank in VLLM_RANKS if rank >= plan.rank)
         arguments += ["--enable-lora", "--max-lora-rank", str(rank)]
         arguments += ["--lora-modules", json.dumps({"name": plan.names[0], "path": str(plan.adapter)})]
-    arguments += ["--chat-template", str(plan.files / "chat_template.jinja")]
+    arguments += ["--chat-template", str(RunLayout(plan.files).chat_template)]
     if plan.chat.encoder.template_kwargs:
         arguments += ["--default-chat-template-kwargs", json.dumps(dict(plan.chat.encoder.template_kwargs))]
     if plan.chat.fmt.vllm_parser is not None:

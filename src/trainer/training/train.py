@@ -20,6 +20,7 @@ from trainer.errors import ConfigError
 from trainer.evaluation import Evaluation
 from trainer.generation.settings import decode_settings
 from trainer.lora_model import add_lora, load_base_model, load_model_config
+from trainer.run_layout import BASE, ENVIRONMENT_FILE, FINAL, METRICS_FILE, REPORT_FILE, RUN_CONFIG
 from trainer.scoring.tables import report_markdown
 from trainer.tool_trainer import ToolTrainer
 from trainer.training.arguments import check_trackers, resolved_config, training_arguments
@@ -63,8 +64,8 @@ def train_run(cfg: Config) -> RunResult:
     folder = RunFolder(cfg.output_dir, tuple(bundle.global_tools))
     if trainer.is_world_process_zero():
         prepare(cfg.output_dir, overwrite=overwrite, resume=resume)
-        folder.write_text("config.resolved.yaml", config_to_yaml(resolved_config(cfg, arguments)))
-        folder.write_json("environment.json", environment(seed=cfg.seed, data_fingerprint=bundle.report.fingerprint))
+        folder.write_text(RUN_CONFIG, config_to_yaml(resolved_config(cfg, arguments)))
+        folder.write_json(ENVIRONMENT_FILE, environment(seed=cfg.seed, data_fingerprint=bundle.report.fingerprint))
     trainer.accelerator.wait_for_everyone()
     return _train(cfg, bundle.report, trainer, folder)
 
@@ -111,21 +112,21 @@ def _train(cfg: Config, report: DataReport, trainer: ToolTrainer, folder: RunFol
     trainer.add_callback(log)
     states: dict[str, dict[str, Any]] = {}
     if cfg.eval.evaluate_base:
-        states["base"] = state_metrics(trainer.evaluate_base())
+        states[BASE] = state_metrics(trainer.evaluate_base())
     resume = cfg.train.get("resume_from_checkpoint")
     outcome = trainer.train(resume_from_checkpoint=resume)
     trainer.save_model(_internal_call=True)
-    states["final"] = state_metrics(_final_evaluation(trainer))
+    states[FINAL] = state_metrics(_final_evaluation(trainer))
     if trainer.is_world_process_zero():
         train = {"loss": outcome.training_loss, "n_steps": outcome.global_step, **log.rates()}
         train |= {"runtime_s": round(log.seconds, 2), "peak_memory_gb": round(peak_memory_gb(), 2)}
         final = trainer.last_evaluation
         assert final is not None
-        folder.write_evaluation("final", final[1])
-        folder.write_json("metrics.json", {**states, "train": train, "data": report.to_json()})
+        folder.write_evaluation(FINAL, final[1])
+        folder.write_json(METRICS_FILE, {**states, "train": train, "data": report.to_json()})
         notes = [*report.lines(), *skipped_lines(final[1])]
         notes.append(f"training: {train['n_steps']} steps, {train['tokens_per_s']} tokens/s")
-        folder.write_text("report.md", report_markdown(folder.path.name, states, notes))
+        folder.write_text(REPORT_FILE, report_markdown(folder.path.name, states, notes))
     if trainer.args.push_to_hub:
         trainer.push_to_hub(commit_message="Adapter and metrics")
     return RunResult(folder.path, states)
