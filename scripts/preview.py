@@ -76,8 +76,9 @@ def _find_session(cfg: "Config", split: str, *, session_id: str | None, row: int
 
 def _domain_reader(cfg: "Config") -> tuple["SessionReader", Sequence[str]]:
     from trainer.data.sessions import SessionReader
-    from trainer.data.sources import read_text, read_tools
+    from trainer.data.sources import read_text
     from trainer.errors import ConfigError
+    from trainer.tools import read_tools
 
     name = f"{cfg.data.load_module}.data_prep"
     try:

@@ -108,7 +108,9 @@ def continue_answers(
                 rows = [rows[place] for place in kept]
 
 
-def generate_answer(model: nn.Module, prompt_ids: Sequence[int], answer: PartialAnswer, settings: DecodeSettings) -> None:
+def generate_answer(
+    model: nn.Module, prompt_ids: Sequence[int], answer: PartialAnswer, settings: DecodeSettings
+) -> None:
     """Decode one answer from its prompt, for models whose state cannot be cut (recurrent layers)."""
     ids = torch.tensor([list(prompt_ids)], device=next(model.parameters()).device)
     sampling = {"do_sample": True, "temperature": settings.temperature} if settings.temperature > 0 else {}

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from trainer.config import Config
 from trainer.data.chat_setup import ModelSide, read_model_side
 from trainer.data.domains import domain_turns, load_domain
-from trainer.data.sources import read_tools
 from trainer.endpoint import (
     Answer,
     Dialect,
@@ -28,6 +27,7 @@ from trainer.server_eval.agreement import read_in_training
 from trainer.server_eval.journal import Journal, TurnKey, key_of
 from trainer.server_eval.readings import latency, read_twice, total
 from trainer.server_eval.report import ServedResult, write_report
+from trainer.tools import read_tools
 from trainer.types import EvalTurn
 from trainer.util.progress import console, progress_bar
 
