@@ -157,6 +157,30 @@ def test_a_combined_schema_may_open_the_arguments(keyword: str) -> None:
     assert specs.problems(call("f", a=1, z="1")) == {"wrong_type"}
 
 
+@pytest.mark.parametrize(
+    ("schema", "value", "found"),
+    [
+        ({"$ref": "#/$defs/a%2525", "unevaluatedProperties": False}, {"a": 1}, set()),
+        ({"$ref": "#/$defs/a%2525", "unevaluatedProperties": False}, {"a": 1, "b": 1}, {"unknown_argument"}),
+        (
+            {"anyOf": [DECLARED, {"properties": {"b": {}}}], "unevaluatedProperties": False},
+            {"a": ""},
+            {"unknown_argument"},
+        ),
+        ({"if": DECLARED, "then": {"properties": {"b": {}}}, "unevaluatedProperties": False}, {"a": 1, "b": 1}, set()),
+        ({"if": DECLARED, "else": {"properties": {"a": {}}}, "unevaluatedProperties": False}, {"a": ""}, set()),
+        ({"dependentSchemas": {"a": DECLARED}, "unevaluatedProperties": False}, {"a": 1}, set()),
+        ({"unevaluatedProperties": {"type": "string"}, **DECLARED}, {"a": 1, "b": 1}, {"wrong_type"}),
+        ({"$ref": "#/$defs/b%2525", "unevaluatedItems": False}, [1], set()),
+        ({"$ref": "#/$defs/b%2525", "unevaluatedItems": False}, [1, 2], {"other"}),
+    ],
+)
+def test_what_a_schema_leaves_unevaluated_is_found(schema: dict[str, Any], value: object, found: set[str]) -> None:
+    top = object_schema(x=schema) | {"$defs": {"a%25": DECLARED, "b%25": {"prefixItems": [{}]}}}
+    specs = ToolSpecs([function_tool("f", top)])
+    assert specs.problems(call("f", x=value)) == found
+
+
 def test_only_the_top_level_is_closed_by_itself() -> None:
     specs = ToolSpecs(
         [tool("f", a=object_schema(b={})), tool("g", a={**object_schema(), "additionalProperties": False})]
@@ -209,9 +233,9 @@ def test_a_tool_is_checked_once_for_all_sessions() -> None:
 BY_PATTERN: list[dict[str, Any]] = [
     object_schema(a={"type": "string", "pattern": CATASTROPHIC}),
     {"patternProperties": {CATASTROPHIC: {"type": "string"}}},
-    {"patternProperties": {CATASTROPHIC: {}}, "additionalProperties": False},
-    {"patternProperties": {CATASTROPHIC: {}}, "additionalProperties": {"type": "string"}},
-    {"allOf": [{"patternProperties": {CATASTROPHIC: {}}}], "unevaluatedProperties": False},
+    {"additionalProperties": False, "patternProperties": {CATASTROPHIC: {}}},
+    {"additionalProperties": {"type": "string"}, "patternProperties": {CATASTROPHIC: {}}},
+    {"unevaluatedProperties": False, "patternProperties": {CATASTROPHIC: {}}},
     {"additionalProperties": True, "propertyNames": {"pattern": CATASTROPHIC}},
     object_schema(a={"type": "array", "items": {"pattern": CATASTROPHIC}}),
     {"$schema": "http://json-schema.org/draft-07/schema#", "patternProperties": {CATASTROPHIC: {}}},
@@ -241,7 +265,12 @@ def test_plain_patterns_mean_what_they_mean_to_python(text: str) -> None:
 
 
 def test_the_time_for_patterns_is_shared_by_the_whole_call() -> None:
-    BUDGET.set(Budget(search_s=-1.0))
+    budget = Budget()
+    BUDGET.set(budget)
+    before = budget.search_s
+    search("b", "a" * 100_000)
+    assert budget.search_s < before
+    budget.search_s = -1.0
     with pytest.raises(TooMuchWork):
         search(CATASTROPHIC, ENDLESS)
 
@@ -252,17 +281,24 @@ def doubling(n: int) -> dict[str, Any]:
     return object_schema(a={"$ref": "#/$defs/x0"}) | {"$defs": {**defs, f"x{n}": {}}}
 
 
-def unevaluated(n: int) -> dict[str, Any]:
+def unevaluated(n: int, keyword: str) -> dict[str, Any]:
     schema: dict[str, Any] = {}
     for _ in range(n):
-        schema = {"allOf": [schema], "unevaluatedProperties": True}
+        schema = {"allOf": [schema], keyword: True}
     return object_schema(a=schema)
 
 
-@pytest.mark.parametrize("schema", [doubling(25), unevaluated(25)])
-def test_a_schema_that_multiplies_work_is_answered(schema: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        (doubling(18), 1),
+        (unevaluated(18, "unevaluatedProperties"), {"b": 1}),
+        (unevaluated(18, "unevaluatedItems"), [1]),
+    ],
+)
+def test_a_schema_that_multiplies_work_is_answered(schema: dict[str, Any], value: object) -> None:
     start = time.monotonic()
-    (violation,) = ToolSpecs([function_tool("f", schema)]).violations(call("f", a={"b": 1}))
+    (violation,) = ToolSpecs([function_tool("f", schema)]).violations(call("f", a=value))
     assert time.monotonic() - start < 2
     assert violation.kind == "other"
     assert "takes more than 10000 references or alternatives" in violation.message
