@@ -95,7 +95,8 @@ def read_sessions(cfg: Any, encoder: Any, n_sessions: int) -> "list[Session]":
     from car_sales.data_prep import COLUMNS, session_to_messages
     from trainer.chat import canonical_messages
     from trainer.data.sessions import SessionReader
-    from trainer.data.sources import load_split, read_text, read_tools
+    from trainer.data.sources import load_split, read_text
+    from trainer.tools import read_tools
     from trainer.types import Session
 
     rows = load_split(cfg.data, cfg.data.train_split, columns=["session_id", *COLUMNS])

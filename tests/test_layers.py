@@ -31,7 +31,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # What a package hands on; the others are used module by module.
 FACES: dict[str, set[str]] = {
     "config": {"Config", "as_config", "config_to_yaml", "load_config", "parse_config"},
-    "tools": {"SchemaNode", "ToolSpecs", "equal", "rendered_tool"},
+    "tools": {"SchemaNode", "ToolSpecs", "equal", "read_tools", "rendered_tool"},
     "chat": {"ChatEncoder", "EncodedRow", "EncodedSession", "Span", "TemplateProfile", "canonical_messages"},
     "tool_calls": {
         "RenderedTurn", "ToolCallFormat", "check_round_trip", "detect_format", "formats", "get_format",

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from trainer.config import load_config
-from trainer.data.sources import read_tools
+from trainer.tools import read_tools
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").rglob("*.yaml"))
 

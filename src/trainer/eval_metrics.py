@@ -7,10 +7,10 @@ from trainer.scoring.predictions import (
     context_hash,
     make_prediction,
     read_predictions,
-    read_tools,
     write_predictions,
 )
 from trainer.scoring.score import Scores, score
+from trainer.tools import read_tools
 
 __all__ = [
     "Scores",

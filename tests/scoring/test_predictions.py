@@ -73,7 +73,7 @@ def test_predictions_survive_the_file(tmp_path: Path) -> None:
     path = tmp_path / "predictions" / "final.jsonl"
     write_predictions(path, TURNS, TOOLS)
     assert read_predictions(path) == TURNS
-    assert read_tools(path.with_name("tools.json")) == TOOLS
+    assert list(read_tools(path.with_name("tools.json"))) == TOOLS
     assert len(path.read_bytes().splitlines()) == len(TURNS)
     assert sorted(file.name for file in path.parent.iterdir()) == ["final.jsonl", "tools.json"]
 
@@ -176,7 +176,7 @@ def test_a_missing_file_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot read tool schemas"):
         read_tools(tmp_path / "tools.json")
     (tmp_path / "tools.json").write_text("{}")
-    with pytest.raises(DataError, match="expected a list of tool schemas"):
+    with pytest.raises(DataError, match="must hold a non-empty list of tools"):
         read_tools(tmp_path / "tools.json")
 
 

@@ -6,11 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.scoring import call, tool
-from trainer.errors import DataError
 from trainer.tools.equality import PathCounts, count_paths, equal
+from trainer.tools.parameters import read_parameters
 from trainer.tools.schema import SchemaNode
-from trainer.tools.validation import ToolSpecs
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
@@ -20,7 +18,7 @@ JSON = st.recursive(
 
 
 def place(schema: dict[str, Any]) -> SchemaNode:
-    return SchemaNode(schema, schema)
+    return read_parameters(schema).node
 
 
 @given(value=JSON)
@@ -142,54 +140,3 @@ def test_paths_of_different_shapes_are_not_shared() -> None:
     assert count_paths({"a": {"x": 1, "y": 2}}, {"a": 5}) == PathCounts(gold=2, predicted=1)
     assert count_paths({"a": []}, {"a": [1]}) == PathCounts(gold=1, predicted=1)
     assert count_paths({"a": {"0": 1}}, {"a": [1]}) == PathCounts(gold=1, predicted=1)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"type": "objekt"}, r'tool "f": parameters are not a JSON Schema: .*objekt'),
-        ({"properties": {"a": {"x-compare": "fuzzy"}}}, "unknown x-compare 'fuzzy'; allowed: casefold, date, number"),
-        ([], None),
-        (["a"], r'tool "f": parameters are \[\'a\'\]; expected a JSON Schema object'),
-    ],
-)
-def test_a_broken_tool_is_refused_by_name(parameters: Any, message: str | None) -> None:
-    specification = {"function": {"name": "f", "parameters": parameters}}
-    if message is None:
-        assert "f" in ToolSpecs([specification])
-        return
-    with pytest.raises(DataError, match=message):
-        ToolSpecs([specification])
-
-
-def test_a_tool_without_a_name_is_refused() -> None:
-    with pytest.raises(DataError, match="tool 0: no function name"):
-        ToolSpecs([{"function": {"parameters": {}}}])
-
-
-def test_undeclared_arguments_are_a_problem_unless_the_schema_allows_them() -> None:
-    closed = ToolSpecs([tool("f", a={"type": "integer"})])
-    assert closed.problems(call("f", z=1)) == {"unknown_argument"}
-    open_schema = {"type": "object", "properties": {}, "additionalProperties": True}
-    opened = ToolSpecs([{"function": {"name": "f", "parameters": open_schema}}])
-    assert opened.problems(call("f", z=1)) == frozenset()
-    assert ToolSpecs([{"function": {"name": "f"}}]).problems(call("f", z=1)) == {"unknown_argument"}
-
-
-def test_an_optional_argument_of_the_wrong_type_is_a_wrong_type() -> None:
-    optional = tool("f", a={"anyOf": [{"type": "integer"}, {"type": "null"}]}, b={"type": "integer", "minimum": 3})
-    specs = ToolSpecs([optional])
-    assert specs.problems(call("f", a="1")) == {"wrong_type"}
-    assert specs.problems(call("f", a=None, b=1)) == {"other"}
-
-
-@pytest.mark.parametrize("reference", ["https://example.invalid/schema.json", "#/$defs/missing", "other.json"])
-def test_a_reference_out_of_the_schema_is_an_error_not_a_download(reference: str) -> None:
-    with pytest.raises(DataError, match=r'tool "f": parameters refer to .*, which is not in them'):
-        ToolSpecs([tool("f", a={"$ref": reference})])
-
-
-def test_references_within_the_schema_hold() -> None:
-    parameters = {"type": "object", "properties": {"a": {"$ref": "#/$defs/n"}}, "$defs": {"n": {"type": "integer"}}}
-    specs = ToolSpecs([{"function": {"name": "f", "parameters": parameters}}])
-    assert specs.problems(call("f", a="1")) == {"wrong_type"}

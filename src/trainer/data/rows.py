@@ -6,8 +6,6 @@ Runs in the worker processes of `datasets.Dataset.map`, so problems travel back 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jsonschema
-
 from trainer.chat import EncodedRow, EncodedSession
 from trainer.config.schema import DataConfig
 from trainer.data.chat_setup import ChatSetup
@@ -17,6 +15,7 @@ from trainer.errors import DataError, ToolSftError
 from trainer.tokenizer import decode_text
 from trainer.tool_calls import RenderedTurn
 from trainer.tool_calls.round_trip import find_difference
+from trainer.tools import ToolSpecs
 from trainer.types import Session
 
 OUTPUT_COLUMNS = (
@@ -118,11 +117,11 @@ def _record(session_id: str, row: EncodedRow) -> dict[str, Any]:
 
 
 def schema_violations(session: Session) -> list[str]:
-    """Gold calls whose arguments break their tool's JSON Schema, as `session, turn: tool: reason`."""
-    schemas = {tool["function"]["name"]: tool["function"].get("parameters") or {} for tool in session.tools}
+    """Gold calls that are not valid for their tool, as `session, turn: tool: reason`. The scorer finds the same."""
+    specs = ToolSpecs(session.tools)  # cheap: each tool is checked once per process
     return [
-        f"session {session.session_id}, turn {turn}: {call.name}: {error.message}"
+        f"session {session.session_id}, turn {turn}: {call.name}: {violation.message}"
         for turn, message in enumerate(session.messages)
         for call in gold_calls(message)
-        for error in jsonschema.Draft202012Validator(schemas[call.name]).iter_errors(call.arguments)
+        for violation in specs.violations(call)
     ]

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 from trainer.chat.canonical import canonical_messages, is_trained
 from trainer.config import Config, as_config
-from trainer.data.sources import load_split, read_text, read_tools, row_name
+from trainer.data.sources import load_split, read_text, row_name
 from trainer.errors import DataError
+from trainer.tools import ToolSpecs, read_tools
 from trainer.types import Call, EvalTurn, Message, Session, Tool
 from trainer.util.ordering import shuffled
 
@@ -50,11 +51,11 @@ class SessionReader:
         assert isinstance(session_id, str)
         messages = self.to_messages(row, sysprompt=self.sysprompt, timezone=self.timezone)
         session = Session(session_id, canonical_messages(messages), session_tools(self.tools, session_id))
-        known = {tool["function"]["name"] for tool in self.tools}
+        specs = ToolSpecs(self.tools)
         for turn, message in enumerate(session.messages):
             for call in gold_calls(message):
-                if call.name not in known:
-                    names = ", ".join(sorted(known))
+                if call.name not in specs:
+                    names = ", ".join(specs.names)
                     raise DataError(f'turn {turn} calls unknown tool "{call.name}"; known: {names}')
         return session
 

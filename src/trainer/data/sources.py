@@ -1,20 +1,12 @@
-"""Read what a domain is made of: dataset splits, tool schemas, prompt templates. Interprets no conversation."""
+"""Read what a domain is made of: dataset splits and prompt templates. Interprets no conversation."""
 
-import json
-import logging
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
 import datasets
-import jsonschema
 
 from trainer.config.schema import DataConfig
 from trainer.errors import DataError
-from trainer.tools.wire import rendered_tool
-from trainer.types import Tool
-
-logger = logging.getLogger(__name__)
 
 _BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
 
@@ -55,19 +47,6 @@ def row_name(data: DataConfig, split: str, index: int) -> str:
     return f"{data.dataset_name}[{split}] row {index + 1}"
 
 
-def read_tools(path: Path) -> tuple[Tool, ...]:
-    """The tool schemas of a JSON file: functions in OpenAI form, as servers render them. Raises `DataError`."""
-    try:
-        tools = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: tool schemas cannot be read: {error.strerror}; see data.tools_path") from error
-    except ValueError as error:
-        raise DataError(f"{path}: tool schemas are not valid JSON: {error}") from error
-    if not isinstance(tools, list) or not tools:
-        raise DataError(f"{path}: must hold a non-empty list of tools in OpenAI form")
-    return tuple(_checked_tool(path, position, tool) for position, tool in enumerate(tools))
-
-
 def read_text(path: Path, *, key: str) -> str:
     """The text of a file that configuration key `key` names. Raises `DataError`."""
     try:
@@ -80,24 +59,3 @@ def _builder(path: Path) -> str:
     if path.suffix not in _BUILDERS:
         raise DataError(f"data.dataset_name: {path} has no known file type; use {', '.join(sorted(_BUILDERS))}")
     return _BUILDERS[path.suffix]
-
-
-def _checked_tool(path: Path, position: int, tool: object) -> Tool:
-    where = f"{path}: tool {position + 1}"
-    rendered = rendered_tool(tool, where=where)
-    function = rendered.tool["function"]
-    try:
-        jsonschema.Draft202012Validator.check_schema(function["parameters"] or {})
-    except jsonschema.SchemaError as error:
-        raise DataError(
-            f"{where} ({function['name']}): parameters are no valid JSON Schema: {error.message}"
-        ) from error
-    if rendered.dropped:
-        _say_once(f"{where} ({function['name']}): no server shows {', '.join(rendered.dropped)} to the model; left out")
-    return rendered.tool
-
-
-@cache
-def _say_once(line: str) -> None:
-    """The tools are read again for each thing that is made of them."""
-    logger.warning(line)

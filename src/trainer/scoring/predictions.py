@@ -116,14 +116,3 @@ def read_predictions(path: str | Path) -> list[Prediction]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{source}: cannot read predictions: {error}") from None
     return predictions
-
-
-def read_tools(path: str | Path) -> list[Tool]:
-    """Read the tool schemas of a `tools.json`. Raises DataError where it is missing or no list of objects."""
-    try:
-        tools = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot read tool schemas: {error}") from None
-    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
-        raise DataError(f"{path}: expected a list of tool schemas")
-    return tools

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from trainer.config import Config
 from trainer.data.chat_setup import RequestSetup, make_request_setup
 from trainer.data.domains import domain_turns, load_domain
-from trainer.data.sources import read_tools
 from trainer.endpoint import (
     Answer,
     Dialect,
@@ -29,6 +28,7 @@ from trainer.server_eval.agreement import read_run_state
 from trainer.server_eval.journal import Journal, TurnKey, key_of
 from trainer.server_eval.readings import latency, read_twice, total
 from trainer.server_eval.report import ServedResult, write_report
+from trainer.tools import read_tools
 from trainer.types import EvalTurn
 from trainer.util.progress import progress_bar
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from trainer.tool_calls.json_reader import Finder
-from trainer.tools.schema import SchemaNode, schema_nodes
+from trainer.tools.parameters import schema_nodes
+from trainer.tools.schema import SchemaNode
 from trainer.types import Call, CallStatus, ParsedCall, ParsedText, Tool
 
 # The markers around the reasoning of the supported model families.

@@ -1,6 +1,6 @@
 """Decide whether two argument values mean the same, and count the JSON paths that they share.
 
-Typed by default; looser only where the tool's schema asks with `x-compare`. Knows no calls and no metrics.
+Typed by default; looser only if the tool's schema asks for it with `x-compare`. Knows no calls and no metrics.
 """
 
 import math
@@ -10,36 +10,63 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from typing import Any, NamedTuple
 
-from trainer.tools.schema import ANYTHING, MISSING, Comparator, SchemaNode
+from trainer.tools.schema import ANYTHING, MAX_DEPTH, MISSING, Comparator, SchemaNode
 
 
 def equal(a: Any, b: Any, node: SchemaNode = ANYTHING) -> bool:
     """Whether two JSON values are the same argument value, given the place `node` in the tool's schema.
 
     1 equals 1.0, True does not equal 1, "5" does not equal 5, key order is free, array order counts. A member that
-    one side omits counts as its schema default. Where the schema says `x-compare`, that comparator decides
-    instead; on values of a kind that it does not know, the typed comparison does.
+    one side omits counts as its schema default. If the schema says `x-compare`, that comparator decides instead; on
+    values of a kind that it does not know, the typed comparison does. More than MAX_DEPTH levels down, the schema no
+    longer counts: values there are equal if they are the same typed JSON.
 
     >>> equal({"n": 1, "tags": ["a"]}, {"tags": ["a"], "n": 1.0})
     True
     >>> equal(True, 1)
     False
     """
+    return _equal(a, b, node, 0)
+
+
+def _equal(a: Any, b: Any, node: SchemaNode, depth: int) -> bool:
+    if depth > MAX_DEPTH:
+        return _same_json(a, b)
     comparator = node.comparator
     if comparator is not None:
-        verdict = _COMPARATORS[comparator](a, b, node)
+        verdict = _COMPARATORS[comparator](a, b, node, depth)
         if verdict is not None:
             return verdict
     if isinstance(a, dict) and isinstance(b, dict):
         return all(
-            equal(_member(a, key, node), _member(b, key, node), node.property(key)) for key in a.keys() | b.keys()
+            _equal(_member(a, key, node), _member(b, key, node), node.property(key), depth + 1)
+            for key in a.keys() | b.keys()
         )
     if isinstance(a, list) and isinstance(b, list):
         item = node.item()
-        return len(a) == len(b) and all(equal(x, y, item) for x, y in zip(a, b, strict=True))
+        return len(a) == len(b) and all(_equal(x, y, item, depth + 1) for x, y in zip(a, b, strict=True))
+    if isinstance(a, dict | list) or isinstance(b, dict | list):
+        return False
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
     return bool(a == b)
+
+
+def _same_json(a: Any, b: Any) -> bool:
+    pending = [(a, b)]
+    while pending:
+        a, b = pending.pop()
+        if isinstance(a, dict) and isinstance(b, dict):
+            if a.keys() != b.keys():
+                return False
+            pending += [(value, b[key]) for key, value in a.items()]
+        elif isinstance(a, list) and isinstance(b, list):
+            if len(a) != len(b):
+                return False
+            pending += zip(a, b, strict=True)
+        elif not _equal(a, b, ANYTHING, 0):
+            return False
+    return True
 
 
 def _member(value: dict[str, Any], key: str, node: SchemaNode) -> Any:
@@ -63,8 +90,14 @@ def count_paths(gold: Any, predicted: Any, node: SchemaNode = ANYTHING) -> PathC
     """Count the paths of two arguments objects.
 
     A path runs through object keys and array positions down to a scalar, an empty container, or a value with a
-    comparator of its own. A member that only one side writes down counts for both when it has a default.
+    comparator of its own; never deeper than MAX_DEPTH levels. A member that only one side writes down counts for both
+    when it has a default.
     """
+    return _count_paths(gold, predicted, node, 0)
+
+
+def _count_paths(gold: Any, predicted: Any, node: SchemaNode, depth: int) -> PathCounts:
+    depth += 1
     if isinstance(gold, dict) and isinstance(predicted, dict):
         keys = gold.keys() | predicted.keys()
         members = [(_member(gold, k, node), _member(predicted, k, node), node.property(k)) for k in keys]
@@ -76,37 +109,38 @@ def count_paths(gold: Any, predicted: Any, node: SchemaNode = ANYTHING) -> PathC
         members = []
     total = PathCounts()
     for g, p, member in members:
-        if _is_leaf(g, member) and _is_leaf(p, member):
-            total = total.plus(PathCounts(1, 1, 1, int(equal(g, p, member))))
-        elif not _is_leaf(g, member) and not _is_leaf(p, member) and type(g) is type(p):
-            total = total.plus(count_paths(g, p, member))
+        if _is_leaf(g, member, depth) and _is_leaf(p, member, depth):
+            total = total.plus(PathCounts(1, 1, 1, int(_equal(g, p, member, depth))))
+        elif not _is_leaf(g, member, depth) and not _is_leaf(p, member, depth) and type(g) is type(p):
+            total = total.plus(_count_paths(g, p, member, depth))
         else:
-            total = total.plus(PathCounts(gold=_n_leaves(g, member), predicted=_n_leaves(p, member)))
+            total = total.plus(PathCounts(gold=_n_leaves(g, member, depth), predicted=_n_leaves(p, member, depth)))
     return total
 
 
 def n_paths(arguments: dict[str, Any], node: SchemaNode = ANYTHING) -> int:
     """The number of paths of one arguments object."""
-    return sum(_n_leaves(value, node.property(key)) for key, value in arguments.items())
+    return sum(_n_leaves(value, node.property(key), 1) for key, value in arguments.items())
 
 
-def _is_leaf(value: Any, node: SchemaNode) -> bool:
+def _is_leaf(value: Any, node: SchemaNode, depth: int) -> bool:
     if value is MISSING:
         return False
-    return node.comparator is not None or not isinstance(value, dict | list) or not value
+    is_scalar = not isinstance(value, dict | list) or not value
+    return is_scalar or depth > MAX_DEPTH or node.comparator is not None
 
 
-def _n_leaves(value: Any, node: SchemaNode) -> int:
+def _n_leaves(value: Any, node: SchemaNode, depth: int) -> int:
     if value is MISSING:
         return 0
-    if _is_leaf(value, node):
+    if _is_leaf(value, node, depth):
         return 1
     if isinstance(value, dict):
-        return sum(_n_leaves(inner, node.property(key)) for key, inner in value.items())
-    return sum(_n_leaves(inner, node.item()) for inner in value)
+        return sum(_n_leaves(inner, node.property(key), depth + 1) for key, inner in value.items())
+    return sum(_n_leaves(inner, node.item(), depth + 1) for inner in value)
 
 
-def _same_casefold(a: Any, b: Any, node: SchemaNode) -> bool | None:
+def _same_casefold(a: Any, b: Any, node: SchemaNode, depth: int) -> bool | None:
     if isinstance(a, str) and isinstance(b, str):
         return _fold(a) == _fold(b)
     return None
@@ -116,13 +150,13 @@ def _fold(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", text).casefold())
 
 
-def _same_text(a: Any, b: Any, node: SchemaNode) -> bool | None:
+def _same_text(a: Any, b: Any, node: SchemaNode, depth: int) -> bool | None:
     if isinstance(a, str) and isinstance(b, str):
         return re.findall(r"\w+", _fold(a)) == re.findall(r"\w+", _fold(b))
     return None
 
 
-def _same_number(a: Any, b: Any, node: SchemaNode) -> bool | None:
+def _same_number(a: Any, b: Any, node: SchemaNode, depth: int) -> bool | None:
     x, y = _to_number(a), _to_number(b)
     if x is None or y is None:
         return None
@@ -140,7 +174,7 @@ def _to_number(value: Any) -> float | None:
         return None
 
 
-def _same_date(a: Any, b: Any, node: SchemaNode) -> bool | None:
+def _same_date(a: Any, b: Any, node: SchemaNode, depth: int) -> bool | None:
     x, y = _to_moment(a), _to_moment(b)
     if x is None or y is None:
         return None
@@ -159,14 +193,16 @@ def _to_moment(value: Any) -> datetime | date | time | None:
     return None
 
 
-def _same_set(a: Any, b: Any, node: SchemaNode) -> bool | None:
+def _same_set(a: Any, b: Any, node: SchemaNode, depth: int) -> bool | None:
     if not (isinstance(a, list) and isinstance(b, list)):
         return None
+    # Each pair is compared once: twice would double the work at every level of sets within sets.
     item = node.item()
-    return all(any(equal(x, y, item) for y in b) for x in a) and all(any(equal(x, y, item) for x in a) for y in b)
+    found = [[_equal(x, y, item, depth + 1) for y in b] for x in a]
+    return all(map(any, found)) and (bool(a) or not b) and all(map(any, zip(*found, strict=True)))
 
 
-_COMPARATORS: Mapping[Comparator, Callable[[Any, Any, SchemaNode], bool | None]] = {
+_COMPARATORS: Mapping[Comparator, Callable[[Any, Any, SchemaNode, int], bool | None]] = {
     "casefold": _same_casefold,
     "date": _same_date,
     "number": _same_number,

@@ -1,17 +1,14 @@
-"""Tool specifications, checked and ready to judge calls by. Compares no values; see `trainer.tools.equality`."""
+"""Decide whether calls are valid for their tools. Compares no values; see `trainer.tools.equality`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
 
-import jsonschema
-import referencing
-import referencing.exceptions
-from jsonschema.exceptions import SchemaError, ValidationError
-from jsonschema.validators import validator_for
-from referencing.jsonschema import DRAFT202012
+from jsonschema.exceptions import ValidationError
 
 from trainer.errors import DataError
-from trainer.tools.schema import ANYTHING, Comparator, SchemaNode, schema_nodes
+from trainer.tools.parameters import Parameters, function_of, read_parameters
+from trainer.tools.patterns import BUDGET, Budget, TooMuchWork
+from trainer.tools.schema import ANYTHING, MAX_DEPTH, SchemaNode, is_too_deep
 from trainer.types import Call, Tool
 
 SchemaProblem = Literal["missing_required", "unknown_argument", "wrong_type", "not_in_enum", "other"]
@@ -24,82 +21,137 @@ _PROBLEM_OF_KEYWORD: Mapping[str, SchemaProblem] = {
     "enum": "not_in_enum",
     "const": "not_in_enum",
 }
-# Keywords with which an author says that arguments outside `properties` have a meaning.
-_OPENING = {"additionalProperties", "unevaluatedProperties", "patternProperties", "$ref"} | {
-    "allOf", "anyOf", "oneOf"
-}  # fmt: skip
+
+_MOST_CHARACTERS = 300  # of a message, which quotes the value
+
+
+class Violation(NamedTuple):
+    """One way in which a call breaks its tool's schema. `message` begins with the place inside the arguments."""
+
+    kind: SchemaProblem
+    message: str
+
+
+class ToolProblem(NamedTuple):
+    """Something wrong with a tool: the tool's position, counted from 1, and the words, which name the tool."""
+
+    position: int
+    message: str
 
 
 class ToolSpecs:
-    """The parameter schemas of the tools, ready to be asked.
+    """The parameter schemas of the tools: the only judge of whether a call is valid.
 
-    Raises DataError where a tool has no name, its schema is not a JSON Schema or refers to what is not in it, or
-    `x-compare` is unknown.
+    Raises DataError that lists everything wrong with the tools: no name or a repeated one, parameters that are not a
+    JSON Schema of an object, references out of them or in circles, unusable patterns, unknown comparators.
     """
 
     def __init__(self, tools: Sequence[Tool]) -> None:
-        self._nodes = schema_nodes(tools)
-        self._validators = {name: _validator(node.schema, name) for name, node in self._nodes.items()}
-        for name, node in self._nodes.items():
-            _check_extras(node.schema, node.root, name)
+        self._tools = tuple(tools)
+        self._parameters, problems = check_tools(enumerate(self._tools, start=1))
+        refuse(problems, where="tools")
+
+    def __reduce__(self) -> tuple[type["ToolSpecs"], tuple[tuple[Tool, ...]]]:
+        return ToolSpecs, (self._tools,)  # worker processes check again; validators do not travel
 
     def __contains__(self, name: object) -> bool:
-        return name in self._nodes
+        return name in self._parameters
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tools' names, sorted."""
+        return tuple(sorted(self._parameters))
 
     def node(self, name: str) -> SchemaNode:
-        """The place of the arguments object of the tool `name`; ANYTHING where the tool is not specified."""
-        return self._nodes.get(name, ANYTHING)
+        """The place of the arguments object of the tool `name`; ANYTHING if the tool is not specified."""
+        return self._parameters[name].node if name in self._parameters else ANYTHING
 
     def problems(self, call: Call) -> frozenset[SchemaProblem]:
+        """The kinds of `violations(call)`; empty when the call is valid. The tool must be specified."""
+        return frozenset(violation.kind for violation in self.violations(call))
+
+    def violations(self, call: Call) -> list[Violation]:
         """How `call` breaks its tool's schema; empty when it is valid. The tool must be specified.
 
-        Beyond JSON Schema, an argument that the tool does not declare is an `unknown_argument`, unless the
-        schema says `additionalProperties` or the like: the function behind it would refuse it.
+        Beyond JSON Schema, an argument that the tool does not declare is an `unknown_argument`, because the function
+        behind it would refuse it. Declared are the `properties` of the schema and of what it refers to or combines
+        (`$ref`, `allOf`, `anyOf` and the like). A schema that says `additionalProperties`, `unevaluatedProperties` or
+        `patternProperties` at one of these places decides for itself.
+
+        The answer is bounded: a call that is nested too deeply, or takes too long to judge, is `other`.
+
+        >>> tool = {"name": "f", "parameters": {"properties": {"n": {"type": "integer"}}}}
+        >>> [violation.message for violation in ToolSpecs([tool]).violations(Call("f", {"n": "5", "m": 1}))]
+        ["$: undeclared argument 'm'; declared: n", "$.n: '5' is not of type 'integer'"]
         """
-        return frozenset(map(_problem, self._validators[call.name].iter_errors(call.arguments)))
+        parameters = self._parameters[call.name]
+        found = list(_undeclared(call, parameters.declared))
+        if is_too_deep(call.arguments):
+            return [*found, Violation("other", f"$: arguments are nested more than {MAX_DEPTH} levels deep")]
+        token = BUDGET.set(Budget())
+        try:
+            found += map(_violation, parameters.validator.iter_errors(call.arguments))
+        except TooMuchWork as error:
+            found.append(Violation("other", f"$: cannot be judged: {error}"))
+        except (ArithmeticError, ValueError, RecursionError) as error:
+            # Numbers such as NaN, which JSON does not have, and schemas that go through many references at each
+            # level. Only values of a hostile or broken model get here.
+            found.append(Violation("other", f"$: cannot be judged: {error}"))
+        finally:
+            BUDGET.reset(token)
+        return found
 
 
-def _validator(schema: Mapping[str, Any], name: str) -> Any:
-    kind = validator_for(schema, default=jsonschema.Draft202012Validator)
-    try:
-        kind.check_schema(dict(schema))
-    except SchemaError as error:
-        where = "/".join(map(str, error.absolute_path)) or "the top"
-        raise DataError(f'tool "{name}": parameters are not a JSON Schema: {error.message} (at {where})') from None
-    if not _OPENING & schema.keys():
-        schema = {**schema, "additionalProperties": False}
-    return kind(schema, registry=referencing.Registry())
+def check_tools(tools: Iterable[tuple[int, Tool]]) -> tuple[dict[str, Parameters], list[ToolProblem]]:
+    """The parameters of tools by name, and everything that is wrong with the tools; each comes with its position."""
+    checked: dict[str, Parameters] = {}
+    positions: dict[str, int] = {}
+    problems: list[ToolProblem] = []
+    for position, tool in tools:
+        function = function_of(tool)
+        name = function.get("name")
+        if not isinstance(name, str) or not name.strip():
+            message = f'tool {position}: no function name; give it one: {{"function": {{"name": ...}}}}'
+            problems.append(ToolProblem(position, message))
+            continue
+        where = f"tool {position} ({name})"
+        if name in positions:
+            message = f"{where}: tool {positions[name]} has the same name; rename or remove one of them"
+            problems.append(ToolProblem(position, message))
+        positions.setdefault(name, position)
+        checked[name] = read_parameters(function.get("parameters"))
+        problems += [ToolProblem(position, f"{where}: {problem}") for problem in checked[name].problems]
+    return checked, problems
 
 
-def _check_extras(schema: Any, root: Mapping[str, Any], name: str) -> None:
-    """Check what JSON Schema itself leaves open until a value is judged: comparators and references."""
-    if isinstance(schema, Mapping):
-        comparator, reference = schema.get("x-compare"), schema.get("$ref")
-        if comparator is not None and comparator not in get_args(Comparator):
-            allowed = ", ".join(get_args(Comparator))
-            raise DataError(f'tool "{name}": unknown x-compare {comparator!r}; allowed: {allowed}')
-        if isinstance(reference, str) and not _is_resolvable(reference, root):
-            raise DataError(f'tool "{name}": parameters refer to {reference!r}, which is not in them')
-        for value in schema.values():
-            _check_extras(value, root, name)
-    elif isinstance(schema, list):
-        for value in schema:
-            _check_extras(value, root, name)
+def refuse(problems: Iterable[ToolProblem], *, where: str) -> None:
+    """Raise DataError that lists all the problems in the order of the tools; do nothing without any."""
+    messages = [message for _, message in sorted(problems, key=lambda problem: problem.position)]
+    if len(messages) == 1:
+        raise DataError(f"{where}: {messages[0]}")
+    if messages:
+        lines = "".join(f"\n  {message}" for message in messages)
+        raise DataError(f"{where}: {len(messages)} problems{lines}")
 
 
-def _is_resolvable(reference: str, root: Mapping[str, Any]) -> bool:
-    # An empty registry: a reference to an address is an error, never a download.
-    resolver = referencing.Registry().resolver_with_root(DRAFT202012.create_resource(dict(root)))
-    try:
-        resolver.lookup(reference)
-    except referencing.exceptions.Unresolvable:
-        return False
-    return True
+def _undeclared(call: Call, declared: frozenset[str] | None) -> Iterator[Violation]:
+    if declared is not None:
+        names = ", ".join(sorted(declared)) or "none"
+        for name in sorted(call.arguments.keys() - declared):
+            yield Violation("unknown_argument", _shortened(f"$: undeclared argument {name!r}; declared: {names}"))
 
 
-def _problem(error: ValidationError) -> SchemaProblem:
+def _violation(error: ValidationError) -> Violation:
+    return Violation(_kind(error), _shortened(f"{error.json_path}: {error.message}"))
+
+
+def _shortened(message: str) -> str:
+    return message if len(message) <= _MOST_CHARACTERS else f"{message[:_MOST_CHARACTERS]}…"
+
+
+def _kind(error: ValidationError) -> SchemaProblem:
     if error.validator in ("anyOf", "oneOf"):
         # An optional number written as a string fails every alternative on its type: that is the reason.
-        reasons = {_problem(inner) for inner in error.context or ()}
+        reasons = {_kind(inner) for inner in error.context or ()}
         return reasons.pop() if len(reasons) == 1 else "other"
     return _PROBLEM_OF_KEYWORD.get(str(error.validator), "other")

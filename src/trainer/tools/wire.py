@@ -1,7 +1,7 @@
-"""Tools as every chat template gets them: the keys, the order and the nulls that vLLM's server gives them.
+"""Tools as every chat template receives them: with the keys, the order and the nulls of vLLM's server.
 
 vLLM reads a request's tools into a schema of its own and renders what that writes out (`FunctionDefinition`, vLLM
-0.32): name, description and parameters in this order, null where one is missing, `strict` where it is set, and nothing
+0.32): name, description and parameters in this order, null if one is missing, `strict` if it is set, and nothing
 else. A template that writes `tool | tojson` shows all of that, so training renders the same.
 """
 
@@ -15,7 +15,7 @@ _FUNCTION_KEYS = ("name", "description", "parameters", "strict")
 
 
 class RenderedTool(NamedTuple):
-    """A tool as templates get it, and the names of the keys that no server shows to the model."""
+    """A tool as templates receive it, and the names of the keys that no server shows to the model."""
 
     tool: Tool
     dropped: tuple[str, ...]
@@ -29,6 +29,8 @@ def rendered_tool(tool: Any, *, where: str) -> RenderedTool:
             f'{where}: must look like {{"type": "function", "function": {{"name": ..., "parameters": ...}}}}'
         )
     name, kind = function["name"], tool.get("type", "function")
+    if not name.strip():
+        raise DataError(f"{where}: function.name is empty; give the tool a name")
     if kind != "function":
         raise DataError(f'{where} ({name}): type is {kind!r:.80}; must be "function"')
     kinds: tuple[tuple[str, type, str], ...] = (
@@ -49,5 +51,5 @@ def rendered_tool(tool: Any, *, where: str) -> RenderedTool:
 
 
 def wire_tool(tool: Tool) -> dict[str, Any]:
-    """The same tool as requests carry it: what it does not have is left out, since not every server takes null."""
+    """The same tool as requests carry it: missing fields are left out, because not every server accepts null."""
     return {**tool, "function": {key: value for key, value in tool["function"].items() if value is not None}}

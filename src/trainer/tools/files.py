@@ -1,0 +1,58 @@
+"""Read a tool file, and refuse it with everything that is wrong with it. Judges no call."""
+
+import json
+import logging
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import DataError
+from trainer.tools.validation import ToolProblem, check_tools, refuse
+from trainer.tools.wire import rendered_tool
+from trainer.types import Tool
+
+logger = logging.getLogger(__name__)
+
+
+def read_tools(path: str | Path) -> tuple[Tool, ...]:
+    """The tools of a JSON file in OpenAI form, as servers render them to the model.
+
+    Keys that no server shows are left out, with a warning. Raises `DataError`, which lists every problem with the
+    position and the name of its tool.
+    """
+    tools: list[tuple[int, Tool]] = []
+    problems: list[ToolProblem] = []
+    for position, raw in enumerate(_read_list(path), start=1):
+        where = f"tool {position}"
+        try:
+            rendered = rendered_tool(raw, where=where)
+        except DataError as error:
+            problems.append(ToolProblem(position, str(error)))
+            continue
+        tools.append((position, rendered.tool))
+        if rendered.dropped:
+            keys, name = ", ".join(rendered.dropped), rendered.tool["function"]["name"]
+            _warn_once(f"{path}: {where} ({name}): no server shows {keys} to the model; left out")
+    problems += check_tools(tools)[1]
+    refuse(problems, where=str(path))
+    return tuple(tool for _, tool in tools)
+
+
+def _read_list(path: str | Path) -> list[Any]:
+    try:
+        tools = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot read tool schemas: {error.strerror}; see data.tools_path") from error
+    except ValueError as error:
+        raise DataError(f"{path}: tool schemas are not valid JSON: {error}") from error
+    except RecursionError:
+        raise DataError(f"{path}: tool schemas are nested too deeply; make them flatter") from None
+    if not isinstance(tools, list) or not tools:
+        raise DataError(f"{path}: must hold a non-empty list of tools in OpenAI form")
+    return tools
+
+
+@cache
+def _warn_once(line: str) -> None:
+    """A run reads the same file several times."""
+    logger.warning("%s", line)
