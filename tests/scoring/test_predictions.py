@@ -106,9 +106,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"turn": 0', "not a JSON object: Expecting"),
-        ("[1]", "not a JSON object"),
-        ("[" * 100_000, "not a JSON object"),
         (edited(turn=None), "turn is None; expected a valid integer"),
         (edited(turn="0"), "turn is '0'; expected a valid integer"),
         (edited(turn=True), "turn is True; expected a valid integer"),
@@ -133,6 +130,13 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: str, message: str) -> N
     path.write_text(f"{edited()}\n{line}\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"p\.jsonl:2: not a prediction: " + message):
         read_predictions(path)
+
+
+@pytest.mark.parametrize("line", ['{"turn": 0', "[1]", "[" * 100_000])
+def test_a_line_that_is_not_an_object_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "p.jsonl").write_text(f"{edited()}\n\n{line}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"p\.jsonl:3: not a JSON object"):
+        read_predictions(tmp_path / "p.jsonl")
 
 
 def test_lines_are_written_as_they_always_were(tmp_path: Path) -> None:

@@ -263,6 +263,14 @@ def test_the_base_model_is_compared_with_the_base_state(cfg: Config) -> None:
     assert set(adapted.states) == {"strict", "lenient"}
 
 
+def test_damaged_metrics_of_the_run_are_reported_before_the_first_turn(cfg: Config) -> None:
+    cfg.output_dir.mkdir()
+    (cfg.output_dir / "metrics.json").write_text('{"final": []}', encoding="utf-8")
+    with StubServer() as server, pytest.raises(DataError, match=r"metrics\.json: .*final is \[\]; expected an object"):
+        evaluate(cfg, server)
+    assert not server.bodies
+
+
 def test_turns_too_long_for_training_are_left_out_of_the_comparison_on_both_sides(cfg: Config) -> None:
     turns = turns_of(cfg)
     own = gold_predictions(turns)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, StrictInt, model_validator
 from trainer.errors import DataError
 from trainer.scoring.judging import Decision, Reason, Verdict
 from trainer.types import Call, CallStatus, FinishReason, ParsedCall, Prediction
-from trainer.util.records import read_record
+from trainer.util.records import as_record, read_object
 
 # The records state the keys of a line, their order and their types, for writing and for reading. Lines may have more
 # keys, which are ignored: verdicts, and what an evaluation of a server adds.
@@ -118,6 +118,10 @@ def _fields(value: Any) -> dict[str, Any]:
 def from_line(line: str, where: str) -> Prediction:
     """Return the prediction of a line. Raises `DataError`, which begins with `where`, if the line is malformed."""
     try:
-        return read_record(PredictionRecord, line).value()
+        record = read_object(line)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    try:
+        return as_record(PredictionRecord, record).value()
     except DataError as error:
         raise DataError(f"{where}: not a prediction: {error}") from None

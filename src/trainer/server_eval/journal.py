@@ -98,7 +98,7 @@ class Journal:
         except Timeout:
             raise OutputError(f"--output: another evaluation is writing into {self.folder}") from None
         except OSError as error:
-            raise OutputError(f"--output: {self.folder} cannot be written: {error.strerror}") from error
+            raise OutputError(f"--output: {self.folder} cannot be written: {error.strerror or error}") from error
         try:
             self._resume()
         except BaseException:
