@@ -13,8 +13,6 @@ from tests.support.shop import write_shop
 
 pytestmark = pytest.mark.slow
 
-NOT_YET = pytest.mark.xfail(strict=True, reason="domains are only found under src/ and on PYTHONPATH so far")
-
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -72,8 +70,8 @@ def test_help_answers_in_under_half_a_second(programs: Path, tmp_path: Path, wor
     "place",
     [
         "on PYTHONPATH",
-        pytest.param("in the working directory", marks=NOT_YET),
-        pytest.param("beside the configuration", marks=NOT_YET),
+        "in the working directory",
+        "beside the configuration",
     ],
 )
 def test_a_domain_outside_the_package_trains_two_steps(

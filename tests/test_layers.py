@@ -35,14 +35,16 @@ FACES: dict[str, set[str]] = {
     "chat": {"ChatEncoder", "EncodedRow", "EncodedSession", "Span", "TemplateProfile", "canonical_messages"},
     "tool_calls": {
         "RenderedTurn", "ToolCallFormat", "check_round_trip", "detect_format", "formats", "get_format",
+        "register_format",
     },
     "scoring": {"Scores", "make_prediction", "read_predictions", "score", "write_predictions"},
     "data": {
         "DatasetBundle", "as_config", "assemble_datasets", "pick_format", "read_eval_turns", "tokenize_session",
     },
+    "server_eval": {"ServedOptions", "evaluate_served", "measure"},
     "endpoint": {
         "Answer", "Dialect", "Endpoint", "EndpointSettings", "Generation", "RetryPolicy", "base_url", "chat_request",
-        "read_answer", "retry_after_s", "turn_request", "wire_messages",
+        "ask_turns", "read_answer", "retry_after_s", "turn_request", "wire_messages",
     },
 }  # fmt: skip
 

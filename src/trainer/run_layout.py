@@ -95,7 +95,7 @@ class RunLayout:
 
     @property
     def serving(self) -> Path:
-        """The folder that `scripts/serve.py` writes for vLLM."""
+        """The folder that `tool-sft serve` writes for vLLM."""
         return self.path / SERVING_FOLDER
 
     def predictions(self, evaluation: str) -> Path:

@@ -29,7 +29,7 @@ def test_a_session_is_found_by_its_id_in_any_split(capsys: pytest.CaptureFixture
     [
         (["--session", "nobody"], "has no session 'nobody'; its first ones: train-0000"),
         (["--row", "100000"], "has no row 100000; it has rows 0 to"),
-        (["--set", "data.load_module=json"], "json exposes no build_datasets(cfg)"),
+        (["--set", "data.load_module=json"], "has no build_datasets(cfg)"),
     ],
 )
 def test_what_is_not_there_is_one_message_and_exit_code_2(

@@ -1,5 +1,6 @@
 """The format of a chat template is detected from what it writes for known calls."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ import trl
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from trainer.errors import FormatError
-from trainer.tool_calls import detect_format, get_format
+from trainer.tool_calls import detect_format, formats, get_format, register_format, registry
 from trainer.tool_calls.detect import Render
 from trainer.types import Message, Tool
 
@@ -116,4 +117,16 @@ def test_two_formats_that_match_equally_well_are_named(monkeypatch: pytest.Monke
     monkeypatch.setattr("trainer.tool_calls.detect.formats", lambda: tuple(names))
     monkeypatch.setattr("trainer.tool_calls.detect.get_format", names.__getitem__)
     with pytest.raises(FormatError, match="match several formats: hermes, hermes"):
+        detect_format(from_jinja(TEMPLATES["hermes"]))
+
+
+def test_a_format_of_ones_own_is_known_once_it_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.tool_calls.registry._FORMATS", dict(registry._FORMATS))
+    own = dataclasses.replace(get_format("hermes"), name="made_up")
+    register_format(own)
+    assert get_format("made_up") is own
+    assert "made_up" in formats()
+    with pytest.raises(FormatError, match='"made_up" is already registered; give yours another name'):
+        register_format(own)
+    with pytest.raises(FormatError, match="several formats: hermes, made_up"):
         detect_format(from_jinja(TEMPLATES["hermes"]))

@@ -26,6 +26,10 @@ def run(args: argparse.Namespace) -> int:
 
     cfg = load_config(args.config, args.overrides)
 
+    from trainer.data.domains import load_domain
+
+    load_domain(cfg)  # what is wrong with its name is said before torch is imported
+
     from rich.console import Console
 
     from trainer.scoring.tables import before_after_table

@@ -5,6 +5,7 @@ from trainer.endpoint.client import Endpoint, EndpointSettings, base_url
 from trainer.endpoint.dialect import Dialect
 from trainer.endpoint.request import Generation, chat_request, turn_request, wire_messages
 from trainer.endpoint.retries import RetryPolicy, retry_after_s
+from trainer.endpoint.schedule import ask_turns
 
 __all__ = [
     "Answer",
@@ -13,6 +14,7 @@ __all__ = [
     "EndpointSettings",
     "Generation",
     "RetryPolicy",
+    "ask_turns",
     "base_url",
     "chat_request",
     "read_answer",

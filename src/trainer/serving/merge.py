@@ -64,7 +64,7 @@ def merge_run(run: TrainedRun, output: Path, *, dtype: str | None = None, n_sess
     if run.cfg.model.quantization is not None:
         raise ModelError(
             f"{run.path}: the base model was quantized to {run.cfg.model.quantization} during training, so an adapter "
-            "merged into unquantized weights would answer differently. Serve it as an adapter (scripts/serve.py --run)"
+            "merged into unquantized weights would answer differently. Serve it as an adapter (tool-sft serve --run)"
         )
     prompts = _prompts(run, n_sessions)
     chat = make_chat_setup(run.cfg, folder=run.path)

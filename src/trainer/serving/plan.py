@@ -40,7 +40,7 @@ class ServePlan:
         if self.chat.fmt.vllm_parser is None:
             notes.append(
                 f"vLLM has no parser for the tool-call format {self.chat.fmt.name}; calls stay text in "
-                "message.content, where scripts/eval.py reads them"
+                "message.content, where tool-sft eval reads them"
             )
         if self.quantization is not None:
             notes.append(
@@ -51,12 +51,12 @@ class ServePlan:
 
 
 def plan_serving(run: TrainedRun, *, name: str | None = None, merged: Path | None = None) -> ServePlan:
-    """How to serve a run: base model and adapter, or the model that `scripts/merge.py` wrote to `merged`.
+    """How to serve a run: base model and adapter, or the model that `tool-sft merge` wrote to `merged`.
 
     Raises `ModelError` if `merged` contains no model, or if two models would have the same name.
     """
     if merged is not None and not (merged / MODEL_CONFIG).is_file():
-        raise ModelError(f"{merged}: not a merged model (it has no {MODEL_CONFIG}); make one with scripts/merge.py")
+        raise ModelError(f"{merged}: not a merged model (it has no {MODEL_CONFIG}); make one with tool-sft merge")
     cfg = run.cfg
     files = run.path if merged is None else merged
     chat = make_chat_setup(cfg, folder=files)

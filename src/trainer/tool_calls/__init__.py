@@ -2,7 +2,7 @@
 
 from trainer.tool_calls.base import ToolCallFormat
 from trainer.tool_calls.detect import detect_format
-from trainer.tool_calls.registry import formats, get_format
+from trainer.tool_calls.registry import formats, get_format, register_format
 from trainer.tool_calls.round_trip import RenderedTurn, check_round_trip
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "detect_format",
     "formats",
     "get_format",
+    "register_format",
 ]

@@ -13,11 +13,6 @@ from trainer.types import Call, Message, Tool, ToolCallJson
 
 Render = Callable[[Sequence[Message], Sequence[Tool]], str]
 
-_REMEDY = (
-    "name the format explicitly, or set model.chat_template_path to a template that renders tool calls "
-    f"in one of the known formats ({', '.join(formats())})"
-)
-
 _PROPERTIES: dict[str, Any] = {
     "city": {"type": "string"},
     "note": {"type": "string"},
@@ -91,11 +86,11 @@ def detect_format(render: Render) -> ToolCallFormat:
         best = [reading.fmt for reading in readings if reading.n_left_over == readings[0].n_left_over]
         if len(best) > 1:
             names = ", ".join(fmt.name for fmt in best)
-            raise FormatError(f"the chat template's tool calls match several formats: {names}; {_REMEDY}")
+            raise FormatError(f"the chat template's tool calls match several formats: {names}; {_remedy()}")
         if best:
             return best[0]
         failures.append(f"no format reads {_shorten(turn)!r}" if turn else "it writes nothing for a call")
-    raise FormatError(f"cannot detect the chat template's tool-call format: {failures[0]}; {_REMEDY}")
+    raise FormatError(f"cannot detect the chat template's tool-call format: {failures[0]}; {_remedy()}")
 
 
 def _probes() -> Iterator[_Probe]:
@@ -154,3 +149,11 @@ def _readings(turn: str, calls: tuple[Call, ...]) -> Iterator[_Reading]:
 
 def _shorten(text: str, *, n_characters: int = 120) -> str:
     return text if len(text) <= n_characters else f"{text[:n_characters]}…"
+
+
+def _remedy() -> str:
+    known = ", ".join(formats())
+    return (
+        "name the format with eval.tool_call_format, or set model.chat_template_path to a template that renders tool "
+        f"calls in one of the known formats ({known})"
+    )

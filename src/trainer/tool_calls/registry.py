@@ -33,6 +33,14 @@ _FORMATS = {
 }
 
 
+def register_format(fmt: ToolCallFormat) -> None:
+    """Add a format of your own, so that `eval.tool_call_format` and detection know it. Raises FormatError for a name
+    that is taken."""
+    if fmt.name in _FORMATS:
+        raise FormatError(f'tool-call format "{fmt.name}" is already registered; give yours another name')
+    _FORMATS[fmt.name] = fmt
+
+
 def formats() -> tuple[str, ...]:
     """Return the names of all formats."""
     return tuple(_FORMATS)

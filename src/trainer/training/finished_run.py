@@ -54,7 +54,7 @@ def read_run(path: str | Path) -> TrainedRun:
     missing = [file.name for file in (files.config, files.adapter_config, files.chat_template) if not file.is_file()]
     if missing:
         state = f"it has no {', '.join(missing)}" if folder.is_dir() else "there is no such folder"
-        raise OutputError(f"{folder}: holds no finished training run ({state}); name a run folder of scripts/train.py")
+        raise OutputError(f"{folder}: not a finished run ({state}); name a folder that tool-sft train wrote")
     try:
         adapter = read_object(files.adapter_config.read_bytes())
     except (OSError, DataError) as error:
