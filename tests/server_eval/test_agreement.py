@@ -1,4 +1,4 @@
-"""The state of a run is read for what it is: complete, not evaluated, or damaged."""
+"""The state of a run is read if it is complete, None if it was not evaluated, and an error if it is damaged."""
 
 import json
 from pathlib import Path

@@ -115,7 +115,7 @@ def test_every_turn_is_asked_with_its_tools_in_order_and_the_settings_of_the_run
         assert set(body) == {"model", "messages", "tools", "max_tokens", "temperature", "seed"}
 
 
-def test_a_server_that_answers_nothing_is_told_and_the_files_are_written(cfg: Config) -> None:
+def test_a_server_that_answers_nothing_is_reported_and_the_files_are_written(cfg: Config) -> None:
     with (
         StubServer(refuse=lambda body: error(403, "no")) as server,
         pytest.raises(EndpointError, match="no turn was answered: HTTP 403: no"),
@@ -126,7 +126,7 @@ def test_a_server_that_answers_nothing_is_told_and_the_files_are_written(cfg: Co
     assert metrics["strict"]["n_errors"] == metrics["strict"]["n_turns"] == len(turns_of(cfg))
 
 
-def test_a_server_without_the_path_is_told_at_once(cfg: Config) -> None:
+def test_a_server_without_the_path_is_reported_at_once(cfg: Config) -> None:
     with (
         StubServer(refuse=lambda body: error(404, "Not Found")) as server,
         pytest.raises(EndpointError, match=r"chat/completions: HTTP 404"),
@@ -149,7 +149,7 @@ def test_half_a_surrogate_pair_in_an_answer_or_an_error_breaks_no_file(cfg: Conf
     assert lines_of(again.output)[1]["content"] == "half \ud800"
 
 
-def test_no_turn_to_judge_is_told(tmp_path: Path) -> None:
+def test_no_turn_to_judge_is_reported(tmp_path: Path) -> None:
     cfg = served_config(tmp_path, "data.n_tool_sessions_eval=0")
     with StubServer() as server, pytest.raises(DataError, match="no turn to judge"):
         evaluate(cfg, server)
@@ -215,10 +215,10 @@ def test_what_is_not_registered_is_refused_before_the_first_turn(cfg: Config, mo
     assert not cfg.output_dir.exists()
 
 
-# Beside the metrics of training
+# Comparison with the run
 
 
-def test_the_metrics_of_training_stand_beside_with_the_share_of_identical_answers(cfg: Config) -> None:
+def test_the_final_state_is_shown_beside_with_the_share_of_identical_answers(cfg: Config) -> None:
     turns = turns_of(cfg)
     tools = read_tools("data/tool_calls.json")
     final = [read_twice(turn, Answer(**gold_text(turn), finish_reason="stop"), HERMES).lenient for turn in turns]
@@ -239,8 +239,8 @@ def test_the_metrics_of_training_stand_beside_with_the_share_of_identical_answer
     assert (metrics["n_paired"], metrics["n_identical"], metrics["outside"]) == (5, 4, None)
 
 
-def trained_folder(cfg: Config, state: str, predictions: Sequence[Prediction]) -> Scores:
-    """What a training run leaves of one state."""
+def write_run_state(cfg: Config, state: str, predictions: Sequence[Prediction]) -> Scores:
+    """Write what a run leaves of one state."""
     scores = score(predictions, read_tools("data/tool_calls.json"))
     cfg.output_dir.mkdir(exist_ok=True)
     (cfg.output_dir / "metrics.json").write_text(json.dumps({state: scores.to_state()}), encoding="utf-8")
@@ -254,7 +254,7 @@ def gold_predictions(turns: Sequence[EvalTurn]) -> list[Prediction]:
 
 def test_the_base_model_is_compared_with_the_base_state(cfg: Config) -> None:
     turns, name = turns_of(cfg), cfg.model.base_model_name
-    trained_folder(cfg, "base", gold_predictions(turns))
+    write_run_state(cfg, "base", gold_predictions(turns))
     with StubServer(answering(turns), models=(name, "carsales")) as server:
         result = evaluate(cfg, server, model=name)
         assert "base, in process" in result.states
@@ -271,12 +271,12 @@ def test_damaged_metrics_of_the_run_are_reported_before_the_first_turn(cfg: Conf
     assert not server.bodies
 
 
-def test_turns_too_long_for_training_are_left_out_of_the_comparison_on_both_sides(cfg: Config) -> None:
+def test_turns_too_long_for_the_run_are_left_out_of_the_comparison_on_both_sides(cfg: Config) -> None:
     turns = turns_of(cfg)
     own = gold_predictions(turns)
     for index in (0, 5):
         own[index] = dataclasses.replace(own[index], calls=(), content="", finish_reason="skipped_for_length")
-    scores = trained_folder(cfg, "final", own)
+    scores = write_run_state(cfg, "final", own)
     assert scores.metrics["turn_exact"] == 1.0
     too_long = {turn_keys(turns)[0], turn_keys(turns)[5]}
 
@@ -292,10 +292,10 @@ def test_turns_too_long_for_training_are_left_out_of_the_comparison_on_both_side
     assert "2 turns are not compared: the run skipped them for their length" in result.notes
 
 
-# What a server does not take
+# What a server does not accept
 
 
-def test_what_the_server_does_not_take_stands_in_metrics_and_report(cfg: Config) -> None:
+def test_what_the_server_does_not_take_is_in_metrics_and_report(cfg: Config) -> None:
     def refuse(body: dict[str, Any]) -> Reply | None:
         if "tool_choice" not in body:
             return error(400, "requires --enable-auto-tool-choice and --tool-call-parser to be set")
@@ -457,7 +457,7 @@ def command(cfg: Config, url: str, *arguments: str) -> list[str]:
     return [sys.executable, "scripts/eval.py", *config, "--endpoint", url, *(arguments or ("--model", "base"))]
 
 
-def test_the_script_prints_the_table_and_where_the_result_lies(cfg: Config) -> None:
+def test_the_script_prints_the_table_and_where_the_result_is(cfg: Config) -> None:
     with StubServer(answering(turns_of(cfg), gold_text)) as server:
         done = run_script(cfg, server.url, "--model", "base", "--lora-name", "carsales", "--concurrency", "4")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""A run folder is read for what it is, or refused by name."""
+"""A finished run folder is read, and any other folder is refused with the reason."""
 
 import json
 from pathlib import Path
