@@ -31,11 +31,11 @@ check: $(UV)  ## Lint, formatting and types
 	$(UV) run ruff format --check .
 	$(UV) run mypy src scripts tests benchmarks
 
-format: $(UV)  ## Mend lint and formatting
+format: $(UV)  ## Fix lint and formatting
 	$(UV) run ruff check --fix .
 	$(UV) run ruff format .
 
-data: $(UV)  ## Generate the sample sessions anew
+data: $(UV)  ## Generate the sample sessions again
 	$(UV) run python scripts/dev/make_car_sales_data.py
 
 requirements: $(UV)  ## Freeze the versions of the working environment into requirements.txt

@@ -1,4 +1,4 @@
-"""What one served model of the end-to-end check came to, beside what training measured. Starts no server."""
+"""The result of one served model in the end-to-end check, next to the run's own. Starts no server."""
 
 import json
 import sys
@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import OutputError
+from trainer.run_layout import FINAL, RunLayout, ServedLayout
 
 RATES = ("tool_name_f1", "arguments_exact_match", "hallucination_rate", "missed_call_rate", "turn_exact")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one server came to.
+    """The result of one server.
 
-    `rates` are those of the lenient reading, `training` those of the run's final state on the same turns, with their
-    95% `intervals`; `outside` names the rates that lie outside. The `n_skipped` turns that training skipped for their
-    length are in none of them, nor in `n_turns` and `n_errors`.
+    `rates` are from the lenient reading; `training` are from the run's final state on the same turns, with 95%
+    `intervals`; `outside` names the rates outside their interval. The `n_skipped` turns that the run skipped for their
+    length are not in any of these, nor in `n_turns` and `n_errors`.
     """
 
     kind: str
@@ -40,7 +41,7 @@ class Outcome:
 
     @property
     def passes(self) -> bool:
-        """Whether the served model is the trained one, as far as this was measured."""
+        """Whether the served model behaves like the run's final state, as far as this was measured."""
         is_compared = bool(self.n_turns and self.n_prompts)
         return is_compared and not self.outside and self.prompts_agree and not self.n_errors
 
@@ -50,15 +51,17 @@ def compare(kind: str, run: Path, result: Path, parity: Path, *, start_s: float,
     from trainer.eval_metrics import read_predictions, read_tools, score
     from trainer.server_eval.agreement import pair_up, said
 
-    pairs = pair_up(read_predictions(result / "lenient.jsonl"), read_predictions(run / "predictions" / "final.jsonl"))
+    served = ServedLayout(result)
+    pairs = pair_up(read_predictions(served.lenient), read_predictions(RunLayout(run).predictions(FINAL)))
     if n_missing := len(pairs.kept) - len(pairs.served):
         first = next(p for p in pairs.kept if p not in pairs.served)
         raise OutputError(
-            f"{run}: its predictions hold no turn {first.session_id, first.turn} with this history ({n_missing} of "
-            f"{len(pairs.kept)}); the data or the prompt has changed since the run, so train it anew"
+            f"{run}: its predictions lack turn {first.turn} of session {first.session_id} with this history "
+            f"({n_missing} of {len(pairs.kept)} are missing); the data or the prompt has changed since the run, so "
+            "train it again"
         )
-    tools = read_tools(result / "tools.json")
-    scores, training = score(pairs.served, tools), score(pairs.trained, tools)
+    tools = read_tools(served.tools)
+    scores, training = score(pairs.served, tools), score(pairs.in_process, tools)
     intervals = {rate: list(training.intervals[rate]) for rate in RATES if training.intervals.get(rate)}
     rates = {rate: scores.metrics[rate] for rate in RATES}
     found = json.loads(parity.read_text(encoding="utf-8"))
@@ -73,12 +76,12 @@ def compare(kind: str, run: Path, result: Path, parity: Path, *, start_s: float,
         training={rate: training.metrics[rate] for rate in RATES},
         intervals=intervals,
         outside=tuple(rate for rate in intervals if not _within(rates[rate], intervals[rate])),
-        n_identical=sum(said(a) == said(b) for a, b in zip(pairs.served, pairs.trained, strict=True)),
+        n_identical=sum(said(a) == said(b) for a, b in zip(pairs.served, pairs.in_process, strict=True)),
         n_prompts=found["n_turns"],
         prompts_agree=found["prompts_agree"],
         n_answers_compared=found["n_compared"],
         answer_agreement=found["answer_agreement"],
-        format_loss=json.loads((result / "metrics.json").read_text(encoding="utf-8")).get("format_loss"),
+        format_loss=json.loads(served.metrics.read_text(encoding="utf-8")).get("format_loss"),
     )
 
 
@@ -87,14 +90,14 @@ def _within(value: float | None, interval: Sequence[float]) -> bool:
 
 
 def print_outcomes(outcomes: Sequence[Outcome]) -> None:
-    """The table of all servers so far."""
+    """Print the table of all servers so far."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 110)
     first = outcomes[0]
     table = Table(title=f"Served against in-process, {first.n_turns} turns")
-    for name in ("", "in training (95%)", *(outcome.kind for outcome in outcomes)):
+    for name in ("", "final, in process (95%)", *(outcome.kind for outcome in outcomes)):
         table.add_column(name, justify="left" if not name else "right")
     for rate in RATES:
         interval = first.intervals.get(rate)
@@ -106,9 +109,9 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     table.add_row(
         "prompt tokens equal", "", *(f"{'all' if o.prompts_agree else 'NO'} of {o.n_prompts}" for o in outcomes)
     )
-    table.add_row("turns without answer", "", *(str(o.n_errors) for o in outcomes))
+    table.add_row("turns without an answer", "", *(str(o.n_errors) for o in outcomes))
     if any(o.n_skipped for o in outcomes):
-        table.add_row("left out, too long in training", "", *(str(o.n_skipped) for o in outcomes))
+        table.add_row("skipped for length", "", *(str(o.n_skipped) for o in outcomes))
     table.add_row("seconds to start / to judge", "", *(f"{o.start_s:.0f} / {o.eval_s:.0f}" for o in outcomes))
     table.add_row("passes", "", *("yes" if o.passes else "NO" for o in outcomes))
     console.print(table)

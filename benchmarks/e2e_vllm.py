@@ -1,7 +1,7 @@
-"""End to end: serve a run, score what is served, and compare it with what training measured in process.
+"""End to end: serve a run, score the served model, and compare it with the run's own in-process evaluation.
 
-Three servers in turn: vLLM with base model and adapter, vLLM with the merged model, and the small server that needs
-no vLLM. Each is scored by scripts/eval.py and checked by scripts/parity.py; every server that is started is stopped.
+Runs three servers in turn: vLLM with base model and adapter, vLLM with the merged model, and the small server that
+needs no vLLM. scripts/eval.py scores each one and scripts/parity.py checks it. Every server is stopped at the end.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from e2e_outcome import Outcome, compare, print_outcomes
 from server_process import free_port, running, wait_for_model
 
 from trainer.errors import EndpointError, OutputError
+from trainer.run_layout import FINAL, RunLayout
 from trainer.util.cli import exit_code
 from trainer.util.files import claim_file, write_file
 
@@ -33,22 +34,22 @@ examples:
   python benchmarks/e2e_vllm.py --vllm ~/vllm/bin/vllm --limit 24 --only adapter
   python benchmarks/e2e_vllm.py --only local
 
-The exit code is 1 where a rate lies outside the 95% interval of training, a prompt differs or could not be compared, or
-a turn has no answer.
+The exit code is 1 if a rate is outside the 95% interval of the run's final state, if a prompt differs or could not be
+compared, or if a turn has no answer.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, serve and measure one server after the other, print the table."""
+    """Start and measure one server after the other, and print the table."""
     args = _parse(argv)
     kinds = [kind for kind in args.only or KINDS if args.vllm or kind == "local"]
     if not args.vllm and args.only is None:
-        print("skipped: vLLM is not given (make e2e-vllm VLLM=DIR/bin/vllm, or --vllm PATH); --only local runs without")
+        print("skipped: no vLLM (give --vllm PATH, or make e2e-vllm VLLM=DIR/bin/vllm); --only local runs without it")
         return 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers are stopped on the way out
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # exiting stops the servers
     with exit_code() as code:
         if not kinds:
-            raise EndpointError("--only names servers that need --vllm PATH")
+            raise EndpointError("the servers in --only need --vllm PATH")
         if args.vllm:
             args.vllm = _program(args.vllm)
         claim_file(args.json, option="--json")
@@ -68,14 +69,16 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--vllm", metavar="PATH", help="the program vllm; without it, everything is skipped")
+    parser.add_argument("--vllm", metavar="PATH", help="the vllm program; without it, everything is skipped")
     parser.add_argument(
         "--run", type=Path, default=Path("runs/quickstart"), metavar="DIR", help="default: runs/quickstart"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="judge the first N turns only")
+    parser.add_argument("--limit", type=int, metavar="N", help="judge only the first N turns")
     parser.add_argument("--parity-turns", type=int, default=16, metavar="N", help="turns to compare (default: 16)")
-    parser.add_argument("--concurrency", type=int, default=8, metavar="N", help="open requests to vLLM (default: 8)")
-    parser.add_argument("--only", nargs="+", choices=KINDS, help="measure these servers (default: all)")
+    parser.add_argument(
+        "--concurrency", type=int, default=8, metavar="N", help="concurrent requests to vLLM (default: 8)"
+    )
+    parser.add_argument("--only", nargs="+", choices=KINDS, help="measure only these servers (default: all)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures as JSON")
     parser.add_argument("--logs", type=Path, metavar="DIR", help="keep the servers' logs here")
     return parser.parse_args(argv)
@@ -90,12 +93,12 @@ def _program(name: str) -> str:
 
 
 def _run_folder(run: Path) -> Path:
-    """The run to serve; the quickstart is trained first where its folder is not there. Raises `OutputError`."""
+    """The run to serve; trains the quickstart first if the folder does not exist. Raises `OutputError`."""
     if not run.exists():
-        _say(f"{run} is not there: training the quickstart into it")
+        _say(f"{run} does not exist: training the quickstart into it")
         _script("train.py", "--config", CONFIG, "--set", f"train.output_dir={run}")
-    if not (run / "predictions" / "final.jsonl").is_file():
-        raise OutputError(f"{run}: has no predictions/final.jsonl to compare with; name a finished run")
+    if not RunLayout(run).predictions(FINAL).is_file():
+        raise OutputError(f"{run}: has no predictions of its final state to compare with; give a finished run")
     return run
 
 
@@ -117,7 +120,7 @@ def _measure(kind: str, run: Path, scratch: Path, args: argparse.Namespace) -> O
         wait_for_model(url, name, process=process, log=log, say=_say)
         start_s = time.monotonic() - started
         _say(f"{kind}: ready after {start_s:.0f} s")
-        arguments = ["--config", run / "config.resolved.yaml", "--set", f"train.output_dir={run}"]
+        arguments = ["--config", RunLayout(run).config, "--set", f"train.output_dir={run}"]
         arguments += ["--endpoint", url, "--model", name, "--output", result]
         arguments += ["--concurrency", args.concurrency if kind != "local" else 1]
         arguments += ["--limit", args.limit] if args.limit else []
@@ -130,7 +133,7 @@ def _measure(kind: str, run: Path, scratch: Path, args: argparse.Namespace) -> O
 
 
 def _script(name: str, *arguments: object, may_fail: bool = False) -> None:
-    """Run a script of this repository, its output shown."""
+    """Run a script of this repository and show its output."""
     command = [sys.executable, str(ROOT / "scripts" / name), *map(str, arguments)]
     _say("$ python scripts/" + " ".join([name, *map(str, arguments)]))
     result = subprocess.run(command, cwd=ROOT, check=False)

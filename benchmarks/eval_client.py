@@ -1,24 +1,25 @@
-"""Turns per second that `scripts/eval.py` sustains against a server which answers at once.
+"""Turns per second that `scripts/eval.py` sustains against a server that answers immediately.
 
-Everything that an evaluation does per turn is in it: the request, the answer read twice, the line written.
-The server runs in a process of its own.
+This includes everything that an evaluation does per turn: it sends the request, reads the answer in two ways and
+writes a line. The server runs in its own process.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-WANTED = 500.0
+REQUIRED = 500.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,12 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--turns", type=int, default=1000, help="turns to ask (default: 1000)")
     parser.add_argument("--concurrency", type=int, default=64, help="requests at the same time (default: 64)")
     parser.add_argument("--repeats", type=int, default=3, help="measurements; the best counts (default: 3)")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures as JSON, too")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures as JSON")
     args = parser.parse_args(argv)
     os.chdir(ROOT)
     results = [measure(n_turns=args.turns, concurrency=args.concurrency) for _ in range(args.repeats)]
     best = max(results, key=lambda result: float(result["turns_per_s"]))
-    print(f"{best['turns_per_s']:.0f} turns/s, {args.concurrency} at a time (wanted: at least {WANTED:g})")
+    print(f"{best['turns_per_s']:.0f} turns/s, {args.concurrency} at a time (required: at least {REQUIRED:g})")
     print(f"{best['client_cpu_seconds'] / args.turns * 1000:.2f} ms of the client's processor time per turn")
     if args.json:
         args.json.write_text(json.dumps(best, indent=2) + "\n", encoding="utf-8")
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(*, n_turns: int, concurrency: int) -> dict[str, Any]:
-    """Ask `n_turns` real turns of the sample data."""
+    """The figures of one evaluation of `n_turns` real turns of the sample data."""
     from dataclasses import replace
 
     import car_sales
@@ -75,19 +76,10 @@ def measure(*, n_turns: int, concurrency: int) -> dict[str, Any]:
                 on_answer=keep,
             )
 
-    server = subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "stub_server.py")], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert server.stdout is not None
-        url = server.stdout.readline().strip()
-        with tempfile.TemporaryDirectory() as folder, Journal(Path(folder), {}) as journal:
-            started, cpu_started = time.perf_counter(), time.process_time()
-            asyncio.run(ask(url, journal))
-            seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
-    finally:
-        server.terminate()
-        server.wait()
+    with stub_server() as url, tempfile.TemporaryDirectory() as folder, Journal(Path(folder), {}) as journal:
+        started, cpu_started = time.perf_counter(), time.process_time()
+        asyncio.run(ask(url, journal))
+        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     return {
         "turns_per_s": round(n_turns / seconds, 1),
         "n_turns": n_turns,
@@ -96,6 +88,19 @@ def measure(*, n_turns: int, concurrency: int) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "client_cpu_seconds": round(cpu_seconds, 3),
     }
+
+
+@contextlib.contextmanager
+def stub_server() -> Iterator[str]:
+    """Run a server inside the block, in its own process, that answers immediately; yields its address."""
+    command = [sys.executable, str(ROOT / "tests" / "support" / "stub_server.py")]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+    finally:
+        server.terminate()
+        server.wait()
 
 
 if __name__ == "__main__":

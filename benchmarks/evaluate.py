@@ -1,12 +1,12 @@
-"""Seconds of four ways to judge the turns of a finished run, on the same turns, with and without its adapter.
+"""Time four ways to judge the turns of a finished run, on the same turns, with and without its adapter.
 
 generate_each      one model.generate per turn, on its true history
 generate_batched   model.generate on batches: turns sorted by length, padded on the left
-project            one pass over the gold sessions, then decoding only where the model leaves gold
-perplexity         that pass alone, as a plain evaluation of the loss makes it (the floor)
+project            one pass over the gold sessions, then decoding only where the model differs from gold
+perplexity         only that pass, as in a plain evaluation of the loss (the lower bound)
 
-All sides run in the precision that the run itself is evaluated in. `agreement` is the share of turns that the
-pass alone finishes, `identical` the share of turns with the tokens of generate_each.
+All of them run in the precision of the run's own evaluation. `agreement` is the share of turns that the pass alone
+finishes, `identical` the share of turns with the tokens of generate_each.
 """
 
 import argparse
@@ -26,16 +26,16 @@ GENERATION, PASS = ("generate_each", "generate_batched"), ("project", "perplexit
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure both states and print what each side takes beside the project's."""
+    """Measure both states and print the time of each side relative to the project's."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="run folder, e.g. runs/quickstart")
     parser.add_argument("--sessions", type=int, default=16, help="evaluation sessions (default: 16)")
     parser.add_argument("--batch-size", type=int, default=8, help="turns per batch of generate_batched (default: 8)")
     parser.add_argument(
-        "--repeats", type=int, default=3, help="runs of project and perplexity; the best counts (default: 3)"
+        "--repeats", type=int, default=3, help="runs of project and perplexity; the fastest counts (default: 3)"
     )
     parser.add_argument("--dtype", choices=["bfloat16", "float16", "float32"], help="default: that of the run")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures as JSON, too")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures as JSON")
     args = parser.parse_args(argv)
     folder, target = args.run.resolve(), args.json and args.json.resolve()
     os.chdir(ROOT)
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(run: "FinishedRun", *, batch_size: int, repeats: int) -> dict[str, Any]:
-    """All sides for the trained and the base state, printed as they come, and what they were measured on."""
+    """The times of all sides with and without the adapter, printed as they come, and what was measured."""
     import torch
 
     states = {}
@@ -78,7 +78,7 @@ def measure(run: "FinishedRun", *, batch_size: int, repeats: int) -> dict[str, A
 
 
 def measure_state(run: "FinishedRun", *, batch_size: int, repeats: int) -> dict[str, Any]:
-    """Seconds of each side, and how far its answers are those of one generate per turn."""
+    """The seconds of each side, and the share of its answers that equal those of one generate per turn."""
     from generation import generate_all
 
     from trainer.evaluation import row_losses
@@ -108,7 +108,7 @@ def measure_state(run: "FinishedRun", *, batch_size: int, repeats: int) -> dict[
 
 
 def warm_up(run: "FinishedRun") -> None:
-    """Let kernels, threads and memory settle on the shortest turn before anything is timed."""
+    """Run every side on the shortest turn before anything is timed."""
     from generation import generate
 
     from trainer.evaluation import row_losses
@@ -121,11 +121,11 @@ def warm_up(run: "FinishedRun") -> None:
 
 
 def print_state(name: str, state: dict[str, Any]) -> None:
-    """The seconds of each side, and what share of it the project takes."""
+    """Print the seconds of each side, and the project's time as a share of them."""
     seconds = state["seconds"]
     print(f"{name}: {state['agreement']:.1%} of turns agree, {state['identical']:.1%} identical to generate_each")
     for side, spent in seconds.items():
-        print(f"  {side:<17} {spent:8.2f} s   project takes {seconds['project'] / spent:6.3f} of it")
+        print(f"  {side:<17} {spent:8.2f} s   project takes {seconds['project'] / spent:6.3f} of this")
     sys.stdout.flush()
 
 

@@ -1,8 +1,8 @@
-"""Compare the answers of the in-training evaluation with those of one model.generate per turn, in float32.
+"""Compare the answers of the in-process evaluation with those of one model.generate per turn, in float32.
 
-The base model, every adapter given, and the run's own are compared on all turns of the sessions. Where two answers
-part, the gap between the logits of the two tokens, from a pass without any cache, tells a tie from a fault: the
-two computations sum in another order, so float32 logits differ in about their sixth digit.
+The base model, every given adapter, and the run's own adapter are compared on all turns of the sessions. At the first
+difference of two answers, the gap between the logits of the two tokens, from a pass without a cache, shows whether it
+is a tie or an error: the two computations sum in a different order, so float32 logits differ in about the sixth digit.
 """
 
 import argparse
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from finished_run import FinishedRun
 
 ROOT = Path(__file__).parent.parent
-# Logits of small models are around 10; this is some ten times the noise of float32 there.
+# Logits of small models are around 10, and this is about ten times float32's noise at that size.
 TIE = 1e-3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compare, print each difference; 1 where one is more than a tie."""
+    """Compare the answers and print each difference; returns 1 if any is more than a tie."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="run folder, e.g. runs/quickstart")
     parser.add_argument(
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="another adapter of the same base model, e.g. a checkpoint of the run; may be given several times",
     )
     parser.add_argument("--sessions", type=int, default=20, help="evaluation sessions (default: 20)")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the comparison as JSON, too")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the comparison as JSON")
     args = parser.parse_args(argv)
     folder, target = args.run.resolve(), args.json and args.json.resolve()
     adapters = {str(path): path.resolve() for path in args.adapter}
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def compare(run: "FinishedRun", name: str) -> dict[str, Any]:
-    """How many answers of a state are the same, and where the others part; printed as well."""
+    """The number of identical answers in a state, and where the others first differ; also prints them."""
     from generation import generate_all
 
     from trainer.generation.teacher_forcing import decode_turns
@@ -67,10 +67,10 @@ def compare(run: "FinishedRun", name: str) -> dict[str, Any]:
         differences = list(find_differences(run, decoded, generated))
     n_ties = sum(difference["gap"] <= TIE for difference in differences)
     n_same = len(decoded) - len(differences)
-    print(f"{name}: {n_same} of {len(decoded)} turns identical, {n_ties} part at a tie")
+    print(f"{name}: {n_same} of {len(decoded)} turns identical, {n_ties} differ at a tie")
     for difference in differences:
         print(
-            "  {turn}: at token {position}, {ours!r} here, {theirs!r} by generate; gap {gap:.2e}".format(**difference)
+            "  {turn}: at token {position}, {ours!r} here, {theirs!r} from generate; gap {gap:.2e}".format(**difference)
         )
     sys.stdout.flush()
     return {"turns": len(decoded), "identical": n_same, "ties": n_ties, "differences": differences}
@@ -79,10 +79,10 @@ def compare(run: "FinishedRun", name: str) -> dict[str, Any]:
 def find_differences(
     run: "FinishedRun", decoded: Sequence[Sequence[int]], generated: Sequence[Sequence[int]]
 ) -> Iterator[dict[str, Any]]:
-    """The first token at which each pair of answers parts; None stands for the end of an answer."""
+    """The first difference of each pair of answers; None marks the end of an answer."""
     for example, ours, theirs in zip(run.examples, decoded, generated, strict=True):
         pairs = enumerate(zip_longest(ours, theirs))
-        position = next((place for place, (a, b) in pairs if a != b), None)
+        position = next((index for index, (a, b) in pairs if a != b), None)
         if position is not None:
             tokens = [ids[position] if position < len(ids) else None for ids in (ours, theirs)]
             yield {
@@ -95,7 +95,7 @@ def find_differences(
 
 
 def logit_gap(run: "FinishedRun", history: Sequence[int], tokens: Sequence[int | None]) -> float:
-    """How far apart the logits of two next tokens are; of an answer's end, that of its likeliest stop token."""
+    """The difference between the logits of two next tokens; None means the most likely stop token."""
     import torch
 
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Answer turns by `model.generate`, the plain way, for the benchmarks beside this file. Measures nothing."""
+"""Answer turns with plain `model.generate`, for the other benchmarks. Measures nothing."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ TokenIds = tuple[int, ...]
 
 
 def generate_all(run: FinishedRun, batch_size: int, side: str) -> list[TokenIds]:
-    """The greedy answers to all turns by `model.generate`, in the order of the examples."""
+    """The greedy answers of `model.generate` to all turns, in the order of the examples."""
     longest_first = sorted(range(len(run.examples)), key=lambda index: -len(run.examples[index].prompt_ids))
     answers: dict[int, TokenIds] = {}
     with progress_bar(side, total=len(run.examples), unit="turns") as advance:
@@ -25,7 +25,7 @@ def generate_all(run: FinishedRun, batch_size: int, side: str) -> list[TokenIds]
 
 
 def generate(run: FinishedRun, prompts: Sequence[TokenIds]) -> list[TokenIds]:
-    """The greedy answers to prompts, in one batch padded on the left; stop tokens left out."""
+    """The greedy answers to prompts in one left-padded batch, without stop tokens."""
     width = max(map(len, prompts))
     ids = torch.tensor([[run.pad_token_id] * (width - len(prompt)) + list(prompt) for prompt in prompts])
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
@@ -42,6 +42,6 @@ def generate(run: FinishedRun, prompts: Sequence[TokenIds]) -> list[TokenIds]:
 
 
 def before_stop(ids: Sequence[int], stop_token_ids: frozenset[int]) -> TokenIds:
-    """The tokens up to the first stop token, which is left out."""
-    end = next((place for place, token in enumerate(ids) if token in stop_token_ids), len(ids))
+    """The tokens before the first stop token."""
+    end = next((index for index, token in enumerate(ids) if token in stop_token_ids), len(ids))
     return tuple(ids[:end])

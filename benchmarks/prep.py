@@ -1,12 +1,12 @@
-"""Sessions per second of four ways to prepare training rows, on the same sessions, one core each.
+"""Sessions per second of four ways to prepare training rows, on the same sessions, each on one core.
 
-growing_prefix       render and tokenize the conversation once more for every message, and compare lengths
-generation_markers   one rendering by a template with {% generation %} markers, mask by transformers
-raw_tokenization     tokenize finished texts in a batch: no rendering, no masks (the floor)
-project              one rendering, batch tokenization, spans, proof
+growing_prefix       render and tokenize the conversation again for every message, and compare lengths
+generation_markers   render once with {% generation %} markers in the template, mask by transformers
+raw_tokenization     tokenize rendered texts in a batch: no rendering, no masks (the upper bound)
+project              render once, tokenize in a batch, find the spans, prove them
 
-All sides start from the same canonical messages; template, sample data and tokenizer are those of the
-quickstart configuration.
+All sides start from the same canonical messages, with the template, sample data and tokenizer of the quickstart
+configuration.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from itertools import cycle, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# One worker process of `datasets` tokenizes on one core, so no side may use more.
+# A worker process of `datasets` tokenizes on one core, so no side may use more.
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 if TYPE_CHECKING:
@@ -35,23 +35,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, default=200, help="sessions to prepare (default: 200)")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each side; the best counts (default: 5)")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures as JSON, too")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures as JSON")
     args = parser.parse_args(argv)
     os.chdir(CONFIG.parent.parent.parent)
     result = measure(args.sessions, args.repeats)
     rates = result["sessions_per_s"]
     for name, rate in rates.items():
         ratio = rates["project"] / rate
-        wanted = f" (wanted: at least {REQUIRED[name]:g})" if name in REQUIRED else ""
-        print(f"{name:<20} {rate:8.1f} sessions/s   project is {ratio:6.2f} times as fast{wanted}")
-    print(f"{result['tokens_per_session']:.0f} tokens and {result['turns_per_session']:.1f} trained turns per session")
+        required = f" (required: at least {REQUIRED[name]:g})" if name in REQUIRED else ""
+        print(f"{name:<20} {rate:8.1f} sessions/s   project is {ratio:6.2f} times as fast{required}")
+    tokens, turns = result["tokens_per_session"], result["turns_per_session"]
+    print(f"{tokens:.0f} tokens and {turns:.1f} supervised turns per session")
     if args.json:
         args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
 def measure(n_sessions: int, repeats: int) -> dict[str, Any]:
-    """Rates of all four sides, and the size of the sessions they were measured on."""
+    """The rates of all four sides, and the size of the sessions."""
     from trainer.chat import ChatEncoder, EncodedSession
     from trainer.config import load_config
     from trainer.tokenizer import load_tokenizer
@@ -62,7 +63,7 @@ def measure(n_sessions: int, repeats: int) -> dict[str, Any]:
     sessions = read_sessions(cfg, encoder, n_sessions)
     texts = [encoder.render(s.messages, s.tools, add_generation_prompt=False) for s in sessions]
     marked = with_markers(tokenizer.chat_template)
-    # The growing prefix costs seconds per run: a part of the sessions says as much.
+    # The growing prefix takes seconds per run, so it gets only some of the sessions.
     part = sessions[: max(1, n_sessions // 8)]
     encoded = encoder.encode_batch(sessions)
     rows = [row for session in encoded if isinstance(session, EncodedSession) for row in session.rows]
@@ -90,7 +91,7 @@ def measure(n_sessions: int, repeats: int) -> dict[str, Any]:
 
 
 def read_sessions(cfg: Any, encoder: Any, n_sessions: int) -> "list[Session]":
-    """Shipped sessions, each continued with rounds of the following ones until it has about 1,900 tokens."""
+    """Shipped sessions, each extended with rounds of others until it has about 1,900 tokens."""
     from car_sales.data_prep import COLUMNS, session_to_messages
     from trainer.chat import canonical_messages
     from trainer.data.sessions import SessionReader
@@ -114,13 +115,13 @@ def read_sessions(cfg: Any, encoder: Any, n_sessions: int) -> "list[Session]":
 
 
 def split_rounds(session: "Session") -> "list[tuple[Message, ...]]":
-    """The conversation in rounds: a user message with all that follows it up to the next one."""
+    """The rounds of a conversation: a user message and everything up to the next one."""
     starts = [turn for turn, message in enumerate(session.messages) if message["role"] == "user"]
     return [session.messages[i:j] for i, j in pairwise([*starts, len(session.messages)])]
 
 
 def with_markers(template: str) -> str:
-    """Our template with markers around what the assistant writes; raises if it no longer looks as expected."""
+    """Our template with markers around the assistant's text; fails if it no longer has the expected form."""
     start = "        {{- '<|im_start|>assistant\\n' }}\n        {%- if 'reasoning_content'"
     end = "        {{- '<|im_end|>\\n' }}\n    {%- elif role == 'tool' %}"
     assert template.count(start) == template.count(end) == 1
@@ -130,7 +131,7 @@ def with_markers(template: str) -> str:
 
 
 def growing_prefix(tokenizer: Any, session: "Session") -> tuple[list[int], list[int]]:
-    """Tokens and mask, from one rendering and tokenization per message and per generation prompt."""
+    """Tokens and mask, with one rendering and tokenization per message and per generation prompt."""
     messages, tools = list(session.messages), list(session.tools)
     ids: list[int] = []
     mask: list[int] = []
@@ -158,7 +159,7 @@ def markers(tokenizer: Any, session: "Session", template: str) -> tuple[list[int
 
 
 def check_sides_agree(tokenizer: Any, sessions: "Sequence[Session]", rows: Sequence[Any], template: str) -> None:
-    """The sides do the same work: same tokens; same mask, but for the line break that the first one trains on."""
+    """Check that all sides return the same tokens and masks, except for line breaks after the stop token."""
     for session, row in zip(sessions, rows, strict=False):
         mask = [int(label != -100) for label in row.labels()]
         for ids, other in (growing_prefix(tokenizer, session), markers(tokenizer, session, template)):

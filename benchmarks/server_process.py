@@ -1,4 +1,4 @@
-"""Run a server as a process of its own, wait until it offers a model, and stop it whatever happens."""
+"""Run a server in its own process, wait until it offers a model, and always stop it."""
 
 import contextlib
 import json
@@ -13,14 +13,14 @@ from pathlib import Path
 
 from trainer.errors import EndpointError
 
-# vLLM on a CPU reserves half of the memory for its cache unless told otherwise; weights never come from the network.
+# By default, vLLM on a CPU reserves half of the memory for its cache. Offline mode keeps it from downloading weights.
 _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "2"}
 _STOP_S = 20.0
 
 
 @contextlib.contextmanager
 def running(command: Sequence[object], *, cwd: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A server that runs within it, in a process group of its own, which is ended as a whole."""
+    """Run a server inside the block, in its own process group, which is stopped as a whole."""
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             [str(word) for word in command],
@@ -37,7 +37,7 @@ def running(command: Sequence[object], *, cwd: Path, log: Path) -> Iterator[subp
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started: asked first, then forced."""
+    """Stop a process and everything that it started: with SIGTERM, then with SIGKILL."""
     _signal_group(process, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_S)
@@ -82,7 +82,7 @@ def _models(url: str) -> list[str]:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nothing listens on."""
+    """A free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -17,7 +17,7 @@ rows_of_tokens = st.lists(
 
 def as_row(tokens: list[tuple[int, bool]]) -> dict[str, object]:
     ids = [token for token, _ in tokens]
-    labels = [token if trained else IGNORE_INDEX for token, trained in tokens]
+    labels = [token if supervised else IGNORE_INDEX for token, supervised in tokens]
     return {"input_ids": ids, "labels": labels, "session_id": "extra columns are left out"}
 
 

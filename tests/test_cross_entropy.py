@@ -1,4 +1,4 @@
-"""The row-wise cross entropy equals torch's, in value and gradient, and keeps nothing of the logits' size."""
+"""The row-wise cross entropy equals torch's, in value and gradient, and keeps no copy of the logits."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ def value_and_gradient(loss: torch.Tensor, logits: torch.Tensor) -> tuple[torch.
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("n_rows", [1, 4, 100])
-def test_value_and_gradient_are_those_of_torch(n_rows: int, smoothing: float) -> None:
+def test_value_and_gradient_equal_torchs(n_rows: int, smoothing: float) -> None:
     logits, targets = make_case()
     logits.requires_grad_()
     expected = functional.cross_entropy(
@@ -59,7 +59,7 @@ def test_low_precision_is_computed_in_float32_and_its_gradient_rounded_once(dtyp
     torch.testing.assert_close(gradient, exact_gradient.to(dtype), rtol=0, atol=0)
 
 
-def test_huge_logits_overflow_nowhere() -> None:
+def test_huge_logits_do_not_overflow() -> None:
     logits, targets = make_case()
     large = (logits * 1e4).requires_grad_()
     loss, gradient = value_and_gradient(summed_cross_entropy(large, targets), large)
@@ -81,14 +81,14 @@ def test_a_target_outside_the_vocabulary_is_an_error() -> None:
             summed_cross_entropy(logits, torch.full_like(targets, wrong))
 
 
-def test_nothing_to_predict_is_no_loss() -> None:
+def test_nothing_to_predict_means_zero_loss() -> None:
     logits = torch.zeros(0, VOCABULARY, requires_grad=True)
     loss, gradient = value_and_gradient(summed_cross_entropy(logits, torch.zeros(0, dtype=torch.int64)), logits)
     assert loss.item() == 0.0
     assert gradient.shape == logits.shape
 
 
-def test_no_more_is_kept_for_the_backward_pass_than_the_logits_and_a_number_per_row() -> None:
+def test_the_backward_pass_keeps_only_the_logits_the_targets_and_one_number_per_row() -> None:
     logits, targets = make_case(torch.bfloat16)
     logits.requires_grad_()
     kept: list[int] = []

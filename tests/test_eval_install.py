@@ -1,4 +1,4 @@
-"""The light installation: `scripts/eval.py` in a clean environment that holds the group `eval` and no torch."""
+"""The light installation: the scripts that ask a server, in a clean environment with the group `eval` and no torch."""
 
 import os
 import statistics
@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.quick import ROOT
 from tests.support.served import answering, gold_message, served_config, turns_of
+from tests.support.streaming_server import streaming
 from tests.support.stub_server import StubServer
 
 pytestmark = pytest.mark.slow
@@ -50,14 +51,25 @@ def test_a_served_model_is_scored(python: Path, tmp_path: Path, embedded_folder:
     assert "1.000" in done.stdout
 
 
-def test_help_answers_in_under_a_second(python: Path) -> None:
+@pytest.mark.parametrize("script", ["scripts/eval.py", "scripts/bench_serving.py"])
+def test_help_answers_in_under_half_a_second(python: Path, script: str) -> None:
     seconds = []
-    for _ in range(3):
+    for _ in range(5):
         started = time.monotonic()
-        assert _run(python, "scripts/eval.py", "--help").returncode == 0
+        assert _run(python, script, "--help").returncode == 0
         seconds.append(time.monotonic() - started)
-    print(f"scripts/eval.py --help: {min(seconds):.2f} s, median {statistics.median(seconds):.2f} s")
-    assert min(seconds) < 1
+    print(f"{script} --help: {min(seconds):.2f} s, median {statistics.median(seconds):.2f} s")
+    assert min(seconds) < 0.5
+
+
+def test_a_server_is_measured(python: Path, tmp_path: Path, embedded_folder: Path) -> None:
+    words = ["--config", "configs/car_sales/quickstart.yaml", "--set", f"data.tokenizer={embedded_folder}"]
+    words += ["--model", "carsales", "--concurrency", "1,2", "--turns", "2", "--report", str(tmp_path / "bench.html")]
+    with streaming() as (url, handler):
+        done = _run(python, "scripts/bench_serving.py", *words, "--endpoint", url)
+        assert done.returncode == 0, done.stderr
+        assert handler.n_asked == 4
+    assert (tmp_path / "bench.html").is_file()
 
 
 def _pip(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

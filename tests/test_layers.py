@@ -2,15 +2,14 @@
 
 import ast
 import importlib
-import pkgutil
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.modules import torch_free_modules
 from tests.support.quick import ROOT
 
 SRC = ROOT / "src"
@@ -25,13 +24,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tool_trainer",),
     ("training",),
     ("serving",),
+    ("commands", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-
-TORCH_FREE = (
-    "types", "errors", "run_layout", "util", "config", "tools", "tool_calls", "chat", "data", "scoring", "eval_metrics",
-    "endpoint", "server_eval",
-)  # fmt: skip
 
 # What a package hands on; the others are used module by module.
 FACES: dict[str, set[str]] = {
@@ -80,15 +75,6 @@ def imports_of(path: Path) -> set[str]:
 def is_module(name: str) -> bool:
     place = SRC.joinpath(*name.split("."))
     return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
-
-
-def torch_free_modules() -> Iterator[str]:
-    yield "car_sales"
-    for name in TORCH_FREE:
-        module = importlib.import_module(f"trainer.{name}")
-        yield module.__name__
-        for found in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{module.__name__}."):
-            yield found.name
 
 
 def test_every_room_of_the_trainer_has_a_layer() -> None:

@@ -19,12 +19,12 @@ from trainer.tokenizer import load_tokenizer, set_pad_token
 
 def test_only_the_adapter_can_be_trained() -> None:
     model = add_lora(tiny_model(50), LoraConfig(r=4, target_modules=["q_proj", "down_proj"]))
-    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert trained
-    assert all("lora_" in name and ("q_proj" in name or "down_proj" in name) for name in trained)
+    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trainable
+    assert all("lora_" in name and ("q_proj" in name or "down_proj" in name) for name in trainable)
 
 
-def test_a_fresh_adapter_changes_nothing_and_can_be_switched_off() -> None:
+def test_a_new_adapter_changes_nothing_and_can_be_disabled() -> None:
     base = tiny_model(50)
     ids = torch.tensor([[3, 4, 5]])
     expected = base(input_ids=ids).logits
@@ -44,16 +44,16 @@ def test_a_target_may_be_a_path_into_the_model() -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "reason"),
-    [(r".*\.layers\.9\..*_proj", "linear modules of this model"), ("*_proj", "no regular expression")],
+    [(r".*\.layers\.9\..*_proj", "linear modules of this model"), ("*_proj", "not a regular expression")],
 )
-def test_a_pattern_has_to_match_some_module(pattern: str, reason: str) -> None:
+def test_a_pattern_must_match_some_module(pattern: str, reason: str) -> None:
     add_lora(tiny_model(50), LoraConfig(r=2, target_modules=r".*\.layers\.1\..*_proj"))
     with pytest.raises(ModelError, match=reason):
         add_lora(tiny_model(50), LoraConfig(r=2, target_modules=pattern))
 
 
 class FakeTokenizer(SimpleNamespace):
-    """The pad-token face of a tokenizer."""
+    """The part of a tokenizer that pad tokens need."""
 
     def get_vocab(self) -> dict[str, int]:
         return {"<eos>": 0, "<unk>": 1, "<reserved>": 2}
@@ -86,7 +86,7 @@ def test_the_model_takes_the_pad_token_of_the_tokenizer(tiny_model_folder: Path)
     assert model.config.pad_token_id == tokenizer.pad_token_id == tokenizer.eos_token_id
 
 
-def test_precision_is_as_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configured_precision_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pick_dtype("float16") is torch.float16
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for capabilities, expected in (({"avx512_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)):
@@ -94,7 +94,7 @@ def test_precision_is_as_configured(monkeypatch: pytest.MonkeyPatch) -> None:
         assert pick_dtype("auto") is expected
 
 
-def test_a_chat_template_file_takes_the_place_of_the_tokenizers_own(tmp_path: Path) -> None:
+def test_a_chat_template_file_replaces_the_tokenizers_own(tmp_path: Path) -> None:
     path = tmp_path / "template.jinja"
     path.write_text("{% for m in messages %}{{ m.content }}{% endfor %}", encoding="utf-8")
     cfg = load_config(QUICKSTART, [f"model.chat_template_path={path}"])
@@ -124,7 +124,7 @@ def test_a_conversion_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypat
     assert list((tmp_path / "llm-tool-call-sft").iterdir()) == []
 
 
-def test_hub_ids_are_left_to_the_hub_and_folders_are_found(tmp_path: Path) -> None:
+def test_hub_ids_stay_the_same_and_folders_are_found(tmp_path: Path) -> None:
     assert resolve_model("Qwen/Qwen3-4B-Instruct-2507") == "Qwen/Qwen3-4B-Instruct-2507"
     assert resolve_model(str(tmp_path)) == str(tmp_path)
 

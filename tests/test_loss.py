@@ -1,4 +1,4 @@
-"""The loss: supervised tokens alone, the same for every way of batching."""
+"""The loss counts only supervised tokens and does not depend on batching."""
 
 import pytest
 import torch
@@ -18,9 +18,9 @@ def make_rows(lengths: list[int], *, seed: int = 0) -> list[dict[str, list[int]]
     rows = []
     for length in lengths:
         ids = torch.randint(1, VOCABULARY, (length,), generator=generator)
-        trained = torch.rand(length, generator=generator) < 0.3
-        trained[0], trained[-1] = False, True
-        labels = torch.where(trained, ids, IGNORE_INDEX)
+        supervised = torch.rand(length, generator=generator) < 0.3
+        supervised[0], supervised[-1] = False, True
+        labels = torch.where(supervised, ids, IGNORE_INDEX)
         rows.append({"input_ids": ids.tolist(), "labels": labels.tolist()})
     return rows
 
@@ -50,7 +50,7 @@ def test_one_batch_of_eight_equals_eight_batches_of_one() -> None:
     torch.testing.assert_close(together, torch.stack([loss_of(model, [row]) for row in rows]).sum())
 
 
-def test_unlabelled_tokens_carry_no_loss() -> None:
+def test_unlabelled_tokens_have_no_loss() -> None:
     model = tiny_model(VOCABULARY)
     row = make_rows([12])[0]
     embeddings = model.get_input_embeddings()
@@ -62,17 +62,17 @@ def test_unlabelled_tokens_carry_no_loss() -> None:
     assert embeddings.weight.grad is not None
 
 
-def test_padding_in_front_is_masked_and_padding_behind_needs_no_mask() -> None:
+def test_left_padding_is_masked_and_right_padding_needs_no_mask() -> None:
     model = tiny_model(VOCABULARY)
     rows = make_rows([9, 14])
-    behind = PaddingCollator(0)(rows)
-    in_front = {key: torch.stack([values[0].roll(5), values[1]]) for key, values in behind.items()}
+    right = PaddingCollator(0)(rows)
+    left = {key: torch.stack([values[0].roll(5), values[1]]) for key, values in right.items()}
     torch.testing.assert_close(
-        token_loss(supervised_logits(model, in_front, select=True, use_cache=False)), loss_of(model, rows)
+        token_loss(supervised_logits(model, left, select=True, use_cache=False)), loss_of(model, rows)
     )
     seen: list[set[str]] = []
     model.register_forward_pre_hook(lambda _, __, options: seen.append(set(options)), with_kwargs=True)
-    for batch in (in_front, behind):
+    for batch in (left, right):
         supervised_logits(model, batch, select=True, use_cache=False)
     assert ["attention_mask" in options for options in seen] == [True, False]
 
@@ -85,7 +85,7 @@ def test_a_model_without_logits_to_keep_gives_the_same_loss() -> None:
     assert not takes_logits_to_keep(torch.nn.Linear(2, 2))
 
 
-def test_logits_are_computed_only_where_a_row_has_a_label() -> None:
+def test_logits_are_computed_only_at_labelled_positions() -> None:
     batch = PaddingCollator(0)(make_rows([40]))
     scored = supervised_logits(tiny_model(VOCABULARY), batch, select=True, use_cache=False)
     n_labels = int((batch["labels"] != IGNORE_INDEX).sum())

@@ -48,7 +48,7 @@ def prompt(
 
 
 def contents(template: str) -> tuple[str, Counter[tuple[str, tuple[tuple[str, int], ...]]]]:
-    """The preamble, and how often each section occurs, a section being its heading and its bullets."""
+    """The preamble, and how often each section (its heading and its bullets) occurs."""
     preamble, found = split_sections(template)
     as_counts = []
     for section in found:
@@ -86,7 +86,7 @@ def test_a_template_without_placeholder_gets_the_line_on_top() -> None:
     assert LINE.match(prompt("## A\n- a"))
 
 
-def test_sections_and_bullets_take_every_place() -> None:
+def test_sections_and_bullets_appear_in_every_order() -> None:
     template = "top\n\n## A\n- 1\n- 2\n- 3\n\n## B\n- 4"
     seen = {shuffle_template(template, session_id=str(n)) for n in range(100)}
     assert len(seen) == 2 * 6
@@ -108,13 +108,13 @@ def test_bullets_do_not_cross_a_sub_heading_or_a_paragraph() -> None:
         assert [places[i] for i in (0, 1, 4, 7)] == ["A", "intro", "between", "Sub"]
 
 
-def test_fenced_code_is_no_markdown() -> None:
+def test_fenced_code_is_not_read_as_markdown() -> None:
     code = "- a\n  ```\n## no heading\n- no bullet\n  ```"
     for n in range(10):
         assert code in shuffle_template(f"## A\n{code}\n- b\n\n## B", session_id=str(n))
 
 
-def test_windows_line_ends_change_nothing() -> None:
+def test_windows_line_endings_change_nothing() -> None:
     assert prompt(TEMPLATE.replace("\n", "\r\n")) == prompt()
 
 
@@ -139,14 +139,14 @@ def test_the_same_id_gives_the_same_prompt_in_another_process() -> None:
         assert json.loads(done.stdout) == [prompt(session_id=i, inferred_date="unknown") for i in ids]
 
 
-def test_two_ids_differ_in_their_order_alone_already() -> None:
+def test_different_ids_give_different_orders() -> None:
     orders = {shuffle_template(TEMPLATE, session_id=f"session-{n}") for n in range(50)}
     assert len(orders) > 40
     assert prompt(session_id="a") != prompt(session_id="b")
 
 
 @given(session_id=st.text(max_size=8), day=st.dates(date(1000, 1, 1), date(9999, 12, 24)))
-def test_the_line_states_the_inferred_date_and_the_six_days_that_follow(session_id: str, day: date) -> None:
+def test_the_line_has_the_inferred_date_and_the_following_six_days(session_id: str, day: date) -> None:
     match = LINE.search(prompt(session_id=session_id, inferred_date=day.isoformat()))
     assert match
     weekday, stated, hour, _, tomorrow, ahead = match.groups()
@@ -192,7 +192,7 @@ def test_a_malformed_date_is_refused_with_its_session(inferred_date: str) -> Non
 
 
 @given(items=st.lists(st.integers()), key=st.text())
-def test_shuffling_loses_nothing_and_repeats_itself(items: list[int], key: str) -> None:
+def test_shuffling_loses_nothing_and_is_repeatable(items: list[int], key: str) -> None:
     result = shuffled(items, key=key)
     assert Counter(result) == Counter(items)
     assert result == shuffled(items, key=key)

@@ -1,4 +1,4 @@
-"""Every shipped YAML file validates, and the documented example has exactly its documented keys."""
+"""Every shipped YAML file is valid, and the documented example has exactly its documented keys."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ DOCUMENTED_KEYS = {
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_a_shipped_configuration_validates_and_its_files_exist(path: Path) -> None:
+def test_a_shipped_configuration_is_valid_and_its_files_exist(path: Path) -> None:
     cfg = load_config(path)
     assert cfg.data.sysprompt_path.is_file()
     assert read_tools(cfg.data.tools_path)

@@ -1,4 +1,4 @@
-"""Write the table of configuration keys, made from the schema, into README.md between its two markers."""
+"""Generate the table of configuration keys from the schema, and write it between the two markers in README.md."""
 
 import argparse
 import sys
@@ -22,7 +22,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Replace the table in the file that is named."""
+    """Replace the table in the file given by `--readme`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--readme", type=Path, default=Path("README.md"), metavar="PATH")
     path: Path = parser.parse_args(argv).readme
@@ -32,14 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def with_reference(text: str) -> str:
-    """The same text with the current table between the markers."""
+    """Return the text with the current table between the markers."""
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
     return f"{before}{START}\n{reference()}\n{END}{after}"
 
 
 def reference() -> str:
-    """The table of every key outside `train`, and what is special about `train`."""
+    """Return the table: every key outside `train`, and one line each about `train` and `run`."""
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for section, model in SECTIONS.items():
         lines += [_row(f"{section}.{name}", field) for name, field in model.model_fields.items()]

@@ -1,6 +1,6 @@
-"""Write the sample data of the car-sales domain: sessions played against a simulated dealership.
+"""Write the sample data of the car-sales domain: sessions with a simulated dealership.
 
-The same seed gives the same bytes on every machine. Prints where the files lie.
+The same seed gives the same bytes on every machine. Prints the paths of the files.
 """
 
 import argparse
@@ -16,10 +16,10 @@ DEFAULT_OUTPUT = Path(__file__).parent.parent.parent / "data" / "car_sales"
 def main(argv: Sequence[str] | None = None) -> int:
     """Write `train.jsonl` and `test.jsonl` and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of the two files")
-    parser.add_argument("--train", type=int, default=400, metavar="N", help="training sessions")
-    parser.add_argument("--test", type=int, default=100, metavar="N", help="test sessions")
-    parser.add_argument("--seed", type=int, default=3, help="another seed, other sessions")
+    parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder for the two files")
+    parser.add_argument("--train", type=int, default=400, metavar="N", help="number of training sessions")
+    parser.add_argument("--test", type=int, default=100, metavar="N", help="number of test sessions")
+    parser.add_argument("--seed", type=int, default=3, help="seed of the random sessions")
     args = parser.parse_args(argv)
     args.output.mkdir(parents=True, exist_ok=True)
     for split, n_sessions in (("train", args.train), ("test", args.test)):

@@ -1,4 +1,4 @@
-"""Conversations that cover the shapes of tool-calling data: what a template is tried on before it is trusted."""
+"""Sample conversations that cover the shapes of tool-calling data. Chat templates are tested with them."""
 
 from trainer.types import Message, Session, Tool, ToolCallJson
 
@@ -13,7 +13,7 @@ def _tool(name: str, **properties: str) -> Tool:
 
 
 def _call(number: int, name: str, arguments: str) -> ToolCallJson:
-    # Nine letters and digits: the only form of id that every family accepts.
+    # Ids have nine letters and digits, the only form that every model family accepts.
     return {"id": f"call{number:05d}", "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
@@ -40,9 +40,13 @@ FIND = '{"brand": "Škoda", "max_price": 20000}'
 FIND_NESTED = '{"brand": "Audi \\"A4\\"", "filters": {"tags": ["new", null], "rate": 1.5, "ok": true}}'
 
 SAMPLES: tuple[Session, ...] = (
-    Session("talk", (_user("Hi"), _assistant("Hello!"), _user("Bye"), _assistant("Goodbye.")), ()),
-    Session("talk with system", (SYSTEM, _user("Hi"), _assistant("Hello!"), _user("Ok"), _assistant("Fine")), ()),
-    Session("talk beside tools", (SYSTEM, _user("Hi"), _assistant("Hello!")), TOOLS),
+    Session("no calls", (_user("Hi"), _assistant("Hello!"), _user("Bye"), _assistant("Goodbye.")), ()),
+    Session(
+        "no calls, with a system message",
+        (SYSTEM, _user("Hi"), _assistant("Hello!"), _user("Ok"), _assistant("Fine")),
+        (),
+    ),
+    Session("no calls, with tools", (SYSTEM, _user("Hi"), _assistant("Hello!")), TOOLS),
     Session(
         "call, result, answer",
         (
@@ -92,7 +96,7 @@ SAMPLES: tuple[Session, ...] = (
         TOOLS,
     ),
     Session(
-        "content beside a call",
+        "content with a call",
         (
             _user("A Škoda?"),
             _assistant("Let me look.", _call(1, "find_car", FIND)),

@@ -1,4 +1,4 @@
-"""Try every chat template that TRL ships on sample conversations, and write the findings into the documentation."""
+"""Test every chat template that TRL ships with sample conversations, and write the findings into the documentation."""
 
 import argparse
 import importlib.util
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from trainer.chat import ChatEncoder
 
 START, END = "<!-- template table: start -->", "<!-- template table: end -->"
-# Words of markup that the tokenizers of the families hold as one token each.
+# Markup that the tokenizers of the model families have as single tokens.
 MARKUP = re.compile(
     r"<[|｜][^<>\s'\"|｜]+[|｜]>|<\|[a-z_]+>|<[a-z_]+\|>|<(?:start|end)_of_(?:turn|utterance)>|\[gMASK\]|<sop>|</s>"
 )
-# The split of Llama 3 and Qwen: line breaks stay with what stands before them.
+# The pre-tokenizer split of Llama 3 and Qwen: line breaks stay with the text before them.
 SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-# Templates that are also shown with switches set.
-SWITCHED: dict[str, dict[str, Any]] = {
+# Templates that are also shown with template arguments.
+WITH_KWARGS: dict[str, dict[str, Any]] = {
     "llama3_2": {"date_string": "26 Jul 2024"},
     "muse_glimmer": {"current_date": "2026-01-01"},
     "glm4moe": {"enable_thinking": True},
@@ -35,7 +35,7 @@ SWITCHED: dict[str, dict[str, Any]] = {
 
 
 class Finding(NamedTuple):
-    """What came of trying one template."""
+    """The result of testing one template: the cells of its line."""
 
     verdict: str
     rows: str
@@ -44,7 +44,7 @@ class Finding(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Replace the table in the file that is named."""
+    """Replace the table in the file given by `--docs`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--docs", type=Path, default=Path("docs/chat-templates.md"), metavar="PATH")
     path: Path = parser.parse_args(argv).docs
@@ -54,29 +54,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def with_table(text: str) -> str:
-    """The same text with the current table between the markers."""
+    """Return the text with the current table between the markers."""
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
     return f"{before}{START}\n{table()}\n{END}{after}"
 
 
 def table() -> str:
-    """One line per template, and one more for each set of switches worth showing."""
+    """Return the table: one line per template, and one more for each entry of `WITH_KWARGS`."""
     lines = [
         "| template | verdict | rows per session | extra tokens | `--tool-call-parser` |",
         "|---|---|---|---|---|",
     ]
     for name, source in templates():
-        for switches in (None, SWITCHED[name]) if name in SWITCHED else (None,):
-            shown = (
-                "" if switches is None else f" with `{', '.join(f'{k}: {json.dumps(v)}' for k, v in switches.items())}`"
-            )
-            lines.append("| " + " | ".join((f"`{name}`{shown}", *examine(source, switches))) + " |")
+        for kwargs in (None, WITH_KWARGS[name]) if name in WITH_KWARGS else (None,):
+            shown = "" if kwargs is None else f" with `{', '.join(f'{k}: {json.dumps(v)}' for k, v in kwargs.items())}`"
+            lines.append("| " + " | ".join((f"`{name}`{shown}", *examine(source, kwargs))) + " |")
     return "\n".join(lines)
 
 
 def templates() -> Iterator[tuple[str, str]]:
-    """Our own template, then TRL's originals, as (name, source)."""
+    """Yield our own template, then TRL's original ones, as (name, source)."""
     import trainer
 
     own = Path(trainer.__file__).parent / "templates" / "chatml_tools.jinja"
@@ -87,7 +85,7 @@ def templates() -> Iterator[tuple[str, str]]:
 
 
 def template_folder() -> Path:
-    """Where TRL keeps the chat templates of the model families."""
+    """Return the folder in which TRL keeps the chat templates of the model families."""
     spec = importlib.util.find_spec("trl")
     if spec is None or spec.submodule_search_locations is None:
         raise SystemExit("trl is not installed: uv sync")
@@ -95,7 +93,7 @@ def template_folder() -> Path:
 
 
 def stand_in_tokenizer(template: str) -> "PreTrainedTokenizerFast":
-    """A tokenizer of single bytes that knows the template's markup: what it shows is the template's doing alone."""
+    """Return a tokenizer of single bytes that knows the template's markup, to see the effects of the template alone."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -115,14 +113,14 @@ def stand_in_tokenizer(template: str) -> "PreTrainedTokenizerFast":
     return tokenizer
 
 
-def examine(template: str, switches: Mapping[str, Any] | None) -> Finding:
-    """Encode every sample, check every row the slow way, and say what holds."""
+def examine(template: str, template_kwargs: Mapping[str, Any] | None) -> Finding:
+    """Encode every sample, check every row with `verify_row`, and return the findings."""
     from template_samples import SAMPLES
 
     from trainer.chat import ChatEncoder, EncodedSession
     from trainer.chat.verify import verify_row
 
-    encoder = ChatEncoder(stand_in_tokenizer(template), template_kwargs=switches)
+    encoder = ChatEncoder(stand_in_tokenizer(template), template_kwargs=template_kwargs)
     if encoder.profile.refusal is not None:
         return Finding(f"refused: {_escaped(encoder.profile.refusal)}", "–", "–", _parser(encoder))
     rows, tokens, extra = set(), 0, 0
@@ -132,9 +130,9 @@ def examine(template: str, switches: Mapping[str, Any] | None) -> Finding:
             if "does not render" not in str(encoded):
                 refused.append(_reason(session.session_id, str(encoded)))
             continue
-        verdicts = [v for row in encoded.rows for v in verify_row(encoder, session.messages, session.tools, row)]
-        if not all(verdict.prompt_is_exact and verdict.text_is_exact for verdict in verdicts):
-            raise AssertionError(f"sample {session.session_id!r}: a row passed as proven and is not")
+        checks = [c for row in encoded.rows for c in verify_row(encoder, session.messages, session.tools, row)]
+        if not all(check.prompt_is_exact and check.text_is_exact for check in checks):
+            raise AssertionError(f"sample {session.session_id!r}: a row counts as proven, but is wrong")
         rows.add(len(encoded.rows))
         tokens += sum(len(row.input_ids) for row in encoded.rows)
         extra += encoded.extra_tokens
@@ -148,17 +146,17 @@ def examine(template: str, switches: Mapping[str, Any] | None) -> Finding:
 
 
 def _lacking(renders: Collection[str]) -> list[str]:
-    """What the template does not render; what goes without saying is left out."""
+    """Return the features that the template does not render, without those that need tool calls if it has none."""
     from trainer.chat.profile import FEATURES
 
-    implied = ("several calls in a turn", "content beside a call") if "tool calls" not in renders else ()
+    implied = ("several calls in a turn", "content with a call") if "tool calls" not in renders else ()
     return [feature for feature in FEATURES if feature not in renders and feature not in implied]
 
 
 def _reason(sample: str, error: str) -> str:
-    """A refusal that is not the lack of a feature, in a few words."""
+    """Return a refusal for another reason than a missing feature, in a few words."""
     if "enable_thinking: true" in error:
-        return f"{sample} (thinking is switched off)"
+        return f"{sample} (thinking is off)"
     if "continuation of its serving prompt" in error:
         return f"{sample} (a later turn does not continue its serving prompt)"
     return f"{sample} ({_escaped(error)})"

@@ -1,16 +1,17 @@
-"""Turn car-sales rows into chat messages. Everything that is not about car sales lives in `trainer.data`."""
+"""Turn car-sales rows into chat messages. Everything that is not about car sales is in `trainer.data`."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from car_sales.prompt import build_system_prompt
 from trainer.config import Config
 from trainer.data import DatasetBundle, assemble_datasets, read_eval_turns, tokenize_session
 from trainer.types import EvalTurn, Message
 
+from .prompt import build_system_prompt
+
 COLUMNS = ("inferred_date", "conversation")
 
-# The general function under the name that a domain's callers know.
+# The general function under the name that callers of a domain use.
 tokenize_with_role_spans = tokenize_session
 
 

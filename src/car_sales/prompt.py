@@ -1,6 +1,6 @@
 """Assemble a session's system prompt: the date and time line, and the template in the session's own order.
 
-Pure functions of their arguments: reads no file, no clock and no random generator. Knows no tokenizer.
+Pure functions of their arguments, which read no file, no clock and no random generator.
 """
 
 import re
@@ -13,13 +13,13 @@ from trainer.errors import DataError
 from trainer.util.ordering import digest_number, shuffled
 
 PLACEHOLDER = "{{current_datetime}}"
-"""Where the template wants the date and time line. Without one, the line opens the prompt."""
+"""Where the date and time line goes in the template. Without it, the line comes first in the prompt."""
 
 UNKNOWN_DATE = "unknown"
-"""The `inferred_date` of a session whose date nobody knows; the session id then decides it."""
+"""The `inferred_date` of a session with an unknown date, which is then drawn from the session id."""
 
 DAYS_AHEAD = 6
-"""How many of the days that follow are spelled out."""
+"""The number of following days that are spelled out."""
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -33,10 +33,10 @@ _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 def build_system_prompt(template: str, *, session_id: str, inferred_date: str, timezone: str) -> str:
     """Return the system prompt of one session.
 
-    The `##` sections of the markdown template change places with each other, and so do the bullets within
-    a section; everything above the first section stays on top. `{{current_datetime}}` becomes the line of
-    `datetime_line`; a template without it gets the line as its first. Raises `DataError` for an unknown
-    time zone or an `inferred_date` that is neither YYYY-MM-DD nor "unknown".
+    The `##` sections of the markdown template are shuffled, and so are the bullets within a section; everything
+    above the first section stays on top. `{{current_datetime}}` becomes the line of `datetime_line`; in a
+    template without it, that line comes first. Raises `DataError` for an unknown time zone or an
+    `inferred_date` that is neither YYYY-MM-DD nor "unknown".
     """
     moment = session_datetime(session_id, inferred_date=inferred_date, timezone=timezone)
     line = datetime_line(moment, timezone=timezone)
@@ -45,9 +45,9 @@ def build_system_prompt(template: str, *, session_id: str, inferred_date: str, t
 
 
 def session_datetime(session_id: str, *, inferred_date: str, timezone: str) -> datetime:
-    """Return the moment a session takes place: its date, at an opening hour drawn from its id (08:00-19:59).
+    """Return the date and time of a session: its date, and a time of day drawn from its id (08:00-19:59).
 
-    An unknown date is drawn from the id as well. Raises `DataError` as `build_system_prompt` does.
+    An unknown date is also drawn from the id. Raises `DataError` as `build_system_prompt` does.
     """
     zone = _zone(timezone)
     if inferred_date == UNKNOWN_DATE:
@@ -60,11 +60,11 @@ def session_datetime(session_id: str, *, inferred_date: str, timezone: str) -> d
 
 
 def datetime_line(moment: datetime, *, timezone: str) -> str:
-    """Return the line that tells the model when it is, and the dates of the six days that follow.
+    """Return the line with the current date and time, and the dates of the following six days.
 
-    The days are spelled out so that "tomorrow" and "on Saturday" can be looked up rather than computed; a
-    seventh would bear today's name. They are short and begin with the day, which is what tells them apart.
-    English names are written here because `strftime` follows the machine's locale.
+    The days are spelled out so the model can look up "tomorrow" and "on Saturday" instead of computing them; a
+    seventh would have the same name as today. Each date is short and starts with the day, where dates differ.
+    The English names are listed here because `strftime` follows the machine's locale.
 
     >>> datetime_line(datetime(2025, 3, 14, 10, 32), timezone="Europe/Zurich")[:98]
     'Current DateTime (Europe/Zurich): Friday 2025-03-14 10:32; tomorrow 15.03., Saturday 15.03., Sunda'
@@ -77,7 +77,7 @@ def datetime_line(moment: datetime, *, timezone: str) -> str:
 
 
 def short_date(day: date) -> str:
-    """Return a date as people here write it when the year goes without saying.
+    """Return a date as people write it here when the year is obvious.
 
     >>> short_date(date(2025, 3, 9))
     '09.03.'
@@ -88,8 +88,8 @@ def short_date(day: date) -> str:
 def shuffle_template(template: str, *, session_id: str) -> str:
     """Return the template with its sections, and the bullets of each section, in the session's order.
 
-    A bullet takes its continuation lines along. Only neighbouring bullets change places: a sub-heading or
-    a paragraph between two lists keeps them apart. Blank lines are layout and are normalised.
+    A bullet keeps its continuation lines. Only bullets of the same list are shuffled: a sub-heading or a
+    paragraph between two lists keeps them separate. Blank lines are normalized.
     """
     preamble, sections = split_sections(template)
     blocks = [preamble] if preamble else []
@@ -101,7 +101,7 @@ def shuffle_template(template: str, *, session_id: str) -> str:
 
 
 def split_sections(template: str) -> tuple[str, tuple[str, ...]]:
-    """Return the text above the first `##` heading, and each section with its heading, blank ends trimmed."""
+    """Return the text above the first `##` heading, and each section with its heading, without outer blank lines."""
     chunks: list[list[str]] = [[]]
     for line, is_code in _lines(template):
         if not is_code and line.startswith("## "):
@@ -119,13 +119,13 @@ class Block(NamedTuple):
 
 
 def split_blocks(section: str) -> tuple[Block, ...]:
-    """Return the bullets of a section and the text around them, in order, blank ends trimmed."""
+    """Return the bullets of a section and the text around them, in order, without outer blank lines."""
     kinds: list[Literal["bullet", "text"]] = []
     runs: list[list[str]] = []
     after_blank = False
     for line, is_code in _lines(section):
         starts_bullet = not is_code and line.startswith(("- ", "* "))
-        # Unindented text ends a bullet where markdown ends it: at a heading, or after a blank line.
+        # As in markdown, unindented text ends a bullet if it is a heading or follows a blank line.
         leaves_bullet = line.startswith("#") or (after_blank and line[:1].strip() != "")
         starts_text = not is_code and not starts_bullet and kinds[-1:] == ["bullet"] and leaves_bullet
         if not runs or starts_bullet or starts_text:

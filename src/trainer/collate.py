@@ -1,4 +1,4 @@
-"""Pad rows of tokens into a batch. Knows no tokenizer beyond its pad token, and no loss."""
+"""Pad rows of tokens into a batch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from trainer.types import IGNORE_INDEX
 
 @dataclass(frozen=True, slots=True)
 class PaddingCollator:
-    """Pads on the right to the longest row of the batch; other columns of a row are left out.
+    """Pads on the right to the longest row of the batch and leaves out a row's other columns.
 
-    Padding is told apart by its place, not by its token, so that a pad token which is also the stop token
-    keeps its label inside a row. `multiple_of` rounds the length up, for kernels that want it.
+    Padding is recognized by its position, not by its token, so a pad token that is also the stop token keeps
+    its label inside a row. `multiple_of` rounds the length up, for kernels that need it.
     """
 
     pad_token_id: int
     multiple_of: int = 1
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        """`input_ids`, `attention_mask` and `labels`, each int64 [batch, tokens]."""
+        """Returns `input_ids`, `attention_mask` and `labels`, each int64 [batch, tokens]."""
         if not rows:
             raise ValueError("a batch needs at least one row")
         longest = max(len(row["input_ids"]) for row in rows)

@@ -1,24 +1,24 @@
-"""Errors that a user can cause and mend. Each carries one message that says where, what and what to do.
+"""Errors that a user can cause and fix. Each message says where the problem is, what it is and what to do.
 
-Scripts print the message without a traceback and exit with code 2; anything else is a defect of ours
+Scripts print the message without a traceback and exit with code 2. Any other exception is a bug in this project
 and keeps its traceback.
 """
 
 
 class ToolSftError(Exception):
-    """Base of every error that this project raises on purpose."""
+    """Base class of every error that this project raises on purpose."""
 
 
 class ConfigError(ToolSftError, ValueError):
-    """The run configuration is missing, malformed or contradicts itself."""
+    """The run configuration is missing, malformed or contradictory."""
 
 
 class DataError(ToolSftError, ValueError):
-    """A dataset, a row, a tool specification or a prompt template is not what it has to be."""
+    """A dataset, a row, a tool specification or a prompt template is invalid."""
 
 
 class TemplateError(ToolSftError, ValueError):
-    """A chat template cannot express the conversation, or a row's supervised tokens cannot be proven."""
+    """A chat template cannot express the conversation, or a row's supervised tokens cannot be proven correct."""
 
 
 class ModelError(ToolSftError, ValueError):
@@ -26,7 +26,7 @@ class ModelError(ToolSftError, ValueError):
 
 
 class FormatError(ToolSftError, ValueError):
-    """A tool-call format is unknown, ambiguous, or cannot carry the calls of the data."""
+    """A tool-call format is unknown, ambiguous, or cannot express the calls of the data."""
 
 
 class OutputError(ToolSftError, OSError):
@@ -34,4 +34,4 @@ class OutputError(ToolSftError, OSError):
 
 
 class EndpointError(ToolSftError, OSError):
-    """A server cannot be reached, or does not offer what was asked of it."""
+    """A server cannot be reached, or does not offer what was requested."""

@@ -1,6 +1,6 @@
-"""Evaluate a model in process: decode the judged turns, read their calls, score them, and measure perplexity.
+"""Evaluate a model in process: decode the judged turns, parse their calls, score them, and measure perplexity.
 
-Knows no training loop. The scoring itself is that of served models and saved predictions.
+The same scorer scores served models and saved predictions.
 """
 
 import math
@@ -33,7 +33,7 @@ class RowLoss:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All that one evaluation found out. `metrics` is flat and ready for JSON."""
+    """The result of one evaluation. `metrics` is flat and ready for JSON."""
 
     predictions: tuple[Prediction, ...]
     scores: Scores
@@ -41,7 +41,7 @@ class Evaluation:
 
 
 class ToolCallEvaluator:
-    """Judges a model on the turns of `examples`; made once per run, used before, while and after training."""
+    """Judges a model on the turns of `examples`; created once per run and used before, during and after training."""
 
     def __init__(
         self,
@@ -58,9 +58,9 @@ class ToolCallEvaluator:
         self._in_calls = [self._call_tokens(example) for example in self.examples]
 
     def decode(self, model: nn.Module, *, share: int, n_shares: int, show: bool) -> dict[int, DecodedTurn]:
-        """Decode one of `n_shares` shares of the examples, by index, with a progress bar where `show` is set.
+        """Decode one of `n_shares` shares of the examples; return results by index. `show` turns on a progress bar.
 
-        All shares together are the same, to the last bit, for any number of them.
+        All shares together are the same, to the last bit, for any `n_shares`.
         """
         units = plan_units(self.examples, self._settings)[share::n_shares]
         decoded: dict[int, DecodedTurn] = {}
@@ -70,18 +70,23 @@ class ToolCallEvaluator:
                 decoded |= zip(unit, decode_turns(model, examples, self._settings, on_done=advance), strict=True)
         return decoded
 
-    def evaluate(self, decoded: Sequence[DecodedTurn], *, other_rows: Sequence[RowLoss] = ()) -> Evaluation:
-        """Score the decoded turns of all examples, in their order.
+    def evaluate(
+        self, decoded: Sequence[DecodedTurn], *, other_rows: Sequence[RowLoss] = (), rows_hold_turns: bool = False
+    ) -> Evaluation:
+        """Score the decoded turns of all examples, given in the order of the examples.
 
-        `other_rows` are the losses of evaluation rows without a judged turn; they enter `perplexity` and `loss`.
+        `other_rows` are the losses of evaluation rows without a judged turn; they count in `perplexity` and `loss`.
+        With `rows_hold_turns` they are the losses of all rows, and the judged turns do not count a second time.
         """
         predictions = tuple(
             self._prediction(example, turn) for example, turn in zip(self.examples, decoded, strict=True)
         )
         scores = score(predictions, self.tools)
         loss = sum((self._token_loss(index, turn) for index, turn in enumerate(decoded)), start=TokenLoss())
-        nll = math.fsum([loss.call_nll, loss.prose_nll, *(row.nll for row in other_rows)])
-        n_tokens = loss.n_call_tokens + loss.n_prose_tokens + sum(row.n_tokens for row in other_rows)
+        rows = list(other_rows)
+        if not rows_hold_turns:
+            rows += [RowLoss(loss.call_nll, loss.n_call_tokens), RowLoss(loss.prose_nll, loss.n_prose_tokens)]
+        nll, n_tokens = math.fsum(row.nll for row in rows), sum(row.n_tokens for row in rows)
         shares = {"drafted_share": sum(turn.accepted for turn in decoded) / len(decoded) if decoded else None}
         totals = {"loss": nll / n_tokens if n_tokens else None, "perplexity": perplexity(nll, n_tokens)}
         return Evaluation(predictions, scores, {**scores.metrics, **loss.metrics(), **totals, **shares})
@@ -96,7 +101,7 @@ class ToolCallEvaluator:
         return TokenLoss(sum(calls), len(calls), sum(turn.nll) - sum(calls), n_prose)
 
     def _call_tokens(self, example: ToolEvalExample) -> list[bool]:
-        """For each token of the target, whether it writes part of a call."""
+        """For each target token, whether it is part of a call."""
         ids = example.target_ids
         if not example.gold_calls:
             return [False] * len(ids)

@@ -1,7 +1,4 @@
-"""Load the base model that a configuration names, and put a LoRA adapter on it.
-
-Knows no data and no training loop.
-"""
+"""Load the base model of a configuration and add a LoRA adapter to it."""
 
 import importlib.util
 import inspect
@@ -40,8 +37,7 @@ def load_model_config(cfg: Config) -> PretrainedConfig:
     positions = getattr(model_config.get_text_config(), "max_position_embeddings", None)
     if positions is not None and cfg.data.max_context_length > positions:
         raise ModelError(
-            f"data.max_context_length: got {cfg.data.max_context_length}; {name} can position at most "
-            f"{positions} tokens"
+            f"data.max_context_length: got {cfg.data.max_context_length}; {name} supports at most {positions} tokens"
         )
     return model_config
 
@@ -66,9 +62,9 @@ def load_base_model(cfg: Config, *, pad_token_id: int | None = None) -> PreTrain
 
 
 def pick_dtype(name: str) -> torch.dtype:
-    """The torch dtype of a configured name; `auto` is bfloat16 only where it is multiplied natively.
+    """The torch dtype of a configured name; `auto` is bfloat16 if the hardware supports it natively, else float32.
 
-    Emulated bfloat16 is slower than float32 and less exact.
+    Emulated bfloat16 is slower than float32 and less accurate.
     """
     if name != "auto":
         dtype = getattr(torch, name)
@@ -85,9 +81,9 @@ def _multiplies_bfloat16() -> bool:
 
 
 def add_lora(model: PreTrainedModel, lora: LoraConfig) -> PeftModel:
-    """Wrap a base model with a fresh LoRA adapter; only the adapter can be trained.
+    """Wrap a base model with a new LoRA adapter; only the adapter can be trained.
 
-    Raises `ModelError` when a target matches no module.
+    Raises `ModelError` if a target matches no module.
     """
     check_target_modules(model, lora.target_modules)
     adapter = PeftLoraConfig(
@@ -104,7 +100,7 @@ def add_lora(model: PreTrainedModel, lora: LoraConfig) -> PeftModel:
 
 
 def check_target_modules(model: torch.nn.Module, targets: Sequence[str] | str) -> None:
-    """Every name in a list of targets must end some module's name; peft ignores those that do not.
+    """Check that every name in a list of targets matches the end of some module's name; peft ignores other names.
 
     A string is `all-linear` or a regular expression for whole names. Raises `ModelError`.
     """
@@ -127,14 +123,16 @@ def _pattern(text: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
     except re.error as error:
-        raise ModelError(f"lora.target_modules: {text} is no regular expression: {error}") from error
+        raise ModelError(f"lora.target_modules: {text} is not a regular expression: {error}") from error
 
 
 def _quantization(model: ModelConfig) -> BitsAndBytesConfig | None:
     if model.quantization is None:
         return None
     if not torch.cuda.is_available():
-        raise ModelError(f"model.quantization: {model.quantization} needs a CUDA GPU; none is here. Remove the key")
+        raise ModelError(
+            f"model.quantization: {model.quantization} needs a CUDA GPU, and there is none; remove the key"
+        )
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ModelError("model.quantization: bitsandbytes is not installed; run `uv sync --extra quantization`")
     if model.quantization == "8bit":
@@ -149,14 +147,14 @@ def _quantization(model: ModelConfig) -> BitsAndBytesConfig | None:
 
 
 def takes_logits_to_keep(model: nn.Module) -> bool:
-    """Whether the (possibly adapted) model computes logits at chosen positions only."""
+    """Whether the model, with or without an adapter, can compute logits at chosen positions only."""
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     return "logits_to_keep" in inspect.signature(type(base).forward).parameters
 
 
 @contextmanager
 def adapter_off(model: Any, *, off: bool) -> Iterator[None]:
-    """Within it, an adapted model answers as its base model where `off` is set."""
+    """Inside the block, an adapted model answers as its base model if `off` is set."""
     if not off:
         yield
         return

@@ -1,8 +1,8 @@
-"""Cross entropy over supervised tokens, with logits computed only where a label is. Knows no Trainer.
+"""Cross entropy over supervised tokens, with logits computed only at labelled positions.
 
 A float32 copy of the logits, their log-softmax and its gradient are each as large as the largest tensor of a
-training step. Here they exist for some rows only, small enough for a processor's cache, and the backward pass
-computes the probabilities again from one number per row (as in Hsu et al. 2024, Liger Kernel).
+training step. Here they exist for only a few rows at a time, which fit into a processor's cache, and the backward
+pass computes the probabilities again from one number per row (as in Hsu et al. 2024, Liger Kernel).
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,12 +14,12 @@ from torch.autograd.function import once_differentiable
 
 from trainer.types import IGNORE_INDEX
 
-# Numbers that are handled at once in float32, by type of device: a cache's worth, and a fraction of a GPU's memory.
+# Numbers processed at once in float32, by type of device: what a cache holds, and a small part of a GPU's memory.
 _N_AT_ONCE = {"cpu": 2**20, "cuda": 2**26}
 
 
 class SupervisedLogits(NamedTuple):
-    """`logits` [batch, positions, vocabulary] and the `targets` [batch, positions] that they predict."""
+    """`logits` [batch, positions, vocabulary] and their `targets` [batch, positions]."""
 
     logits: torch.Tensor
     targets: torch.Tensor
@@ -28,11 +28,11 @@ class SupervisedLogits(NamedTuple):
 def supervised_logits(
     model: nn.Module, batch: Mapping[str, torch.Tensor], *, select: bool, **options: Any
 ) -> SupervisedLogits:
-    """Run the model on `input_ids` and `attention_mask`, with logits where some row of the batch has a label.
+    """Run the model on `input_ids` and `attention_mask`; return logits at positions where some row has a label.
 
-    Token t+1 is predicted at position t. Tool-call rows are mostly schema, context and results, so that most
-    positions need no logits; their vocabulary-wide rows are the largest tensor of a step. `select` says that
-    the model takes an index tensor as `logits_to_keep` (see `takes_logits_to_keep`).
+    Token t+1 is predicted at position t. Tool-call rows are mostly schema, context and results, so most positions
+    need no logits, and full logits are the largest tensor of a step. Set `select` if the model takes an index
+    tensor as `logits_to_keep` (see `takes_logits_to_keep`).
     """
     shifted = batch["labels"][:, 1:]
     positions = (shifted != IGNORE_INDEX).any(dim=0).nonzero().squeeze(1)  # int64 [positions]
@@ -51,17 +51,17 @@ def _is_padded_on_the_right(attention_mask: torch.Tensor) -> bool:
 
 
 def n_supervised(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """How many tokens of a batch are predicted with loss."""
+    """The number of tokens in a batch that are predicted with loss."""
     return (batch["labels"][:, 1:] != IGNORE_INDEX).sum()
 
 
 def token_loss(scored: SupervisedLogits, *, label_smoothing: float = 0.0) -> torch.Tensor:
-    """The sum of the negative log likelihoods (nats) of all supervised tokens of a batch, in float32."""
+    """The summed negative log likelihood (nats) of all supervised tokens of a batch, in float32."""
     return summed_cross_entropy(scored.logits.flatten(0, 1), scored.targets.flatten(), label_smoothing=label_smoothing)
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
-    """Shapes: logits [rows, vocabulary]; targets int64 [rows], -100 where a row carries no loss."""
+    """Shapes: logits [rows, vocabulary]; targets int64 [rows], -100 for a row without loss."""
 
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, targets: torch.Tensor, smoothing: float) -> torch.Tensor:
@@ -93,12 +93,12 @@ class _SummedCrossEntropy(torch.autograd.Function):
 
 
 def _columns(targets: torch.Tensor) -> torch.Tensor:
-    """Targets as column indices [rows, 1]; a row without a target gets any column, and counts nothing."""
+    """Targets as column indices [rows, 1]; a row without a target gets any column and does not count."""
     return targets.masked_fill(targets == IGNORE_INDEX, 0)[:, None]
 
 
 def _in_float32(logits: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
-    """A few rows after the other, each time as a copy in float32 that may be changed and is good until the next."""
+    """Yield a few rows at a time as a float32 copy, which may be changed and is valid until the next one."""
     n_rows, vocabulary = logits.shape
     step = max(1, min(n_rows, _N_AT_ONCE.get(logits.device.type, 2**24) // vocabulary))
     memory = logits.new_empty(step, vocabulary, dtype=torch.float32)
@@ -108,7 +108,7 @@ def _in_float32(logits: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
 
 
 def summed_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, *, label_smoothing: float = 0.0) -> torch.Tensor:
-    """The sum (float32, nats) of the cross entropies of `logits` [rows, vocabulary] and `targets` [rows].
+    """The summed cross entropy (float32, nats) of `logits` [rows, vocabulary] and `targets` [rows].
 
     Equals `torch.nn.functional.cross_entropy(logits.float(), targets, ignore_index=-100, reduction="sum")`
     with the same smoothing, in value and in gradient.

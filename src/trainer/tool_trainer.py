@@ -1,6 +1,6 @@
-"""Hugging Face Trainer whose loss falls on supervised tokens alone, and whose evaluation judges tool calls.
+"""Hugging Face Trainer with loss on supervised tokens only and an evaluation that judges tool calls.
 
-Knows no domain and writes no report.
+Writes no report.
 """
 
 import time
@@ -21,6 +21,7 @@ from trainer.kernels.fused_lora import fused_lora
 from trainer.kernels.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
 from trainer.lora_model import adapter_off, takes_logits_to_keep
 from trainer.loss import n_supervised, supervised_logits, token_loss
+from trainer.run_layout import BASE, step_name
 from trainer.tool_calls import ToolCallFormat
 from trainer.types import Tool, ToolEvalExample
 
@@ -28,14 +29,14 @@ OnEvaluation = Callable[[str, Evaluation], None]
 
 
 class ToolTrainer(Trainer):
-    """Trains on supervised tokens and evaluates perplexity and tool calls in one go.
+    """Trains on supervised tokens; one evaluation measures both perplexity and tool calls.
 
-    `tool_eval_examples` are the turns to judge, `global_tools` the domain's tool schemas, `fmt` how the model
-    writes calls and `decoding` how it is decoded. Rows of `eval_dataset` that belong to other sessions count
-    for perplexity only. The tokenizer is Trainer's `processing_class`.
+    `tool_eval_examples` are the turns to judge, `global_tools` the domain's tool schemas, `fmt` the model's
+    tool-call format and `decoding` the decoding settings. Rows of `eval_dataset` from other sessions count for
+    perplexity only. The tokenizer is Trainer's `processing_class`.
 
-    The attribute `on_evaluation(name, evaluation)` receives every evaluation on the first process; `name` is
-    `base` or `step-000040`. The logged metrics carry Trainer's usual prefix, as in `eval_tool_name_f1`.
+    On the first process, `on_evaluation(name, evaluation)` is called with every evaluation; `name` is `base` or,
+    for example, `step-000040`. The logged metrics have Trainer's usual prefix, as in `eval_tool_name_f1`.
     """
 
     def __init__(
@@ -61,13 +62,13 @@ class ToolTrainer(Trainer):
         self._autocasts_adapter = computes_in_bfloat16(self.model)
         if self._autocasts_adapter:
             let_autocast_choose(self.model)
-        # The loss below is a sum divided by the tokens of the whole step, so Trainer must count those, and must
-        # not divide by the number of accumulated batches again.
+        # The loss below is a sum divided by the tokens of the whole step. So Trainer must count those tokens, and
+        # must not also divide by the gradient accumulation steps.
         self.model_accepts_loss_kwargs = True
         self.loss_is_scaled_for_ga = True
 
     def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> AbstractContextManager[Any]:
-        """Trainer's hook around a training step: mixed precision that accelerate leaves out on a CPU."""
+        """Trainer's hook around a training step, here for the mixed precision that accelerate lacks on a CPU."""
         return bfloat16_autocast(self._autocasts_adapter)
 
     def compute_loss(
@@ -79,23 +80,23 @@ class ToolTrainer(Trainer):
     ) -> Any:
         """Mean negative log likelihood (nats) over the supervised tokens of the whole optimizer step.
 
-        1 row x 8 accumulated and 8 rows x 1 give the same loss and the same gradient.
+        One row with 8 gradient accumulation steps and 8 rows with 1 step have the same loss and gradient.
         """
         scored = supervised_logits(model, inputs, select=self._selects_logits, use_cache=False)
         total = token_loss(scored, label_smoothing=self.args.label_smoothing_factor)
         n_tokens = n_supervised(inputs) if num_items_in_batch is None else num_items_in_batch
         loss = total / n_tokens
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
-            # Gradients are averaged over processes, while the divisor counts the tokens of all of them.
+            # Gradients are averaged over processes, but the divisor counts the tokens of all processes.
             loss = loss * self.accelerator.num_processes
         return (loss, scored) if return_outputs else loss
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Trainer's step, with the tokens counted for the rates that are shown."""
+        """Trainer's step, which also counts tokens for the rates in the log."""
         self.n_tokens_seen += int(inputs["attention_mask"].sum())
         self.n_supervised_seen += int(n_supervised(inputs))
         assert isinstance(self.model, nn.Module)
-        # Around the backward pass, too, since checkpoints are computed there anew.
+        # This includes the backward pass, because gradient checkpointing runs the forward pass again there.
         with attend_in_blocks(self.model), fused_lora(self.model, active=self._autocasts_adapter):
             return super().training_step(model, inputs, *args, **kwargs)
 
@@ -105,19 +106,19 @@ class ToolTrainer(Trainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Perplexity and tool-call metrics of the model as it stands; logs them and tells the callbacks."""
+        """Perplexity and tool-call metrics of the current model; logs them and calls the callbacks."""
         evaluation = self._judge(self.eval_dataset if eval_dataset is None else eval_dataset, base=False)
         self.last_evaluation = (self.state.global_step, evaluation)
         metrics = {f"{metric_key_prefix}_{k}": v for k, v in evaluation.metrics.items() if v is not None}
         self.log(metrics)
-        self._report(f"step-{self.state.global_step:06d}", evaluation)
+        self._report(step_name(self.state.global_step), evaluation)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def evaluate_base(self) -> Evaluation:
-        """The same for the base model: the loaded one with its adapter switched off."""
+        """Evaluate the base model: the loaded model with its adapter disabled."""
         evaluation = self._judge(self.eval_dataset, base=True)
-        self._report("base", evaluation)
+        self._report(BASE, evaluation)
         return evaluation
 
     def _report(self, name: str, evaluation: Evaluation) -> None:
@@ -133,12 +134,13 @@ class ToolTrainer(Trainer):
             decoded = self._decode_shared(model)
             other_rows = self._other_rows_shared(model, eval_dataset)
         model.train(training)
-        evaluation = self.evaluator.evaluate(decoded, other_rows=other_rows)
+        named = _names_sessions(eval_dataset)
+        evaluation = self.evaluator.evaluate(decoded, other_rows=other_rows, rows_hold_turns=not named)
         evaluation.metrics["runtime_s"] = round(time.monotonic() - started, 2)
         return evaluation
 
     def _evaluation_model(self) -> nn.Module:
-        """The model on its device, without the wrapper that DDP adds; sharded models stay wrapped."""
+        """The model on its device, without DDP's wrapper; sharded models stay wrapped."""
         assert self.model is not None
         if self.model_wrapped is self.model:  # not prepared yet: evaluation before training
             self._move_model_to_device(self.model, self.args.device)
@@ -149,36 +151,43 @@ class ToolTrainer(Trainer):
         return self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
     def _share(self) -> tuple[int, int]:
-        """Which share of an evaluation this process takes, and of how many.
+        """The index of this process's share of an evaluation, and the number of shares.
 
-        Every process of a sharded model has to take part in every pass, so there each does the whole.
+        Every process must take part in every pass of a sharded model, so there each process evaluates everything.
         """
         if self._is_sharded():
             return 0, 1
         return self.accelerator.process_index, self.accelerator.num_processes
 
     def _decode_shared(self, model: nn.Module) -> list[DecodedTurn]:
-        """All examples decoded, each process taking its share of them."""
+        """Decode all examples, split among the processes."""
         share, n_shares = self._share()
         show = self.is_local_process_zero()
         decoded = self.evaluator.decode(model, share=share, n_shares=n_shares, show=show)
         return self._gathered(decoded)
 
     def _other_rows_shared(self, model: nn.Module, eval_dataset: Any) -> list[RowLoss]:
-        """The losses of the evaluation rows that no judged turn covers, each process taking its share of them.
+        """The losses of the evaluation rows without a judged turn, split among the processes.
 
-        A row is passed alone: what it is padded with would depend on the number of processes.
+        Each row is a batch of its own; otherwise its padding would depend on the number of processes.
         """
         share, n_shares = self._share()
-        judged = {example.session_id for example in self.evaluator.examples}
-        rows = [index for index, name in enumerate(eval_dataset["session_id"]) if name not in judged]
+        rows = list(range(len(eval_dataset)))
+        if _names_sessions(eval_dataset):
+            judged = {example.session_id for example in self.evaluator.examples}
+            rows = [index for index, name in enumerate(eval_dataset["session_id"]) if name not in judged]
         mine = rows[share::n_shares]
         losses = row_losses(model, (self.data_collator([eval_dataset[index]]) for index in mine))
         return self._gathered(dict(zip(mine, losses, strict=True)))
 
     def _gathered(self, mine: Mapping[int, Any]) -> list[Any]:
-        """The values of all processes in the order of their keys, on every process."""
+        """The values of all processes in key order, on every process."""
         pairs = list(mine.items())
         if self._share()[1] > 1:
             pairs = gather_object(pairs)
         return [value for _, value in sorted(pairs, key=lambda pair: pair[0])]
+
+
+def _names_sessions(dataset: Any) -> bool:
+    """Whether rows say which session they belong to; those of a domain that makes its own rows may not."""
+    return "session_id" in getattr(dataset, "column_names", ())

@@ -1,7 +1,6 @@
-"""The values that every layer shares: messages, sessions, tool calls, evaluation turns and predictions.
+"""Types that every layer shares: messages, sessions, tool calls, evaluation turns and predictions.
 
-`TypedDict` for JSON that crosses the border of the program, frozen dataclasses for what stays inside.
-Knows no torch, no file and no tokenizer.
+`TypedDict` for JSON that enters or leaves the program, frozen dataclasses for values inside it. Imports no torch.
 """
 
 from collections.abc import Mapping
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Required, TypedDict
 
 IGNORE_INDEX = -100
-"""Label of a token that carries no loss (the value that torch's cross entropy skips)."""
+"""Label of a token without loss (the value that torch's cross entropy ignores)."""
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -55,7 +54,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool call that is well formed: the name and the decoded arguments."""
+    """A well-formed tool call: the name and the decoded arguments."""
 
     name: str
     arguments: dict[str, Any]
@@ -66,10 +65,10 @@ CallStatus = Literal["ok", "invalid_json", "unclosed", "missing_name", "bad_argu
 
 @dataclass(frozen=True, slots=True)
 class ParsedCall:
-    """One attempt at a tool call found in model text, well formed or not.
+    """One attempt at a tool call in a model's text, well formed or not.
 
-    `status` is "ok" exactly when `name` and `arguments` can be trusted; `raw` is the attempt's text and
-    `start`/`end` its span in characters of the whole text.
+    `status` is "ok" exactly when `name` and `arguments` can be trusted. `raw` is the text of the attempt;
+    `start` and `end` are its character span in the whole text.
     """
 
     status: CallStatus
@@ -81,7 +80,7 @@ class ParsedCall:
 
 
 class ParsedText(NamedTuple):
-    """What a model wrote, taken apart: prose outside the calls, and every attempt at a call in order."""
+    """A model's parsed text: the prose outside the calls, and every attempt at a call in order."""
 
     content: str
     calls: tuple[ParsedCall, ...]
@@ -89,7 +88,7 @@ class ParsedText(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EvalTurn:
-    """One assistant turn to be judged on its true history.
+    """One assistant turn to judge on its true history.
 
     `messages` are canonical: call arguments are objects. `turn` is the index of the gold message in the session.
     """
@@ -104,10 +103,10 @@ class EvalTurn:
 
 @dataclass(frozen=True, slots=True)
 class ToolEvalExample(EvalTurn):
-    """The same with the tokens that training would use.
+    """An evaluation turn with the tokens that training would use.
 
-    `prompt_ids` are the serving prompt's tokens, generation prompt included; `target_ids` are the tokens
-    that the gold turn supervises, its stop token last.
+    `prompt_ids` are the tokens of the serving prompt, including the generation prompt. `target_ids` are the
+    supervised tokens of the gold turn, with its stop token last.
     """
 
     prompt_ids: tuple[int, ...]
@@ -119,11 +118,11 @@ FinishReason = Literal["stop", "length", "error", "skipped_for_length"]
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One evaluated turn: gold, what was written, and how it was read. A line of `predictions/*.jsonl`.
+    """One evaluated turn: gold, the generated text, and the calls parsed from it. A line of `predictions/*.jsonl`.
 
-    `text` is the raw text that was generated, without the stop token; `content` the prose of it outside
-    the calls. A failed request or a skipped turn keeps its place with `finish_reason` and `error`.
-    `context_hash` identifies the history that the turn was judged on.
+    `text` is the raw generated text without the stop token; `content` is its prose outside the calls. A failed
+    request or a skipped turn is also a prediction, with its `finish_reason` and `error`. `context_hash` identifies
+    the history on which the turn was judged.
     """
 
     session_id: str

@@ -1,4 +1,4 @@
-"""The end-to-end script compares honestly, skips clearly, and leaves no server behind."""
+"""The end-to-end script compares correctly, reports what it skips, and stops every server."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
-def test_without_vllm_it_says_how_to_give_it_and_passes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_vllm_it_explains_the_option_and_passes(capsys: pytest.CaptureFixture[str]) -> None:
     assert e2e_vllm.main([]) == 0
     assert "skipped" in capsys.readouterr().out
     assert e2e_vllm.main(["--only", "adapter"]) == 2
@@ -49,7 +49,7 @@ def test_without_vllm_it_says_how_to_give_it_and_passes(capsys: pytest.CaptureFi
 
 
 @pytest.mark.skipif(not shutil.which("sleep"), reason="needs sleep")
-def test_a_server_is_stopped_with_all_that_it_started(tmp_path: Path) -> None:
+def test_a_server_is_stopped_with_all_its_child_processes(tmp_path: Path) -> None:
     port, pids, log = free_port(), tmp_path / "pids", tmp_path / "log"
     url = f"http://127.0.0.1:{port}/v1"
 
@@ -110,7 +110,7 @@ def test_nothing_compared_does_not_pass(tmp_path: Path) -> None:
     assert not outcome(tmp_path, [], turns(9)).passes
 
 
-def test_turns_too_long_for_training_are_left_out_on_both_sides_with_their_errors(tmp_path: Path) -> None:
+def test_turns_that_the_run_skipped_are_left_out_on_both_sides_with_their_errors(tmp_path: Path) -> None:
     own, served = turns(9), turns(9)
     for index in (0, 9):  # one that was right, one that was wrong
         skipped: Any = {"calls": (), "content": "", "text": ""}

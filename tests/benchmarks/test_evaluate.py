@@ -1,4 +1,4 @@
-"""The benchmarks of evaluation run on a finished run, and say what is missing where there is none."""
+"""The evaluation benchmarks work on a finished run, and report what is missing in other folders."""
 
 import json
 import runpy
@@ -20,9 +20,9 @@ BENCHMARKS = ROOT / "benchmarks"
 
 @pytest.fixture
 def run_folder(quick_config: Callable[..., Config]) -> Path:
-    """A finished run whose adapter does something."""
+    """A finished run with an adapter that changes the answers."""
     folder = train_run(quick_config("train.max_steps=4", "train.learning_rate=0.05")).output_dir
-    # Like a checkpoint in which everything was trained, only with less effect.
+    # Like a checkpoint of the same training, but with half the effect.
     half = folder / "half"
     half.mkdir()
     shutil.copy(folder / "adapter_config.json", half)
@@ -81,7 +81,7 @@ def test_a_difference_is_shown_with_its_gap(run_folder: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("name", ["evaluate.py", "exactness.py"])
-def test_a_missing_run_is_one_message(
+def test_a_missing_run_gets_one_message(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert script(name, monkeypatch)["main"](["--run", str(tmp_path)]) == 2

@@ -1,4 +1,4 @@
-"""The benchmark of data preparation runs, and its sides do the same work (it checks that itself)."""
+"""The data preparation benchmark runs. It checks by itself that its sides do the same work."""
 
 import json
 import runpy

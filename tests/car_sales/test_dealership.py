@@ -1,4 +1,4 @@
-"""The dealership: every shipped tool is implemented, does what it says, and answers mistakes helpfully."""
+"""The dealership: every shipped tool is implemented, works as described, and answers mistakes helpfully."""
 
 import json
 from datetime import date
@@ -48,7 +48,7 @@ def free_day(vehicle_id: str, *, n_times: int = 1) -> tuple[str, list[str]]:
 
 
 def plain(schema: Any, definitions: dict[str, Any]) -> Any:
-    """A derived schema, reduced to what the tool file states: no titles, nulls or references."""
+    """A derived schema, reduced to what the tool file contains: no titles, nulls or references."""
     if isinstance(schema, list):
         return [plain(item, definitions) for item in schema]
     if not isinstance(schema, dict):
@@ -73,7 +73,7 @@ def test_the_dealership_implements_exactly_the_shipped_tools(dealership: Dealers
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_a_signature_agrees_with_its_schema(dealership: Dealership, name: str) -> None:
+def test_a_signature_matches_its_schema(dealership: Dealership, name: str) -> None:
     derived: dict[str, Any] = TypeAdapter(cast(Any, dealership.tools[name])).json_schema()
     stated = {key: value for key, value in SCHEMAS[name].items() if key != "minProperties"}
     assert plain(derived, derived.get("$defs", {})) == stated
@@ -97,7 +97,7 @@ def test_the_tools_show_every_kind_of_argument() -> None:
     assert any(set(schema["properties"]) - set(schema.get("required", ())) for schema in SCHEMAS.values())
 
 
-def test_a_search_gives_the_three_cheapest_that_fit_all_filters(dealership: Dealership) -> None:
+def test_a_search_returns_the_three_cheapest_that_match_all_filters(dealership: Dealership) -> None:
     cars = ask(dealership, "search_inventory", make="Skoda", fuel="diesel", max_price=27000)["cars"]
     assert [car["id"] for car in cars] == ["V2", "V1", "V4"]
     assert ask(dealership, "search_inventory", make="volvo")["cars"] == [
@@ -139,7 +139,7 @@ def test_an_accident_and_mileage_lower_a_trade_in(dealership: Dealership) -> Non
     assert value(50_000, False) > value(150_000, False) > value(150_000, True) > 0
 
 
-def test_a_booked_time_is_taken_for_that_car_alone(dealership: Dealership) -> None:
+def test_a_booked_time_is_taken_only_for_that_car(dealership: Dealership) -> None:
     day, times = free_day("V1", n_times=2)
     booking = {"vehicle_id": "V1", "date": day, "time": times[0], "customer": ANNA}
     assert ask(dealership, "test_drive_slots", vehicle_id="V1", date=day)["free"] == times
@@ -191,7 +191,7 @@ def test_bookings_and_leads_are_numbered_and_failures_use_no_number(dealership: 
         ),
     ],
 )
-def test_what_cannot_be_done_is_explained(
+def test_impossible_requests_are_explained(
     dealership: Dealership, name: str, arguments: dict[str, Any], error: str
 ) -> None:
     assert Draft202012Validator(SCHEMAS[name]).is_valid(arguments)

@@ -1,4 +1,4 @@
-"""The shipped sample data: what it promises to show, and that it is what the dealership really answered."""
+"""The shipped sample data: it shows what it should, and the dealership really gave the answers in it."""
 
 import importlib.util
 import json
@@ -24,7 +24,7 @@ from car_sales.simulator.replies import ASK_FILTER, TALK
 from car_sales.simulator.voice import expand
 from tests.support.quick import ROOT
 
-SCRIPT = ROOT / "scripts" / "make_car_sales_data.py"
+SCRIPT = ROOT / "scripts" / "dev" / "make_car_sales_data.py"
 SPLITS = ("train", "test")
 TOOLS = json.loads((ROOT / "data" / "tool_calls.json").read_text(encoding="utf-8"))
 SCHEMAS = {tool["function"]["name"]: tool["function"]["parameters"] for tool in TOOLS}
@@ -69,7 +69,7 @@ def test_there_are_enough_sessions_and_the_files_are_small() -> None:
     assert sum(path.stat().st_size for path in (ROOT / "data" / "car_sales").glob("*.jsonl")) < 3_000_000
 
 
-def test_the_script_writes_the_shipped_bytes_whatever_the_hash_seed(tmp_path: Path) -> None:
+def test_the_script_writes_the_shipped_bytes_with_any_hash_seed(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), "--output", str(tmp_path)]
     subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "12345"}, check=True, capture_output=True)
     for split in SPLITS:
@@ -77,7 +77,7 @@ def test_the_script_writes_the_shipped_bytes_whatever_the_hash_seed(tmp_path: Pa
         assert (tmp_path / shipped.name).read_bytes() == shipped.read_bytes()
 
 
-def test_another_seed_or_number_of_sessions_is_obeyed(tmp_path: Path) -> None:
+def test_the_seed_and_the_numbers_of_sessions_can_be_set(tmp_path: Path) -> None:
     specification = importlib.util.spec_from_file_location("make_car_sales_data", SCRIPT)
     assert specification
     assert specification.loader
@@ -136,7 +136,7 @@ def test_all_arguments_fit_the_schema_and_keep_its_order(split: str) -> None:
 
 @each_split
 def test_every_argument_value_was_said_or_shown_before(split: str) -> None:
-    """Copying suffices: every string and number stands in an earlier message, or as a date in the prompt."""
+    """Copying is enough: every string and number is in an earlier message, or is a date in the prompt."""
     for row in ROWS[split]:
         now = session_datetime(row["session_id"], inferred_date=row["inferred_date"], timezone="Europe/Zurich")
         context = " ".join((now.date() + timedelta(days=n)).isoformat() for n in range(1, DAYS_AHEAD + 1))
@@ -174,7 +174,7 @@ def test_spoken_days_mean_the_dates_that_the_prompt_spells_out(split: str) -> No
 
 
 @each_split
-def test_a_call_says_in_words_exactly_the_dates_that_nobody_wrote_out_before(split: str) -> None:
+def test_a_call_spells_out_exactly_the_dates_that_nobody_wrote_before(split: str) -> None:
     n_notes = 0
     for messages in conversations(split):
         written = ""
@@ -201,7 +201,7 @@ def test_sessions_are_neither_short_nor_long(split: str) -> None:
 def test_many_assistant_turns_make_no_call(split: str) -> None:
     turns = [m for messages in conversations(split) for m in messages if m["role"] == "assistant"]
     assert sum(turn["tool_calls"] is None for turn in turns) / len(turns) >= 0.35
-    # Stricter: of the turns that answer a customer, and not a result, over a third need no tool.
+    # Stricter: of the turns that answer a customer, not a result, more than a third need no tool.
     pairs = [pair for messages in conversations(split) for pair in pairwise(messages)]
     answers = [answer for before, answer in pairs if before["role"] == "user"]
     assert sum(answer["tool_calls"] is None for answer in answers) / len(answers) >= 0.35
@@ -261,7 +261,7 @@ def test_situations_are_frequent_enough_to_be_learned(split: str, situation: str
 
 @each_split
 def test_an_error_is_recovered_from(split: str) -> None:
-    """After a failed call, the same tool succeeds later in the session."""
+    """After a failed call, a call of the same tool succeeds later in the session."""
     n_recovered = n_failed = 0
     for messages in conversations(split):
         pairs = list(zip(calls_of(messages), results_of(messages), strict=True))
@@ -274,7 +274,7 @@ def test_an_error_is_recovered_from(split: str) -> None:
 
 @each_split
 def test_customers_correct_themselves(split: str) -> None:
-    """Within a sentence ("36, no, 48"), or by a further wish that changes what was just called."""
+    """Within a sentence ("36, no, 48"), or with another request that changes the last call."""
     bank = phrases_train if split == "train" else phrases_test
     marks = [re.escape(text).replace(r"\{wrong\}", ".+").replace(r"\{right\}", ".+") for text in bank.CORRECTIONS]
     slip = re.compile("|".join(marks))
@@ -297,7 +297,7 @@ def test_some_dates_are_unknown(split: str) -> None:
 
 
 def sentences(bank: ModuleType) -> set[str]:
-    """All that a bank can say, slots left open, without regard to case and punctuation."""
+    """All sentences of a bank, with empty slots, ignoring case and punctuation."""
     phrasings = [text for texts in bank.PHRASES.values() for text in texts]
     phrasings += (*bank.CORRECTIONS, *bank.OPENERS, *bank.LINKS)
     return {re.sub(r"[^\w{}]+", " ", text.casefold()).strip() for phrasing in phrasings for text in expand(phrasing)}

@@ -1,4 +1,4 @@
-"""One form for every way of storing a conversation; malformed ones are named."""
+"""Every way of storing a conversation becomes one form, and malformed ones are reported."""
 
 import re
 from typing import Any
@@ -33,14 +33,14 @@ def test_a_call_without_arguments_has_an_empty_object(stored: Any) -> None:
     assert arguments_of(canonical({"role": "assistant", "tool_calls": [call(stored)]})[0]) == {}
 
 
-def test_keys_that_a_table_format_filled_with_null_vanish() -> None:
+def test_keys_that_a_table_format_filled_with_null_are_removed() -> None:
     padding = {"tool_calls": None, "tool_call_id": None, "name": None, "reasoning_content": None, "train": None}
     assert canonical({"role": "user", "content": "Hi", **padding}) == [{"role": "user", "content": "Hi"}]
     (turn,) = canonical({"role": "assistant", "content": "Hi", **padding})
     assert turn == {"role": "assistant", "content": "Hi"}
 
 
-def test_a_call_grows_no_keys_and_always_says_its_type() -> None:
+def test_a_call_gets_no_new_keys_except_its_type() -> None:
     (turn,) = canonical({"role": "assistant", "tool_calls": [call("{}", id=None, type=None, index=0)]})
     assert turn["tool_calls"] == [{"type": "function", "function": {"name": "find", "arguments": {}}}]
 
@@ -51,7 +51,7 @@ def test_null_and_missing_content_are_empty_text() -> None:
 
 
 @pytest.mark.parametrize("excluded", [{"train": False}, {"weight": 0}])
-def test_a_turn_is_kept_as_context_by_train_false_or_weight_0(excluded: dict[str, Any]) -> None:
+def test_train_false_or_weight_0_keeps_a_turn_as_context(excluded: dict[str, Any]) -> None:
     (turn,) = canonical({"role": "assistant", "content": "x", **excluded})
     assert turn == {"role": "assistant", "content": "x", "train": False}
 
@@ -79,7 +79,7 @@ def test_canonical_messages_come_back_equal() -> None:
         assert canonical_messages(once) == once
 
 
-def test_the_source_is_left_as_it_was() -> None:
+def test_the_source_messages_are_not_changed() -> None:
     source: Any = {"role": "assistant", "content": None, "tool_calls": [call('{"a": 1}')]}
     canonical(source)
     assert source == {"role": "assistant", "content": None, "tool_calls": [call('{"a": 1}')]}
@@ -97,10 +97,13 @@ RESULT = {"role": "tool", "tool_call_id": "c1", "content": "x"}
         ([{"role": "user", "content": 3}], "turn 0: content must be text, got int"),
         ([{"role": "assistant", "content": None}], "turn 0: an assistant turn has neither content nor tool calls"),
         ([{"role": "assistant", "tool_calls": [{"id": "c"}]}], "turn 0: a tool call has no function name"),
-        ([{"role": "assistant", "tool_calls": [call("{1}")]}], "turn 0: arguments of the call to 'find' are not JSON"),
+        (
+            [{"role": "assistant", "tool_calls": [call("{1}")]}],
+            "turn 0: the arguments of the call to 'find' are not JSON",
+        ),
         ([{"role": "assistant", "tool_calls": [call('{"a": NaN}')]}], "NaN is not a JSON value"),
         ([{"role": "assistant", "tool_calls": [call("[1]")]}], "must be a JSON object, got [1]"),
-        ([{"role": "assistant", "tool_calls": [call("{}"), call("{}")]}], "turn 0: two calls share an id"),
+        ([{"role": "assistant", "tool_calls": [call("{}"), call("{}")]}], "turn 0: two calls have the same id"),
         ([{"role": "user", "content": "x"}, RESULT], "turn 1: a tool result answers no call"),
         ([ASSISTANT, {**RESULT, "tool_call_id": "c2"}], "turn 1: tool_call_id 'c2' matches no unanswered call"),
         ([ASSISTANT, RESULT, RESULT], "turn 2: a tool result answers no call"),
@@ -109,6 +112,6 @@ RESULT = {"role": "tool", "tool_call_id": "c1", "content": "x"}
         ([{"role": "assistant", "content": "x", "weight": 0.5}], "turn 0: weight is 0.5; allowed: 0"),
     ],
 )
-def test_malformed_messages_are_named_with_their_turn(messages: list[Any], reason: str) -> None:
+def test_an_error_names_the_turn_of_a_malformed_message(messages: list[Any], reason: str) -> None:
     with pytest.raises(DataError, match=re.escape(reason)):
         canonical_messages(messages)

@@ -1,4 +1,4 @@
-"""Rows from conversations: what is supervised, what is refused, and what holds when a part is broken."""
+"""Rows from conversations: what is supervised, what is refused, and what still holds if a part is broken."""
 
 import pickle
 import subprocess
@@ -12,7 +12,7 @@ from transformers import ByT5Tokenizer
 import trainer.chat
 from tests.support.chat import own_template, stock_template, tokenizer_for
 from trainer.chat import ChatEncoder, EncodedSession, Span
-from trainer.chat.proof import Tokens
+from trainer.chat.proof import SpanProver
 from trainer.chat.verify import verify_row
 from trainer.errors import DataError, TemplateError
 from trainer.types import IGNORE_INDEX, Session
@@ -31,7 +31,7 @@ def encode(made: ChatEncoder, *messages: Any, tools: Any = ()) -> EncodedSession
     return made.encode(messages, tools, session_id="s-1")
 
 
-def spelled(made: ChatEncoder, encoded: EncodedSession) -> dict[int, str]:
+def span_texts(made: ChatEncoder, encoded: EncodedSession) -> dict[int, str]:
     return {span.turn: made.decode(row.input_ids[span.start : span.end]) for row in encoded.rows for span in row.spans}
 
 
@@ -57,9 +57,9 @@ def _parts(name: str) -> tuple[Any, Any]:
     return SESSIONS[name].messages, SESSIONS[name].tools
 
 
-def test_calls_results_and_answers_are_told_apart() -> None:
+def test_calls_and_answers_are_supervised_and_results_are_not() -> None:
     made = encoder()
-    texts = spelled(made, made.encode(*_parts("content beside a call"), session_id="s"))
+    texts = span_texts(made, made.encode(*_parts("content with a call"), session_id="s"))
     assert texts == {
         1: 'Let me look.\n<tool_call>\n{"name": "find_car", "arguments": {"brand": "Škoda", "max_price": 20000}}\n'
         "</tool_call><|im_end|>",
@@ -102,7 +102,7 @@ def test_an_answer_that_merges_into_the_prompt_gets_a_row_of_its_own() -> None:
         assert all(v.prompt_is_exact and v.text_is_exact for v in verify_row(made, messages, (), row))
 
 
-def test_history_that_is_rewritten_at_equal_length_is_noticed() -> None:
+def test_history_that_is_rewritten_without_changing_its_length_is_noticed() -> None:
     last_user = "messages | selectattr('role', 'equalto', 'user') | list | last"
     label = "{{ 'new:' if ($) is sameas m else 'old:' }}".replace("$", last_user)
     made = encoder(SMALL.replace("{{ m.content }}", label + "{{ m.content }}").replace("HEAD", "<|assistant|>old:"))
@@ -113,11 +113,11 @@ def test_history_that_is_rewritten_at_equal_length_is_noticed() -> None:
         assert all(v.prompt_is_exact and v.text_is_exact for v in verify_row(made, messages, (), row))
 
 
-def test_turns_without_loss_are_context_only() -> None:
+def test_untrained_turns_are_context_only() -> None:
     made = encoder()
     untrained = {"role": "assistant", "content": "Never say this.", "train": False}
     encoded = encode(made, USER, untrained, USER, {"role": "assistant", "content": "Hello"}, USER, untrained)
-    assert spelled(made, encoded) == {3: "Hello<|im_end|>"}
+    assert span_texts(made, encoded) == {3: "Hello<|im_end|>"}
     assert made.decode(encoded.rows[0].input_ids).count("Never say this.") == 1
 
 
@@ -125,7 +125,7 @@ def test_a_session_without_trained_turns_has_no_rows() -> None:
     assert encode(encoder(), USER).rows == ()
 
 
-def test_a_prompt_that_holds_a_closed_thinking_block_is_trained_as_it_is_served() -> None:
+def test_a_prompt_with_a_closed_thinking_block_is_trained_as_it_is_served() -> None:
     template = SMALL.replace("HEAD", "<|assistant|><think>\n\n</think>\n\n")
     made = encoder(template + "{#<|assistant|><|user|>#}", "byte_level")
     messages: Any = [USER, {"role": "assistant", "content": "A"}, USER, {"role": "assistant", "content": "B"}]
@@ -136,11 +136,11 @@ def test_a_prompt_that_holds_a_closed_thinking_block_is_trained_as_it_is_served(
         f"<|user|>Hi<|end|>{head}A<|end|>",
         f"<|user|>Hi<|end|><|assistant|>A<|end|><|user|>Hi<|end|>{head}B<|end|>",
     ]
-    assert spelled(made, encoded) == {1: "A<|end|>", 3: "B<|end|>"}
+    assert span_texts(made, encoded) == {1: "A<|end|>", 3: "B<|end|>"}
 
 
 def test_a_prompt_that_changes_once_it_is_answered_is_trained_as_it_is_served() -> None:
-    # As in Mistral's templates: the system message stands in the last user message, but only while it is the last.
+    # As in Mistral's templates: the last user message, and only the last, contains the system message.
     template = (
         "{%- for m in messages if m.role != 'system' -%}{%- if m.role == 'user' -%}<|ask|>"
         "{{ messages[0].content + ': ' if loop.last and messages[0].role == 'system' else '' }}{{ m.content }}<|do|>"
@@ -154,7 +154,7 @@ def test_a_prompt_that_changes_once_it_is_answered_is_trained_as_it_is_served() 
         "<|ask|>Be brief: Hi<|do|> A<|end|>",
         "<|ask|>Hi<|do|> A<|end|><|ask|>Be brief: Hi<|do|> B<|end|>",
     ]
-    assert spelled(made, encoded) == {2: " A<|end|>", 4: " B<|end|>"}
+    assert span_texts(made, encoded) == {2: " A<|end|>", 4: " B<|end|>"}
 
 
 def test_special_tokens_in_the_text_of_messages_are_reported() -> None:
@@ -163,31 +163,31 @@ def test_special_tokens_in_the_text_of_messages_are_reported() -> None:
 
 
 @pytest.mark.parametrize("content", ["a<|im_end|>b", "a<|im_end|>", "<|im_end|>"])
-def test_an_answer_that_holds_the_stop_token_is_refused(content: str) -> None:
-    with pytest.raises(TemplateError, match=r"session s-1, turn 1: the stop token '<\|im_end\|>' lies inside"):
+def test_an_answer_that_contains_the_stop_token_is_refused(content: str) -> None:
+    with pytest.raises(TemplateError, match=r"session s-1, turn 1: the stop token '<\|im_end\|>' is inside"):
         encode(encoder(), USER, {"role": "assistant", "content": content})
 
 
-def test_an_answer_that_holds_the_token_of_the_next_turn_is_refused_where_that_is_the_stop() -> None:
-    with pytest.raises(TemplateError, match=r"turn 1: the stop token '<\|user\|>' lies inside"):
+def test_an_answer_is_refused_if_it_contains_the_opening_of_the_next_turn_and_that_is_the_stop_token() -> None:
+    with pytest.raises(TemplateError, match=r"turn 1: the stop token '<\|user\|>' is inside"):
         encode(encoder(stock_template("glm4moe")), USER, {"role": "assistant", "content": "a<|user|>"})
 
 
 @pytest.mark.parametrize(
-    ("template", "name", "lacks"),
+    ("template", "name", "reason"),
     [
         ("lfm2", "call, result, answer", "turn 1: the chat template does not render tool calls"),
-        ("llama3", "talk beside tools", "does not render tool schemas"),
+        ("llama3", "no calls, with tools", "does not render tool schemas"),
         ("llama3_1", "parallel calls", "turn 1: the chat template does not render several calls in a turn"),
-        ("llama3_1", "content beside a call", "turn 1: the chat template does not render content beside a call"),
-        ("gemma", "talk with system", "turn 0: the chat template does not render system message"),
+        ("llama3_1", "content with a call", "turn 1: the chat template does not render content with a call"),
+        ("gemma", "no calls, with a system message", "turn 0: the chat template does not render system message"),
         ("qwen2_5", "reasoning", "turn 1: the chat template does not render reasoning"),
         ("qwen3", "reasoning", "enable_thinking: true"),
         ("qwen3_8", "no user", "No user query found"),
     ],
 )
-def test_what_a_template_would_drop_is_refused_with_session_turn_and_remedy(
-    template: str, name: str, lacks: str
+def test_data_that_the_template_would_drop_is_refused_with_session_turn_and_remedy(
+    template: str, name: str, reason: str
 ) -> None:
     session = SESSIONS.get(name) or Session(name, ({"role": "assistant", "content": "Hi"},), ())
     if name == "no user":
@@ -195,17 +195,17 @@ def test_what_a_template_would_drop_is_refused_with_session_turn_and_remedy(
     with pytest.raises(TemplateError) as caught:
         encoder(stock_template(template)).encode(session.messages, session.tools, session_id="s-9")
     assert "session s-9" in str(caught.value)
-    assert lacks in str(caught.value)
+    assert reason in str(caught.value)
     assert "set " in str(caught.value)
 
 
-def test_malformed_messages_are_refused_with_the_session() -> None:
+def test_an_error_in_a_message_names_the_session() -> None:
     with pytest.raises(DataError, match="session s-1, turn 0: content must be text"):
         encode(encoder(), {"role": "user", "content": 1})
 
 
 def test_a_refused_session_does_not_stop_a_batch() -> None:
-    good, bad = SESSIONS["talk"], Session("bad", ({"role": "assistant", "content": None},), ())
+    good, bad = SESSIONS["no calls"], Session("bad", ({"role": "assistant", "content": None},), ())
     first, second, third = encoder().encode_batch([good, bad, good])
     assert isinstance(first, EncodedSession)
     assert isinstance(second, DataError)
@@ -215,28 +215,28 @@ def test_a_refused_session_does_not_stop_a_batch() -> None:
 def test_a_broken_span_finder_never_leads_to_a_wrong_row(monkeypatch: pytest.MonkeyPatch) -> None:
     made = encoder()
     right = [made.encode(s.messages, s.tools, session_id="s") for s in SAMPLES]
-    find = Tokens.find
+    find = SpanProver.find
 
-    def shifted(self: Tokens, turn: Any, row: Any, anchor: Any) -> Span | None:
+    def shifted(self: SpanProver, turn: Any, row: Any, anchor: Any) -> Span | None:
         span = find(self, turn, row, anchor)
         return span and Span(span.turn, span.start + 1, span.end)
 
-    monkeypatch.setattr(Tokens, "find", shifted)
+    monkeypatch.setattr(SpanProver, "find", shifted)
     assert [made.encode(s.messages, s.tools, session_id="s") for s in SAMPLES] == right
 
 
-def test_a_special_token_inside_a_longer_one_misleads_no_span() -> None:
+def test_a_special_token_inside_a_longer_one_does_not_move_a_span() -> None:
     tokenizer: Any = tokenizer_for(own_template())
     tokenizer.add_tokens(["so<|im_end|>"], special_tokens=True)
     made = ChatEncoder(tokenizer)
     user = {"role": "user", "content": "so<|im_end|> what"}
     messages: Any = [user, {"role": "assistant", "content": "A"}, user, {"role": "assistant", "content": "B"}]
     encoded = encode(made, *messages)
-    assert spelled(made, encoded) == {1: "A<|im_end|>", 3: "B<|im_end|>"}
+    assert span_texts(made, encoded) == {1: "A<|im_end|>", 3: "B<|im_end|>"}
     assert all(v.prompt_is_exact for row in encoded.rows for v in verify_row(made, messages, (), row))
 
 
-def test_a_tokenizer_that_is_not_fast_is_compared_in_full() -> None:
+def test_prompts_of_a_slow_tokenizer_are_compared_in_full() -> None:
     tokenizer: Any = ByT5Tokenizer(extra_ids=0)
     tokenizer.add_special_tokens({"extra_special_tokens": ["<|im_start|>", "<|im_end|>"]})
     tokenizer.chat_template = own_template()
@@ -250,7 +250,7 @@ def test_a_tokenizer_that_is_not_fast_is_compared_in_full() -> None:
             assert verdict.text_is_exact
 
 
-def test_an_encoder_travels_to_worker_processes() -> None:
+def test_an_encoder_can_be_pickled_for_worker_processes() -> None:
     made = encoder()
     copy = pickle.loads(pickle.dumps(made))
     assert copy.encode(*_parts("two rounds"), session_id="s") == made.encode(*_parts("two rounds"), session_id="s")
@@ -264,7 +264,7 @@ def test_prompt_ids_are_the_serving_prompt() -> None:
         assert made.prompt_ids(messages[: span.turn], tools) == row.input_ids[: span.start]
 
 
-def test_tools_are_given_to_the_template_as_they_are() -> None:
+def test_tools_reach_the_template_unchanged() -> None:
     text = encoder(stock_template("qwen2_5")).render(
         [{"role": "user", "content": "x"}], TOOLS, add_generation_prompt=False
     )

@@ -1,9 +1,9 @@
-"""What a template's source proves about the order of messages, and what it must not be believed to prove."""
+"""Which template sources prove that prefixes are preserved, and which do not."""
 
 import pytest
 
 from tests.support.chat import own_template
-from trainer.chat.prefix_preserving import writes_in_order
+from trainer.chat.prefix_preserving import preserves_prefixes
 from trainer.chat.source import parse
 
 BODY = "{{ message.role }}: {{ message.content }}\n"
@@ -25,31 +25,35 @@ PROMPT = "{% if add_generation_prompt %}assistant: {% endif %}"
         own_template(),
     ],
 )
-def test_one_pass_over_the_messages_is_recognized(source: str) -> None:
-    assert writes_in_order(parse(source))
+def test_a_template_with_one_pass_over_the_messages_preserves_prefixes(source: str) -> None:
+    assert preserves_prefixes(parse(source))
 
 
 @pytest.mark.parametrize(
     "source",
     [
-        pytest.param("{{ messages | length }}" + LOOP + PROMPT, id="asks for the length"),
+        pytest.param("{{ messages | length }}" + LOOP + PROMPT, id="reads the number of messages"),
         pytest.param("{{ messages[-1].role }}" + LOOP + PROMPT, id="reads the last message"),
         pytest.param("{{ messages[1].role }}" + LOOP + PROMPT, id="reads the second message"),
         pytest.param("{% set last = messages[-1] %}{{ last }}" + LOOP + PROMPT, id="names the last message"),
-        pytest.param("{% set some = messages[:2] %}{{ some }}" + LOOP + PROMPT, id="cuts the end off"),
+        pytest.param("{% set some = messages[:2] %}{{ some }}" + LOOP + PROMPT, id="cuts off the end"),
         pytest.param("{% set messages = messages[1:] %}{{ messages[0].role }}" + LOOP + PROMPT, id="first of the rest"),
-        pytest.param("{% for m in messages %}{{ loop.last }}{% endfor %}" + PROMPT, id="asks for the last turn"),
+        pytest.param(
+            "{% for m in messages %}{{ loop.last }}{% endfor %}" + PROMPT, id="asks whether it is the last turn"
+        ),
         pytest.param("{% for m in messages %}{{ loop.nextitem }}{% endfor %}" + PROMPT, id="looks ahead"),
-        pytest.param("{% for m in messages %}{{ loop.length }}{% endfor %}" + PROMPT, id="asks the loop's length"),
-        pytest.param("{% for m in messages %}{{ loop }}{% endfor %}" + PROMPT, id="hands the loop on"),
+        pytest.param(
+            "{% for m in messages %}{{ loop.length }}{% endfor %}" + PROMPT, id="reads the length of the loop"
+        ),
+        pytest.param("{% for m in messages %}{{ loop }}{% endfor %}" + PROMPT, id="passes the loop on"),
         pytest.param(
             "{% for m in messages %}{% for c in loop.nextitem %}{% endfor %}{% endfor %}" + PROMPT,
-            id="looks ahead in an inner loop's range",
+            id="looks ahead in the range of an inner loop",
         ),
-        pytest.param("{% for m in messages[::-1] %}{{ m }}{% endfor %}" + PROMPT, id="goes backwards"),
+        pytest.param("{% for m in messages[::-1] %}{{ m }}{% endfor %}" + PROMPT, id="iterates backwards"),
         pytest.param("{% for m in messages if m.content %}{{ m }}{% endfor %}" + PROMPT, id="filters"),
         pytest.param("{% for m in messages %}{{ m }}{% else %}x{% endfor %}" + PROMPT, id="has an else"),
-        pytest.param(LOOP + LOOP + PROMPT, id="goes through them twice"),
+        pytest.param(LOOP + LOOP + PROMPT, id="iterates twice"),
         pytest.param("{% if tools %}" + LOOP + "{% endif %}" + PROMPT, id="loop in a branch"),
         pytest.param("{% set text %}" + LOOP + "{% endset %}{{ text }}" + PROMPT, id="loop in a block"),
         pytest.param(
@@ -69,11 +73,11 @@ def test_one_pass_over_the_messages_is_recognized(source: str) -> None:
         ),
         pytest.param(
             "{% macro size(messages) %}{{ messages | length }}{% endmacro %}{{ size(messages) }}" + LOOP + PROMPT,
-            id="hands the messages to a macro",
+            id="passes the messages to a macro",
         ),
         pytest.param("{% set messages = other %}" + LOOP + PROMPT, id="another list"),
         pytest.param("no loop" + PROMPT, id="no loop"),
     ],
 )
-def test_a_template_that_may_look_ahead_is_not_believed(source: str) -> None:
-    assert not writes_in_order(parse(source))
+def test_a_template_that_may_look_ahead_is_not_proven(source: str) -> None:
+    assert not preserves_prefixes(parse(source))

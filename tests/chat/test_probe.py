@@ -1,4 +1,4 @@
-"""What the probes find out about a template: forms, features, stops, switches, and reasons to refuse it."""
+"""What the probes find out about a template: forms, features, stop tokens, arguments, and reasons to refuse it."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from trainer.chat import ChatEncoder, TemplateProfile
 from trainer.chat.profile import FEATURES
 from trainer.errors import TemplateError
 
-# A small template with holes: `{call}` writes a call, `{head}` the generation prompt, `{end}` ends a turn.
+# A small template with placeholders: CALL writes the arguments, HEAD the generation prompt, END ends a turn.
 SMALL = """{%- for m in messages -%}
 <|{{ m.role }}|>{{ m.content }}{% for c in m.tool_calls or [] %}[{{ c.function.name }} CALL]{% endfor %}END
 {%- endfor -%}
@@ -29,10 +29,10 @@ def profile(template: str, **kwargs: Any) -> TemplateProfile:
     return ChatEncoder(tokenizer, template_kwargs=kwargs or None).profile
 
 
-def test_our_own_template_writes_everything_in_order() -> None:
+def test_our_own_template_renders_everything_and_preserves_prefixes() -> None:
     found = profile(own_template())
     assert found.renders == set(FEATURES)
-    assert found.causal
+    assert found.preserves_prefixes
     assert found.stable
     assert found.refusal is None
     assert found.stop_tokens == ("<|im_end|>",)
@@ -49,7 +49,7 @@ def test_our_own_template_writes_everything_in_order() -> None:
         ("{{ 'json:' + c.function.arguments }}", "string"),
     ],
 )
-def test_arguments_go_in_the_form_that_is_neither_encoded_twice_nor_python(call: str, form: str) -> None:
+def test_call_arguments_have_the_form_that_is_neither_encoded_twice_nor_python(call: str, form: str) -> None:
     found = profile(small(call=call))
     assert "tool calls" in found.renders
     assert found.argument_form == form
@@ -73,7 +73,7 @@ def test_stop_tokens_are_those_that_the_model_has_to_write(name: str, stops: tup
 
 
 @pytest.mark.parametrize(
-    ("name", "switches"),
+    ("name", "kwargs"),
     [
         ("own", ()),
         ("qwen3", ("enable_thinking",)),
@@ -82,28 +82,28 @@ def test_stop_tokens_are_those_that_the_model_has_to_write(name: str, stops: tup
         ("gptoss", ("builtin_tools", "model_identity", "reasoning_effort")),
     ],
 )
-def test_switches_are_the_names_that_a_caller_may_set(name: str, switches: tuple[str, ...]) -> None:
-    assert profile(own_template() if name == "own" else stock_template(name)).switches == switches
+def test_template_kwargs_are_the_names_that_a_caller_may_set(name: str, kwargs: tuple[str, ...]) -> None:
+    assert profile(own_template() if name == "own" else stock_template(name)).template_kwargs == kwargs
 
 
-def test_thinking_is_switched_off_by_default_only_where_the_template_takes_the_switch() -> None:
+def test_thinking_is_off_by_default_only_if_the_template_takes_enable_thinking() -> None:
     for name, kwargs in (("qwen3", {"enable_thinking": False}), ("qwen2_5", {})):
         assert ChatEncoder(tokenizer_for(stock_template(name), "byte_level")).template_kwargs == kwargs
 
 
-def test_a_switch_that_the_template_does_not_take_is_shown() -> None:
+def test_an_argument_that_the_template_does_not_take_is_shown() -> None:
     found = profile(stock_template("qwen2_5"), enable_thinking=False)
-    assert found.ignored_switches == ("enable_thinking",)
+    assert found.ignored_kwargs == ("enable_thinking",)
     assert "enable_thinking" in found.plain()
 
 
 def test_rewritten_history_is_noticed() -> None:
     assert not profile(stock_template("qwen3")).stable
     assert profile(stock_template("qwen2_5")).stable
-    assert not profile(stock_template("qwen2_5")).causal
+    assert not profile(stock_template("qwen2_5")).preserves_prefixes
 
 
-def test_a_closed_thinking_block_in_the_generation_prompt_alone_is_kept_in_the_prompt() -> None:
+def test_a_closed_thinking_block_that_only_the_generation_prompt_has_stays_in_the_prompt() -> None:
     found = profile(small(head="<|assistant|><think>\n\n</think>\n\n"))
     assert found.refusal is None
     assert found.header.unwritten == "<think>\n\n</think>\n\n"
@@ -125,13 +125,13 @@ def test_a_closed_thinking_block_in_the_generation_prompt_alone_is_kept_in_the_p
         ("{% if tools %}{{ strftime_now('%d') }}{% endif %}" + small(), "writes the current date"),
     ],
 )
-def test_a_template_that_cannot_be_trained_says_why(template: str, reason: str) -> None:
+def test_a_refused_template_has_its_reason(template: str, reason: str) -> None:
     refusal = profile(template).refusal
     assert refusal is not None
     assert reason in refusal
 
 
-def test_a_date_that_is_given_is_no_reason_to_refuse() -> None:
+def test_a_fixed_date_is_not_a_reason_to_refuse() -> None:
     assert profile(stock_template("llama3_2"), date_string="26 Jul 2024").refusal is None
 
 
@@ -142,7 +142,7 @@ def test_a_tokenizer_without_a_template_is_refused_by_name() -> None:
         ChatEncoder(tokenizer)
 
 
-def test_a_template_that_cannot_be_parsed_names_the_line() -> None:
+def test_the_error_of_a_template_that_cannot_be_parsed_names_the_line() -> None:
     with pytest.raises(TemplateError, match="line 2"):
         ChatEncoder(tokenizer_for("ok\n{% if %}", "byte_level"))
 

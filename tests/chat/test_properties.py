@@ -1,4 +1,4 @@
-"""Laws that hold for every conversation, tried on random ones full of awkward text and markup."""
+"""Properties that hold for every conversation, checked on random ones full of awkward text and markup."""
 
 import json
 from typing import Any
@@ -13,14 +13,14 @@ from trainer.chat import ChatEncoder, EncodedSession
 from trainer.chat.verify import verify_row
 from trainer.types import Message, Session
 
-# The templates' own markup, edges that tokenizers merge across, and the start of longer markup.
+# The templates' own markup, characters that tokenizers merge with their neighbours, and parts of longer markup.
 PIECES = (
     *("<|im_start|>", "<|im_end|>", "<|im_start|>assistant\n", "<think>", "</think>", "\n\n", "\n", " ", "  "),
     *("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<|user|>", "<|observation|>"),
     *("<|eot_id|>", "<|start_header_id|>", "<|end|>", "<|", "|>", "<", "assistant", "\r\n", "\t", "é", "e\u0301"),
     *("🚗", "👩‍👩‍👧", "日本", "\u200b", "\u00a0", "\x00", "\ufeff", "</s>", "{{ x }}", "{% if %}", "None", '{"a": 1}'),
 )
-# SmolLM2 has no tokens for some control characters and for planes above 3: it drops them.
+# SmolLM2 has no tokens for some control characters and for Unicode planes above 3: it drops them.
 LETTERS = st.characters(max_codepoint=0x3FFFF, exclude_categories=("Cs", "Cc"))
 TEXT = st.lists(st.sampled_from(PIECES) | st.text(LETTERS, max_size=6), max_size=5).map("".join)
 JSON = st.recursive(
@@ -62,16 +62,16 @@ TEMPLATES = {
     "own": own_template(),
     **{name: stock_template(name) for name in ("qwen2_5", "qwen3", "qwen3_8", "glm4moe", "gemma4", "lfm2_2_5")},
 }
-TALKERS = {name: stock_template(name) for name in ("llama3", "gemma3", "phi3", "cohere", "llava_next", "qwen2_5_vl")}
-# Proven from their sources to write messages in order, so that one rendering is enough.
-IN_ORDER = ("own", "llama3", "gemma3", "phi3", "cohere", "llava_next", "qwen2_5_vl")
-CASES = [(name, kind) for name in (*TEMPLATES, *TALKERS) for kind in ("smollm2", "byte_level")]
+NO_TOOL_TEMPLATES = {
+    name: stock_template(name) for name in ("llama3", "gemma3", "phi3", "cohere", "llava_next", "qwen2_5_vl")
+}
+CASES = [(name, kind) for name in (*TEMPLATES, *NO_TOOL_TEMPLATES) for kind in ("smollm2", "byte_level")]
 ENCODERS: dict[tuple[str, str], ChatEncoder] = {}
 
 
 def encoder_for(name: str, kind: str) -> ChatEncoder:
     if (name, kind) not in ENCODERS:
-        source = {**TEMPLATES, **TALKERS}[name]
+        source = {**TEMPLATES, **NO_TOOL_TEMPLATES}[name]
         ENCODERS[name, kind] = ChatEncoder(tokenizer_for(source, kind))
     return ENCODERS[name, kind]
 
@@ -80,7 +80,7 @@ QUICK = settings(max_examples=25, deadline=None, derandomize=True, suppress_heal
 
 
 def encode(encoder: ChatEncoder, messages: list[Message], tools: Any) -> EncodedSession | str:
-    """The encoded session, or why it is refused, which must say where."""
+    """Return the encoded session, or the refusal, which must name the session."""
     (encoded,) = encoder.encode_batch([Session("s-1", tuple(messages), tools)])
     if isinstance(encoded, EncodedSession):
         return encoded
@@ -89,7 +89,7 @@ def encode(encoder: ChatEncoder, messages: list[Message], tools: Any) -> Encoded
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_every_span_follows_its_serving_prompt_and_spells_its_turn(name: str, kind: str) -> None:
+def test_every_span_follows_its_serving_prompt_and_decodes_to_its_turn(name: str, kind: str) -> None:
     encoder = encoder_for(name, kind)
     tools = TOOLS if name in TEMPLATES else ()
     encoded = 0
@@ -114,13 +114,14 @@ def test_every_span_follows_its_serving_prompt_and_spells_its_turn(name: str, ki
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in (*TEMPLATES, *TALKERS) if encoder_for(name, "smollm2").profile.causal]
+    "name",
+    [name for name in (*TEMPLATES, *NO_TOOL_TEMPLATES) if encoder_for(name, "smollm2").profile.preserves_prefixes],
 )
-def test_one_rendering_gives_the_same_rows_as_one_per_prompt(name: str) -> None:
+def test_a_single_render_gives_the_same_rows_as_one_render_per_prompt(name: str) -> None:
     encoder = encoder_for(name, "smollm2")
     tools = TOOLS if name in TEMPLATES else ()
     slow = ChatEncoder(encoder._tokenizer)
-    slow._reader.tails = None
+    slow._reader.suffixes = None
 
     @QUICK
     @given(conversations(tools=bool(tools)))
@@ -131,7 +132,7 @@ def test_one_rendering_gives_the_same_rows_as_one_per_prompt(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["own", "qwen3"])
-def test_a_batch_gives_what_each_session_gives_alone(name: str) -> None:
+def test_a_batch_gives_the_same_rows_as_each_session_alone(name: str) -> None:
     encoder = encoder_for(name, "smollm2")
 
     @QUICK
@@ -145,7 +146,7 @@ def test_a_batch_gives_what_each_session_gives_alone(name: str) -> None:
     check()
 
 
-def test_rows_are_as_few_as_can_be() -> None:
+def test_no_row_could_be_part_of_another() -> None:
     encoder = encoder_for("qwen2_5", "smollm2")
 
     @QUICK
@@ -155,7 +156,7 @@ def test_rows_are_as_few_as_can_be() -> None:
         rows = () if isinstance(session, str) else session.rows
         for one in rows:
             for other in rows:
-                # Were one row the beginning of another, the other could carry the spans of both.
+                # If one row were the beginning of another, the longer one could hold the spans of both.
                 assert one is other or other.input_ids[: len(one.input_ids)] != one.input_ids
 
     check()

@@ -1,5 +1,7 @@
 """The preview of one session, as text."""
 
+from pathlib import Path
+
 import pytest
 from preview import main
 
@@ -27,7 +29,7 @@ def test_a_session_is_found_by_its_id_in_any_split(capsys: pytest.CaptureFixture
     [
         (["--session", "nobody"], "has no session 'nobody'; its first ones: train-0000"),
         (["--row", "100000"], "has no row 100000; it has rows 0 to"),
-        (["--set", "data.load_module=json"], "json.data_prep must define session_to_messages and COLUMNS"),
+        (["--set", "data.load_module=json"], "json exposes no build_datasets(cfg)"),
     ],
 )
 def test_what_is_not_there_is_one_message_and_exit_code_2(
@@ -35,3 +37,12 @@ def test_what_is_not_there_is_one_message_and_exit_code_2(
 ) -> None:
     assert main(["--config", CONFIG, *which]) == 2
     assert reason in capsys.readouterr().err
+
+
+def test_a_domain_has_to_say_how_it_reads_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bare_domain.py").write_text("def build_datasets(cfg): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["--config", CONFIG, "--set", "data.load_module=bare_domain"]) == 2
+    assert "bare_domain.data_prep must define session_to_messages and COLUMNS" in capsys.readouterr().err

@@ -1,14 +1,20 @@
-"""scripts/serve.py prints the command, or becomes the server."""
+"""`tool-sft serve` prints vLLM's command, or becomes the server."""
 
 import os
+import re
 import shlex
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 import serve
 
-from tests.support.tiny_runs import make_run
+from tests.support.tiny_runs import make_run, serving
+from trainer.serving.local.service import load_service
+from trainer.serving.plan import plan_serving
+from trainer.training.finished_run import read_run
+from trainer.util.cli import messages_shown
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ def test_print_gives_the_command_line_and_starts_nothing(
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1"])
-def test_a_port_that_is_none_is_refused(folder: Path, port: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_port_is_refused(folder: Path, port: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         serve.main(["--run", str(folder), "--print", f"--port={port}"])
     assert "between 1 and 65535" in capsys.readouterr().err
@@ -63,3 +69,16 @@ def test_the_small_server_gets_the_plan(folder: Path, monkeypatch: pytest.Monkey
     ((plan, where),) = seen
     assert plan.names[0] == "x"
     assert where == {"host": "127.0.0.1", "port": 81}
+
+
+def test_the_small_server_shows_each_request(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = read_run(folder)
+    with messages_shown(), serving(load_service(run, plan_serving(run))) as url:
+        urllib.request.urlopen(f"{url}/models").read()
+    assert re.search(r'^\d\d:\d\d:\d\d "GET /v1/models HTTP/1.1" 200', capsys.readouterr().err, flags=re.MULTILINE)
+
+
+def test_what_follows_two_dashes_is_not_for_the_small_server(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        serve.main(["--run", str(folder), "--engine", "transformers", "--", "--seed", "3"])
+    assert "need --engine vllm" in capsys.readouterr().err

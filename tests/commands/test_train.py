@@ -1,4 +1,4 @@
-"""The training script as a person meets it: help, mistakes, and a run."""
+"""`tool-sft train` and its script from the command line: help, mistakes, and a run."""
 
 import subprocess
 import sys
@@ -54,6 +54,7 @@ def test_a_run_ends_with_the_table_and_the_place_of_the_run_folder(
     captured = capsys.readouterr()
     for text in ("base", "final", "tool name F1", "hallucinated calls", f"Run folder: {tmp_path / 'run'}"):
         assert text in captured.out
+    assert "train: 6 sessions" in captured.err
     assert "step 2/2 | loss " in captured.err
     assert "tok/s" in captured.err
 

@@ -1,4 +1,4 @@
-"""The configuration: what it accepts, and what it says about what it does not accept."""
+"""The configuration: what it accepts, and how it reports what it refuses."""
 
 from pathlib import Path
 from typing import Any
@@ -59,12 +59,12 @@ def test_an_unknown_section_and_a_missing_key_are_named(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ("data: [", "not valid YAML"),
-        ("", "holds nothing"),
-        ("- a\n- b\n", "holds a list"),
-        ("data: {}\ndata: {}\n", "stands twice"),
+        ("", "is empty"),
+        ("- a\n- b\n", "contains a list"),
+        ("data: {}\ndata: {}\n", "occurs twice"),
     ],
 )
-def test_a_malformed_file_is_one_clear_message(tmp_path: Path, text: str, expected: str) -> None:
+def test_a_malformed_file_gets_one_clear_message(tmp_path: Path, text: str, expected: str) -> None:
     assert expected in failure(tmp_path, text)
 
 
@@ -107,20 +107,20 @@ def test_a_malformed_override_is_explained(tmp_path: Path, override: str) -> Non
     assert "--set" in failure(tmp_path, minimal_yaml(), override)
 
 
-def test_sections_read_as_attributes_and_as_items() -> None:
+def test_keys_can_be_read_as_attributes_and_as_items() -> None:
     cfg = parse_config(MINIMAL, source="test")
     assert cfg["data"]["timezone"] == cfg.data.timezone == "UTC"
     with pytest.raises(KeyError):
         cfg["data"]["nothing"]
 
 
-def test_a_plain_mapping_is_as_good_as_a_file() -> None:
+def test_a_plain_mapping_works_like_a_file() -> None:
     cfg = as_config(MINIMAL)
     assert isinstance(cfg, Config)
     assert as_config(cfg) is cfg
 
 
-def test_the_resolved_configuration_loads_again(tmp_path: Path) -> None:
+def test_the_resolved_configuration_can_be_loaded_again(tmp_path: Path) -> None:
     cfg = parse_config({**MINIMAL, "run": {"seed": 9}}, source="test")
     again = load_config(write(tmp_path, config_to_yaml(cfg)))
     assert again.train == cfg.train

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -58,9 +58,10 @@ def test_a_row_without_a_session_id_is_named(tmp_path: Path, bad: object) -> Non
 
 def test_a_domain_without_turns_of_its_own_gives_those_of_its_datasets(tmp_path: Path) -> None:
     domain = ModuleType("plain_domain")
-    turns = [EvalTurn("s", 1, (), (), "Hi", ())]
-    domain.build_datasets = lambda cfg: SimpleNamespace(tool_eval_examples=turns)  # type: ignore[attr-defined]
-    assert domain_turns(domain, served_config(tmp_path)) == turns
+    cfg = served_config(tmp_path, "data.train_split=train[:2]")
+    built = car_sales.build_datasets(cfg)
+    domain.build_datasets = lambda cfg: tuple(built)  # type: ignore[attr-defined]
+    assert domain_turns(domain, cfg) == built.tool_eval_examples
 
 
 def test_a_domain_that_needs_torch_where_there_is_none_is_told_what_to_add(
@@ -74,7 +75,7 @@ def test_a_domain_that_needs_torch_where_there_is_none_is_told_what_to_add(
     monkeypatch.setitem(sys.modules, "torch", None)
     domain = ModuleType("heavy_domain")
     domain.build_datasets = build_datasets  # type: ignore[attr-defined]
-    with pytest.raises(ConfigError, match=r"heavy_domain exposes no read_turns\(cfg\).* needs torch"):
+    with pytest.raises(ConfigError, match=r"heavy_domain has no read_turns\(cfg\).* needs torch"):
         domain_turns(domain, served_config(tmp_path))
 
 

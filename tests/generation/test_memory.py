@@ -1,4 +1,4 @@
-"""Evaluation needs no more memory for more sessions: what it holds is bounded by tokens."""
+"""Evaluation needs no more memory for more sessions: a number of tokens bounds what it holds."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-# Keys and values of a token take 64 kB here, so that the caches of 16 sessions alone would be 200 MB.
+# Keys and values of a token take 64 kB here, so the caches of 16 sessions alone would be 200 MB.
 MEASURE = """
 import sys
 import torch
@@ -37,10 +37,10 @@ print(before, peak_memory_gb())
 
 
 def peak_gb(n_sessions: int) -> tuple[float, float]:
-    """Peak resident memory of a process before and after it evaluates so many sessions."""
+    """The peak resident memory of a process before and after it evaluates this many sessions."""
     command = [sys.executable, "-c", MEASURE, str(n_sessions)]
-    # glibc moves its threshold for blocks that go back to the system, and gaps in its heap then add up to a quarter
-    # more or less, with no regard to the number of sessions. A fixed one shows what is held.
+    # glibc adapts its threshold for returning blocks to the system, and gaps in its heap then change the peak by up to
+    # a quarter, independent of the number of sessions. A fixed threshold shows what is really held.
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -53,7 +53,7 @@ def test_memory_does_not_grow_with_the_number_of_sessions() -> None:
     few_before, few = peak_gb(16)
     many_before, many = peak_gb(64)
     print(f"16 sessions: {few_before:.3f} → {few:.3f} GB; 64 sessions: {many_before:.3f} → {many:.3f} GB")
-    assert few > few_before + 0.1, "the evaluation has to be what is measured"
+    assert few > few_before + 0.1, "the evaluation must cause the peak"
     assert many - many_before < (few - few_before) * 1.1
 
 

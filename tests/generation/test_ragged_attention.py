@@ -1,4 +1,4 @@
-"""Rows of different lengths get the logits that each gets alone, wherever the others end."""
+"""Rows of different lengths get the same logits as each row alone."""
 
 import gc
 import weakref
@@ -12,7 +12,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask,
 from tests.support.decoding_models import VOCABULARY, falcon_model, gemma_model, gpt_oss_model
 from tests.support.quick import tiny_model
 from trainer.generation.kv_cache import CachePrefix, RaggedCache
-from trainer.generation.ragged_attention import attends_by_row, ragged_attention
+from trainer.generation.ragged_attention import ragged_attention, supports_ragged_attention
 
 LENGTHS, N_NEW = (5, 17, 11), 4
 
@@ -24,7 +24,7 @@ def eager_model() -> PreTrainedModel:
 
 
 def ungrouped_model() -> PreTrainedModel:
-    """As many key-value heads as query heads."""
+    """A model with as many key-value heads as query heads."""
     return tiny_model(VOCABULARY, num_key_value_heads=4)
 
 
@@ -39,33 +39,33 @@ def sequences() -> list[torch.Tensor]:
 
 
 def loaded(model: PreTrainedModel, rows: list[torch.Tensor]) -> RaggedCache:
-    """A cache that holds the beginnings of the rows, cut out of longer passes."""
+    """A cache that holds the beginnings of the rows, taken from longer passes."""
     cache = None
-    for place, (tokens, length) in enumerate(zip(rows, LENGTHS, strict=True)):
+    for index, (tokens, length) in enumerate(zip(rows, LENGTHS, strict=True)):
         whole = DynamicCache()
         model(input_ids=tokens[None], past_key_values=whole, use_cache=True)
         cache = cache or RaggedCache(whole, n_rows=len(rows), capacity=max(LENGTHS) + 2 * N_NEW)
-        cache.load(place, CachePrefix(whole, length))
+        cache.load(index, CachePrefix(whole, length))
     assert cache is not None
     return cache
 
 
 def run(model: PreTrainedModel, cache: RaggedCache, ids: torch.Tensor) -> torch.Tensor:
-    places = cache.lengths.places(ids.shape[1])
-    logits = model(input_ids=ids, position_ids=places, past_key_values=cache, use_cache=True).logits
+    positions = cache.lengths.next_positions(ids.shape[1])
+    logits = model(input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True).logits
     assert isinstance(logits, torch.Tensor)
     return logits
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("make_model", MODELS, ids=NAMES)
-def test_each_row_goes_on_from_its_own_end(make_model: MakeModel) -> None:
+def test_each_row_continues_from_its_own_end(make_model: MakeModel) -> None:
     model, rows = make_model(), sequences()
     alone = [model(input_ids=tokens[None]).logits[0] for tokens in rows]
     cache = loaded(model, rows)
     known = list(LENGTHS)
     with ragged_attention(model, cache):
-        for kept in ([1, 4, 2], [4, 3, 4]):  # the rest of the new tokens is dropped, as a wrong draft is
+        for kept in ([1, 4, 2], [4, 3, 4]):  # the other new tokens are dropped, like a wrong draft
             parts = [slice(n, n + N_NEW) for n in known]
             logits = run(model, cache, torch.stack([row[part] for row, part in zip(rows, parts, strict=True)]))
             expected = torch.stack([row[part] for row, part in zip(alone, parts, strict=True)])
@@ -76,7 +76,7 @@ def test_each_row_goes_on_from_its_own_end(make_model: MakeModel) -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("make_model", MODELS, ids=NAMES)
-def test_rows_are_dropped_and_loaded_anew(make_model: MakeModel) -> None:
+def test_rows_are_dropped_and_loaded_again(make_model: MakeModel) -> None:
     model, rows = make_model(), sequences()
     cache = loaded(model, rows)
     other = sequences()[1].flip(0)
@@ -91,7 +91,7 @@ def test_rows_are_dropped_and_loaded_anew(make_model: MakeModel) -> None:
 
 
 @pytest.mark.parametrize("make_model", MODELS, ids=NAMES)
-def test_the_model_attends_as_before_afterwards(make_model: MakeModel) -> None:
+def test_the_attention_of_the_model_is_restored(make_model: MakeModel) -> None:
     model = make_model()
     before = model.config._attn_implementation
     with pytest.raises(KeyError), ragged_attention(model, loaded(model, sequences())):
@@ -106,10 +106,10 @@ def test_the_model_attends_as_before_afterwards(make_model: MakeModel) -> None:
     [
         ("flash_attention_2", None, "sdpa_ragged"),
         ("flash_attention_2", 50.0, "eager"),  # torch's kernel has no softcap
-        ("sdpa", 50.0, "sdpa_ragged"),  # then the run does without it everywhere
+        ("sdpa", 50.0, "sdpa_ragged"),  # then the run uses no softcap anywhere
     ],
 )
-def test_other_kernels_are_replaced_by_one_that_takes_the_mask(
+def test_other_kernels_are_replaced_by_one_that_accepts_the_mask(
     chosen: str, softcap: float | None, expected: str
 ) -> None:
     model = tiny_model(VOCABULARY)
@@ -121,14 +121,14 @@ def test_other_kernels_are_replaced_by_one_that_takes_the_mask(
     assert model.config._attn_implementation == chosen
 
 
-def test_models_that_cannot_be_told_where_rows_end_are_known() -> None:
-    assert attends_by_row(tiny_model(VOCABULARY))
-    assert attends_by_row(gpt_oss_model())
-    assert not attends_by_row(falcon_model())
+def test_models_without_support_for_ragged_rows_are_recognized() -> None:
+    assert supports_ragged_attention(tiny_model(VOCABULARY))
+    assert supports_ragged_attention(gpt_oss_model())
+    assert not supports_ragged_attention(falcon_model())
 
 
 @torch.inference_mode()
-def test_the_cache_goes_when_decoding_ends() -> None:
+def test_the_cache_is_freed_when_decoding_ends() -> None:
     model = tiny_model(VOCABULARY)
     cache = loaded(model, sequences())
     held = weakref.ref(cache)

@@ -1,4 +1,4 @@
-"""Gold-drafted decoding gives what `generate` gives, turn by turn, for any share of agreement."""
+"""Decoding with gold as the draft returns what `generate` returns, turn by turn, however much gold agrees."""
 
 import random
 import weakref
@@ -38,7 +38,7 @@ def example(session: str, turn: int, prompt: Sequence[int], target: Sequence[int
 
 
 def generated(model: PreTrainedModel | PeftModel, prompt: Sequence[int], *, n_new: int = N_NEW) -> list[int]:
-    """The greedy answer by `generate`, stop token left out."""
+    """The greedy answer of `generate`, without the stop token."""
     config = GenerationConfig(max_new_tokens=n_new, do_sample=False, eos_token_id=STOP, pad_token_id=0)
     ids = torch.tensor([list(prompt)])
     generate: Any = model.generate
@@ -100,7 +100,7 @@ def n_passes(model: PreTrainedModel, examples: Sequence[ToolEvalExample]) -> int
 
 
 def test_what_follows_a_difference_is_taken_from_gold_where_the_model_agrees() -> None:
-    """One wrong token in gold costs one pass more, not one for each token behind it."""
+    """One wrong token in gold costs one more pass, not one for each token after it."""
     model = tiny_model(VOCABULARY)
     prompt, answer = next(
         (prompt, answer)
@@ -112,9 +112,9 @@ def test_what_follows_a_difference_is_taken_from_gold_where_the_model_agrees() -
 
 
 def test_a_long_draft_fits_beside_an_answer_that_is_nearly_full() -> None:
-    """Every row of a step is as wide as its longest draft, whatever is left of the row's own answer."""
+    """Every row of a step is as wide as the longest draft, even if less is left of the row's own answer."""
     model = tiny_model(VOCABULARY)
-    known = list(range(3, VOCABULARY))  # a prompt that holds every token, so that there is always a draft
+    known = list(range(3, VOCABULARY))  # a prompt with every token, so there is always a draft
     prompts = [known, known[::-1]]
     examples = [
         example("helped", 0, prompts[0], [STOP, *generated(model, prompts[0])]),
@@ -146,14 +146,14 @@ def test_the_likelihood_is_that_of_gold_for_every_turn() -> None:
         assert turn.nll == pytest.approx(nll_of(model, item.prompt_ids, item.target_ids), abs=1e-4)
 
 
-def test_a_turn_that_the_context_cannot_hold_is_skipped_by_name() -> None:
+def test_a_turn_that_does_not_fit_the_context_is_marked_as_skipped() -> None:
     model = tiny_model(VOCABULARY)
     examples = [example("s", 0, [5] * 20, [7, STOP]), example("s", 1, [5] * 30, [7, STOP])]
     decoded = decode_turns(model, examples, make_settings(max_context_tokens=30))
     assert [turn.finish_reason == "skipped_for_length" for turn in decoded] == [False, True]
 
 
-def test_units_hold_every_turn_once_and_give_what_the_whole_gives() -> None:
+def test_units_contain_every_turn_once_and_return_what_one_call_returns() -> None:
     model = tiny_model(VOCABULARY)
     examples = make_examples(model, n_sessions=6, n_turns=3, seed=11)
     plan = make_settings(max_batch_tokens=200, max_context_tokens=60)
@@ -166,7 +166,7 @@ def test_units_hold_every_turn_once_and_give_what_the_whole_gives() -> None:
         assert decode_turns(model, [examples[index] for index in unit], plan) == [whole[index] for index in unit]
 
 
-def test_an_adapter_is_decoded_with_when_it_is_on_and_without_when_it_is_off() -> None:
+def test_answers_come_from_the_adapter_when_it_is_on_and_from_the_base_model_when_it_is_off() -> None:
     base = tiny_model(VOCABULARY)
     model = add_lora(base, LoraConfig(r=4))
     for name, parameter in model.named_parameters():
@@ -193,7 +193,7 @@ def test_a_session_longer_than_the_token_budget_is_decoded_alone() -> None:
     assert [list(turn.token_ids) for turn in decoded] == [generated(model, item.prompt_ids) for item in examples]
 
 
-def test_rows_that_end_are_taken_by_answers_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_answers_take_the_rows_of_finished_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model(VOCABULARY)
     prompts = [list(range(3, 3 + n)) for n in (30, 27, 24, 22, 20, 17, 12)]
     limits = make_settings(max_batch_tokens=2 * (30 + N_NEW + _MAX_DRAFT))
@@ -220,7 +220,7 @@ def test_rows_that_end_are_taken_by_answers_that_wait(monkeypatch: pytest.Monkey
 
 
 def test_positions_stay_within_the_context() -> None:
-    """A model with a table of positions has no entry for the filler beside a long draft."""
+    """A model with a table of positions has no entry for the padding beside a long draft."""
     torch.manual_seed(0)
     known = list(range(3, VOCABULARY))
     n_positions = len(known) + N_NEW
@@ -234,7 +234,7 @@ def test_positions_stay_within_the_context() -> None:
     assert [list(turn.token_ids) for turn in decoded] == [generated(model, item.prompt_ids) for item in examples]
 
 
-def test_no_cache_outlives_the_sessions_that_it_was_made_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_cache_outlives_its_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model(VOCABULARY)
     examples = make_examples(model, n_sessions=6, n_turns=3, seed=17)
     caches: list[Any] = []
@@ -251,7 +251,7 @@ def test_no_cache_outlives_the_sessions_that_it_was_made_for(monkeypatch: pytest
     assert alive == [0] * 6
 
 
-def test_sampling_depends_on_the_seed_and_the_turn_alone() -> None:
+def test_sampling_depends_only_on_the_seed_and_the_turn() -> None:
     model = tiny_model(VOCABULARY)
     examples = make_examples(model, n_sessions=3, n_turns=2, seed=7)
 
@@ -266,13 +266,13 @@ def test_sampling_depends_on_the_seed_and_the_turn_alone() -> None:
 def test_sampling_does_not_depend_on_drafts(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model(VOCABULARY)
     examples = make_examples(model, n_sessions=3, n_turns=3, seed=19)
-    settings = make_settings(temperature=0.05)  # low enough for drafts that hold
+    settings = make_settings(temperature=0.05)  # low enough that drafts are accepted
     with_drafts = [turn.token_ids for turn in decode_turns(model, examples, settings)]
     monkeypatch.setattr("trainer.generation.speculative._MAX_DRAFT", 0)
     assert [turn.token_ids for turn in decode_turns(model, examples, settings)] == with_drafts
 
 
-def test_progress_reaches_the_number_of_turns() -> None:
+def test_progress_adds_up_to_the_number_of_turns() -> None:
     model = tiny_model(VOCABULARY)
     examples = make_examples(model, n_sessions=2, n_turns=3, seed=9)
     done: list[int] = []
@@ -282,7 +282,7 @@ def test_progress_reaches_the_number_of_turns() -> None:
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=5), min_size=1, max_size=6), st.booleans())
 @settings(deadline=None)
-def test_shared_prefixes_hold_every_turn_where_it_belongs(pieces: list[list[int]], rewrites_history: bool) -> None:
+def test_shared_prefixes_contain_every_turn_in_its_place(pieces: list[list[int]], rewrites_history: bool) -> None:
     history: list[int] = []
     examples = {}
     for turn, piece in enumerate(pieces):
@@ -300,13 +300,13 @@ def test_shared_prefixes_hold_every_turn_where_it_belongs(pieces: list[list[int]
     assert len(prefixes) <= 1 + rewrites_history
 
 
-def test_chunks_keep_to_the_token_budget() -> None:
+def test_chunks_stay_within_the_token_budget() -> None:
     prefixes = build_shared_prefixes({i: example(f"s{i}", 0, [1] * n, [2]) for i, n in enumerate([4, 4, 30, 2, 2])})
     assert [len(chunk) for chunk in chunked(prefixes, max_tokens=10)] == [2, 1, 2]
 
 
 @pytest.mark.slow
-def test_the_real_model_answers_as_with_generate(embedded_folder: Any, tokenizer: Any) -> None:
+def test_the_real_model_answers_like_generate(embedded_folder: Any, tokenizer: Any) -> None:
     model = AutoModelForCausalLM.from_pretrained(embedded_folder, dtype=torch.float32).eval()
     questions = ["What is the capital of Switzerland?", "Name three colours.", "Say hello.", "Count to five."]
     examples = []

@@ -1,4 +1,4 @@
-"""Blocked attention equals torch's kernel, forward and backward, and is used for what it is meant for alone."""
+"""Blocked attention equals torch's kernel, forward and backward, and is used only where it applies."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from trainer.types import ToolEvalExample
 
 
 def tensors(n_tokens: int, *, dtype: torch.dtype, batch: int = 2) -> tuple[torch.Tensor, ...]:
-    """Query [batch, 6, tokens, 8], key and value [batch, 2, tokens, 8], and a gradient like the query."""
+    """Query [batch, 6, tokens, 8], key and value [batch, 2, tokens, 8], and a gradient of the query's shape."""
     torch.manual_seed(n_tokens)
     heads = (6, 2, 2, 6)
     return tuple(torch.randn(batch, n, n_tokens, 8, dtype=dtype).requires_grad_(n_h < 3) for n_h, n in enumerate(heads))
@@ -55,7 +55,7 @@ def model_in(dtype: torch.dtype) -> PreTrainedModel:
     ("dtype", "padded", "used"),
     [(torch.bfloat16, False, True), (torch.float32, False, False), (torch.bfloat16, True, False)],
 )
-def test_only_unpadded_bfloat16_is_attended_in_blocks(
+def test_only_unpadded_bfloat16_passes_use_blocks(
     dtype: torch.dtype, padded: bool, used: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
@@ -78,7 +78,7 @@ def test_only_unpadded_bfloat16_is_attended_in_blocks(
     assert model.config._attn_implementation == "sdpa"
 
 
-def test_a_model_that_tests_for_the_names_of_implementations_is_left_alone() -> None:
+def test_a_model_that_checks_the_names_of_implementations_is_unchanged() -> None:
     model = falcon_model().bfloat16()
     ids = torch.arange(40).reshape(2, 20)
     expected = model(input_ids=ids).logits
@@ -87,7 +87,7 @@ def test_a_model_that_tests_for_the_names_of_implementations_is_left_alone() -> 
 
 
 def test_evaluation_attends_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the pass that decides the turns, and in that over rows without a judged turn."""
+    """Both the pass that judges turns and the pass over rows without a judged turn do."""
     calls: list[int] = []
 
     def spy(query: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
@@ -106,8 +106,8 @@ def test_evaluation_attends_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == [22, 22]
 
 
-def test_gradient_checkpoints_are_computed_anew_by_the_same_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A longer row than one block of queries: forward and recomputation attend in blocks, and gradients are equal."""
+def test_gradient_checkpoints_are_recomputed_by_the_same_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On rows longer than a block of queries, both forward passes attend in blocks and the gradients are equal."""
     n_tokens, n_layers = 300, 2
     assert n_tokens > module._N_QUERIES
     calls: list[int] = []
@@ -135,7 +135,7 @@ def test_gradient_checkpoints_are_computed_anew_by_the_same_function(monkeypatch
     assert calls == [n_tokens] * n_layers
     calls.clear()
     found = gradients(checkpointed=True)
-    assert calls == [n_tokens] * 2 * n_layers  # once forward, once anew
+    assert calls == [n_tokens] * 2 * n_layers  # once forward, once recomputed
     for got, want in zip(found, wanted, strict=True):
         assert want.abs().sum() > 0
         torch.testing.assert_close(got, want, atol=0.0, rtol=0.0)

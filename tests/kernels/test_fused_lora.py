@@ -1,4 +1,4 @@
-"""The fused product of LoRA equals peft's, in value and gradient, and leaves everything else to peft."""
+"""Fused LoRA equals peft's in value and gradient, and leaves every other layer to peft."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ VOCABULARY = 50
 def adapted(
     dtype: torch.dtype = torch.float32, *, targets: str = "all-linear", biased: bool = False, **options: Any
 ) -> Any:
-    """A tiny model with an adapter whose factors are all random."""
+    """A tiny model with an adapter whose weights are all random."""
     torch.manual_seed(0)
     config = LoraConfig(r=4, lora_alpha=12, target_modules=targets, task_type="CAUSAL_LM", **options)
     base: Any = tiny_model(VOCABULARY, attention_bias=biased, mlp_bias=biased)
@@ -31,7 +31,7 @@ def adapted(
 
 
 def step(model: Any, *, fused: bool, autocast: bool = False) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Logits of a step, and the gradients of the adapter."""
+    """The logits of a step and the gradients of the adapter."""
     ids = torch.arange(1, 23).view(2, 11)
     model.zero_grad()
     torch.manual_seed(1)
@@ -53,7 +53,7 @@ def test_output_and_gradients_are_those_of_peft(options: dict[str, Any]) -> None
     assert all(gradient.any() for gradient in fused[1].values())
 
 
-def test_under_autocast_the_errors_to_float32_are_no_larger_than_those_of_peft() -> None:
+def test_under_autocast_the_rounding_errors_are_no_larger_than_those_of_peft() -> None:
     exact_logits, exact_gradients = step(adapted(), fused=False)
     model = adapted(torch.bfloat16)
     for name, parameter in model.named_parameters():
@@ -67,7 +67,7 @@ def test_under_autocast_the_errors_to_float32_are_no_larger_than_those_of_peft()
     assert (errors[True] <= 1.1 * errors[False]).all()
 
 
-def test_a_second_active_adapter_adds_its_product_too() -> None:
+def test_a_second_active_adapter_adds_its_product() -> None:
     model = adapted()
     torch.manual_seed(2)
     model.add_adapter("second", model.peft_config["default"])
@@ -94,15 +94,15 @@ def test_gradient_checkpointing_gives_the_same() -> None:
     torch.testing.assert_close(step(model, fused=True), plain)
 
 
-def test_afterwards_the_layers_are_as_before_even_after_an_error() -> None:
+def test_the_layers_are_restored_even_after_an_error() -> None:
     model = adapted()
     layers = [layer for layer in model.modules() if isinstance(layer, Linear)]
     with pytest.raises(ZeroDivisionError), fused_lora(model, active=True):
-        1 / sum(not layer.lora_variant for layer in layers)  # all have one, so this is the error
+        1 / sum(not layer.lora_variant for layer in layers)  # every layer has a variant, so this divides by zero
     assert not any(layer.lora_variant for layer in layers)
 
 
-def test_variants_of_lora_and_a_switched_off_adapter_are_left_alone() -> None:
+def test_lora_variants_and_a_disabled_adapter_are_unchanged() -> None:
     model = adapted(use_dora=True)
     layers = [layer for layer in model.modules() if type(layer) is Linear]
     variants = [layer.lora_variant["default"] for layer in layers]
@@ -111,8 +111,8 @@ def test_variants_of_lora_and_a_switched_off_adapter_are_left_alone() -> None:
     model = adapted()
     ids = torch.arange(1, 12)[None]
     with model.disable_adapter(), fused_lora(model, active=True):
-        switched_off = model(input_ids=ids).logits
-    torch.testing.assert_close(switched_off, tiny_base_logits(model, ids))
+        disabled = model(input_ids=ids).logits
+    torch.testing.assert_close(disabled, tiny_base_logits(model, ids))
 
 
 def tiny_base_logits(model: Any, ids: torch.Tensor) -> torch.Tensor:

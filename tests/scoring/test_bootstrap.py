@@ -1,4 +1,4 @@
-"""Bootstrap intervals: what they cover, and what they do not depend on."""
+"""Bootstrap intervals: how often they cover the truth, and what they depend on."""
 
 import random
 
@@ -32,7 +32,7 @@ def width(outcomes: list[bool], *, per_session: int) -> float:
     return high - low
 
 
-def test_every_defined_rate_lies_in_its_interval() -> None:
+def test_every_defined_rate_is_inside_its_interval() -> None:
     rng = random.Random(0)
     found = score(turns([rng.random() < 0.7 for _ in range(200)], per_session=4), TOOLS)
     rates = {name for name, value in found.metrics.items() if value is not None and not name.startswith("n_")}
@@ -43,19 +43,19 @@ def test_every_defined_rate_lies_in_its_interval() -> None:
         assert low <= value <= high
 
 
-def test_intervals_are_those_of_the_binomial_when_turns_are_independent() -> None:
+def test_intervals_are_binomial_when_turns_are_independent() -> None:
     rng = random.Random(0)
     outcomes = [rng.random() < 0.5 for _ in range(400)]
     assert width(outcomes, per_session=1) == pytest.approx(2 * 1.96 * 0.5 / 20, rel=0.15)
 
 
-def test_intervals_widen_when_the_turns_of_a_session_stand_or_fall_together() -> None:
+def test_intervals_widen_when_the_turns_of_a_session_are_correlated() -> None:
     rng = random.Random(0)
     outcomes = [right for _ in range(40) for right in [rng.random() < 0.5] * 10]
     assert width(outcomes, per_session=10) > 2.5 * width(outcomes, per_session=1)
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_truth_as_often_as_stated() -> None:
     rng = np.random.default_rng(0)
     covered = 0
     for seed in range(300):
@@ -67,14 +67,14 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     assert 0.90 <= covered / 300 <= 0.98
 
 
-def test_unanimous_sessions_are_not_certainty() -> None:
+def test_unanimous_sessions_do_not_mean_certainty() -> None:
     found = score(turns([True] * 30, per_session=1), TOOLS)
     assert found.intervals["turn_exact"] == pytest.approx((0.025 ** (1 / 30), 1.0))
     found = score(turns([False] * 30, per_session=1), TOOLS)
     assert found.intervals["turn_exact"] == pytest.approx((0.0, 1 - 0.025 ** (1 / 30)))
 
 
-def test_intervals_depend_on_the_seed_alone() -> None:
+def test_intervals_depend_only_on_the_seed() -> None:
     outcomes = turns([index % 7 > 1 for index in range(60)], per_session=3)
     first, again = score(outcomes, TOOLS, seed=1), score(outcomes[::-1], TOOLS, seed=1)
     assert first.intervals == again.intervals

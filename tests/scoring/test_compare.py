@@ -31,7 +31,7 @@ def test_the_difference_is_second_minus_first_and_flips_are_listed() -> None:
     assert (found.n_paired, found.n_unpaired) == (4, 0)
 
 
-def test_pairing_makes_a_small_steady_gain_visible() -> None:
+def test_pairing_reveals_a_small_consistent_gain() -> None:
     rng = random.Random(0)
     hard = [rng.random() < 0.5 for _ in range(200)]
     better = [right or rng.random() < 0.1 for right in hard]
@@ -40,7 +40,7 @@ def test_pairing_makes_a_small_steady_gain_visible() -> None:
     assert paired is not None
     assert paired[0] > 0
     first, second = (scores.intervals["turn_exact"] for scores in (found.first, found.second))
-    assert first[1] > second[0], "apart, the two intervals overlap"
+    assert first[1] > second[0], "the unpaired intervals overlap"
 
 
 def test_a_model_does_not_differ_from_itself() -> None:
@@ -51,7 +51,7 @@ def test_a_model_does_not_differ_from_itself() -> None:
     assert found.differences["turn_exact"].interval == (0.0, 0.0)
 
 
-def test_turns_that_only_one_model_was_asked_are_left_out_of_both() -> None:
+def test_turns_that_only_one_model_was_asked_are_left_out_on_both_sides() -> None:
     first, second = model([True] * 4), model([True] * 4)
     first[0] = replace(first[0], context_hash="another")
     second[1] = replace(second[1], finish_reason="skipped_for_length")
@@ -63,7 +63,7 @@ def test_turns_that_only_one_model_was_asked_are_left_out_of_both() -> None:
 def test_nothing_in_common_is_an_error() -> None:
     with pytest.raises(DataError, match="no turn is in both"):
         compare(model([True]), [replace(model([True])[0], session_id="z")], TOOLS)
-    with pytest.raises(DataError, match="on other histories or gold"):
+    with pytest.raises(DataError, match="have different histories or gold"):
         compare(model([True]), [replace(model([True])[0], context_hash="z")], TOOLS)
     with pytest.raises(DataError, match="predicted more than once"):
         compare(model([True]) * 2, model([True]), TOOLS)

@@ -1,4 +1,4 @@
-"""The pages that explain formats and metrics say what the code does."""
+"""The pages about formats and metrics agree with the code."""
 
 from typing import get_args
 
@@ -17,7 +17,7 @@ METRICS_PAGE = (DOCS / "metrics.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", formats())
-def test_every_format_is_shown_as_it_is_written(name: str) -> None:
+def test_every_format_is_shown_as_the_code_writes_it(name: str) -> None:
     fmt = get_format(name)
     row = next(line for line in FORMATS_PAGE.splitlines() if line.startswith(f"| `{name}` |"))
     assert row.endswith(f"| `{fmt.vllm_parser}` |" if fmt.vllm_parser else "| – |")

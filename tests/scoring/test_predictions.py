@@ -1,8 +1,10 @@
 """Predictions made, written, read back, and identified by their history."""
 
+import dataclasses
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ from trainer.eval_metrics import (
     score,
     write_predictions,
 )
-from trainer.types import Message, ToolEvalExample
+from trainer.scoring.judging import Verdict
+from trainer.scoring.prediction_json import from_line, to_line
+from trainer.types import Message, ParsedCall, ToolEvalExample
 
 TOOLS = [tool("f", a={"type": "integer"}), tool("g")]
 HISTORY: tuple[Message, ...] = ({"role": "system", "content": "S"}, {"role": "user", "content": "Grüezi"})
@@ -30,6 +34,15 @@ TURNS = number_turns(
         turn([call("g", x={"y": [None, True, 1.5]})], "", finish="skipped_for_length"),
     ]
 )
+
+
+ATTEMPT = {"status": "ok", "name": "f", "arguments": {}, "raw": "f", "start": 0, "end": 1}
+
+
+def edited(without: str = "", **changes: Any) -> str:
+    """A line of a predictions file with other values, or without a key."""
+    record = json.loads(to_line(TURNS[1])) | changes
+    return json.dumps({key: value for key, value in record.items() if key != without})
 
 
 def example(**changes: Any) -> ToolEvalExample:
@@ -91,24 +104,74 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("line", "message"),
     [
-        (lambda line: line[:40], r"p\.jsonl:2: not a JSON object: Invalid control"),
-        (lambda line: "[1]", r"p\.jsonl:2: not a JSON object"),
-        (lambda line: line.replace('"turn": 0', '"turn": "0"'), r"p\.jsonl:2: .* turn is '0'; expected int"),
-        (lambda line: line.replace('"turn": 0, ', ""), r"p\.jsonl:2: not a prediction: missing 'turn'"),
-        (lambda line: line.replace('"stop"', '"done"'), r"finish_reason is 'done'; allowed: stop, length, error"),
-        (lambda line: line.replace('"gold_calls": []', '"gold_calls": [3]'), r"p\.jsonl:2: not a prediction"),
+        (edited(turn=None), "turn is None; expected a valid integer"),
+        (edited(turn="0"), "turn is '0'; expected a valid integer"),
+        (edited(turn=True), "turn is True; expected a valid integer"),
+        (edited(turn=1.0), r"turn is 1\.0; expected a valid integer"),
+        (edited(without="turn"), "missing 'turn'"),
+        (edited(finish_reason="done"), "finish_reason is 'done'; expected 'stop', 'length', 'error'"),
+        (edited(tool_names=["f", 1]), r"tool_names\.1 is 1; expected a valid string"),
+        (edited(gold_calls=[3]), r"gold_calls\.0 is 3; expected an object"),
+        (
+            edited(gold_calls=[{"name": "f", "arguments": "{}"}]),
+            r"gold_calls\.0\.arguments is '{}'; expected an object",
+        ),
+        (edited(calls=[ATTEMPT | {"status": "fine"}]), r"calls\.0\.status is 'fine'; expected 'ok', 'invalid_json'"),
+        (edited(calls=[ATTEMPT | {"start": False}]), r"calls\.0\.start is False; expected a valid integer"),
+        (edited(calls=[ATTEMPT | {"arguments": None}]), r"calls\.0 is .*; a call with status 'ok' has a name and arg"),
+        (edited(calls=[ATTEMPT | {"name": None}]), r"calls\.0 is .*; a call with status 'ok' has a name and arg"),
+        (edited(error=5), "error is 5; expected a valid string"),
     ],
 )
-def test_a_malformed_line_is_named(tmp_path: Path, change: Any, message: str) -> None:
+def test_a_malformed_line_is_named(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "p.jsonl"
-    write_predictions(path, TURNS)
-    lines = path.read_text(encoding="utf-8").split("\n")
-    lines[1] = change(lines[1])
-    path.write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(DataError, match=message):
+    path.write_text(f"{edited()}\n{line}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"p\.jsonl:2: not a prediction: " + message):
         read_predictions(path)
+
+
+@pytest.mark.parametrize("line", ['{"turn": 0', "[1]", "[" * 100_000])
+def test_a_line_that_is_not_an_object_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "p.jsonl").write_text(f"{edited()}\n\n{line}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"p\.jsonl:3: not a JSON object"):
+        read_predictions(tmp_path / "p.jsonl")
+
+
+def test_lines_are_written_as_they_always_were(tmp_path: Path) -> None:
+    """The order of keys and the spelling of values are what other tools read."""
+    attempt = ParsedCall("missing_name", "{}", 3, 5)
+    well_formed = ParsedCall("ok", "é", 0, 1, "g", {"x": [None, float("nan")]})
+    prediction = dataclasses.replace(TURNS[0], text="Grüezi", content="", calls=(well_formed, attempt))
+    verdict = Verdict("s0000", 0, "call", "call", False, ("malformed_call",))
+    expected = (
+        '{"session_id": "s0000", "turn": 0, "context_hash": "c", "tool_names": ["f", "g", "h"], "gold_content": "", '
+        '"gold_calls": [{"name": "f", "arguments": {"a": 1}}], "text": "Grüezi", "content": "", "calls": '
+        '[{"status": "ok", "name": "g", "arguments": {"x": [null, NaN]}, "raw": "é", "start": 0, "end": 1}, '
+        '{"status": "missing_name", "name": null, "arguments": null, "raw": "{}", "start": 3, "end": 5}], '
+        '"finish_reason": "stop", "error": null, "request": "r", '
+        '"verdict": {"predicted": "call", "exact": false, "reasons": ["malformed_call"]}}'
+    )
+    assert to_line(prediction, verdict, extra={"request": "r"}) == expected
+    assert str(from_line(expected, "here")) == str(prediction)
+
+
+def test_half_a_surrogate_pair_survives_in_every_field(tmp_path: Path) -> None:
+    half = "\ud800"
+    broken = dataclasses.replace(
+        TURNS[0], text=half, content=half, error=half, gold_calls=(call(half, **{half: half}),), session_id=half
+    )
+    write_predictions(tmp_path / "p.jsonl", [broken])
+    assert read_predictions(tmp_path / "p.jsonl") == [broken]
+
+
+def test_ten_thousand_turns_are_written_and_read_in_two_seconds(tmp_path: Path) -> None:
+    turns = number_turns(TURNS * 2500)
+    started = time.process_time()
+    write_predictions(tmp_path / "p.jsonl", turns)
+    assert read_predictions(tmp_path / "p.jsonl") == turns
+    assert time.process_time() - started < 2
 
 
 def test_a_missing_file_is_a_data_error(tmp_path: Path) -> None:

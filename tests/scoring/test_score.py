@@ -1,4 +1,4 @@
-"""Each metric on a case worked by hand, and each known flaw of other scorers as a case that is right here."""
+"""Each metric on a case worked out by hand, and each known flaw of other scorers on a case that is scored correctly."""
 
 import random
 import subprocess
@@ -30,7 +30,7 @@ def scored(*turns: Prediction, per_session: int = 1) -> Scores:
 # --- decisions
 
 
-def test_a_talk_turn_is_exact_when_nothing_is_called() -> None:
+def test_a_no_call_turn_is_exact_when_nothing_is_called() -> None:
     found = scored(turn([], "Hello!"), turn([], [call("f", a=1)]), turn([], [GARBLED]), turn([], ""))
     assert found.metrics["turn_exact"] == 0.5
     assert found.metrics["hallucination_rate"] == 0.5
@@ -38,7 +38,7 @@ def test_a_talk_turn_is_exact_when_nothing_is_called() -> None:
 
 
 def test_garbage_is_not_a_correct_abstention() -> None:
-    """BFCL counts an unparsable call on an irrelevant question as rightly calling nothing."""
+    """BFCL counts an unparsable call on an irrelevant question as a correct abstention."""
     found = metrics(turn([], [GARBLED]))
     assert (found["hallucination_rate"], found["turn_exact"]) == (1.0, 0.0)
 
@@ -120,7 +120,7 @@ def test_parse_rate_counts_attempts_not_turns() -> None:
 
 
 def test_exact_match_counts_calls_that_were_not_made() -> None:
-    """Others average over predicted calls only, so that a model that calls less scores more."""
+    """Other scorers average over predicted calls only, so a model that makes fewer calls scores higher."""
     found = metrics(turn([call("f", a=1)], [call("f", a=1)]), turn([call("f", a=1)], "no"))
     assert found["arguments_exact_match"] == 0.5
     assert found["call_exact_recall"] == 0.5
@@ -129,12 +129,12 @@ def test_exact_match_counts_calls_that_were_not_made() -> None:
 
 @pytest.mark.parametrize("said", ["5", 5.5, True, [5], None, "five"])
 def test_values_are_compared_with_their_types(said: Any) -> None:
-    """Others compare strings, so that 5 equals "5"."""
+    """Other scorers compare strings, so 5 equals "5"."""
     assert metrics(turn([call("f", a=5)], [call("f", a=said)]))["arguments_exact_match"] == 0.0
 
 
 def test_strings_keep_their_punctuation_and_case() -> None:
-    """BFCL strips punctuation and case, so that "1.5" equals "15"."""
+    """BFCL strips punctuation and case, so "1.5" equals "15"."""
     for said in ("15", "1,5", "1.5 ", "A"):
         assert metrics(turn([call("f", b="1.5")], [call("f", b=said)]))["turn_exact"] == 0.0
     assert metrics(turn([call("f", b="a")], [call("f", b="A")]))["turn_exact"] == 0.0
@@ -167,7 +167,7 @@ def test_paths_and_values_are_counted_over_nested_arguments() -> None:
     assert found["value_accuracy"] == pytest.approx(2 / 3)
 
 
-def test_paths_of_calls_without_a_partner_count() -> None:
+def test_paths_of_unmatched_calls_count() -> None:
     found = metrics(turn([call("f", a=1, b="x")], [call("g", n=1)]))
     assert (found["argument_precision"], found["argument_recall"]) == (0.0, 0.0)
     assert found["value_accuracy"] is None
@@ -176,17 +176,17 @@ def test_paths_of_calls_without_a_partner_count() -> None:
 # --- matching
 
 
-def test_calls_are_matched_free_of_order() -> None:
+def test_calls_are_matched_in_any_order() -> None:
     gold = [call("f", a=1), call("g"), call("f", a=2)]
     assert metrics(turn(gold, [gold[2], gold[0], gold[1]]))["turn_exact"] == 1.0
 
 
-def test_one_call_cannot_stand_for_two() -> None:
+def test_one_call_cannot_match_two() -> None:
     found = metrics(turn([call("f", a=1), call("f", a=1)], [call("f", a=1)]))
     assert (found["turn_exact"], found["call_exact_recall"]) == (0.0, 0.5)
 
 
-def test_a_call_too_many_is_not_exact() -> None:
+def test_an_extra_call_is_not_exact() -> None:
     found = scored(turn([call("f", a=1)], [call("f", a=1), call("f", a=1)]))
     assert found.metrics["turn_exact"] == 0.0
     assert found.metrics["call_exact_precision"] == 0.5
@@ -199,7 +199,7 @@ def test_an_equal_pair_outweighs_two_similar_ones() -> None:
 
 
 def test_matching_is_optimal_not_greedy() -> None:
-    """BFCL gives each call to the first that fits, and then finds none for the next."""
+    """BFCL matches each call with the first that fits, and may then find none for the next."""
     near = tool("f", a={"type": "number", "x-compare": "number"})
     # Within the tolerance, 1.0 fits both, and 1.0000015 fits only the second.
     gold = [call("f", a=1.0000008), call("f", a=1.0)]
@@ -208,7 +208,7 @@ def test_matching_is_optimal_not_greedy() -> None:
     assert found["turn_exact"] == 1.0
 
 
-def test_the_rest_of_a_turn_is_matched_by_likeness() -> None:
+def test_calls_without_an_equal_one_are_matched_by_similarity() -> None:
     gold = [call("f", a=1, b="x"), call("f", a=2, b="y")]
     said = [call("f", a=2, b="z"), call("f", a=1, b="w")]
     assert metrics(turn(gold, said))["value_accuracy"] == 0.5

@@ -28,7 +28,7 @@ def test_every_template_has_a_line() -> None:
     ("name", "verdict", "rows", "parser"),
     [
         ("chatml_tools", "proven", "1", "`hermes`"),
-        ("qwen3", "proven; refuses reasoning (thinking is switched off)", "1 to 4", "`hermes`"),
+        ("qwen3", "proven; refuses reasoning (thinking is off)", "1 to 4", "`hermes`"),
         ("llama3", "proven; refuses tool schemas, tool calls, reasoning", "1", "–"),
         ("lfm2", "proven; refuses tool calls, reasoning", "1", "–"),
     ],

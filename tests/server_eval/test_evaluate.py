@@ -231,10 +231,10 @@ def test_the_metrics_of_training_stand_beside_with_the_share_of_identical_answer
     with StubServer(answering(turns)) as server:
         result = evaluate(cfg, server)
         limited = evaluate(cfg, server, limit=5, output=cfg.output_dir / "limited")
-    assert result.states["final in training"]["turn_exact"] == scores.metrics["turn_exact"]
+    assert result.states["final, in process"]["turn_exact"] == scores.metrics["turn_exact"]
     metrics = json.loads((result.output / "metrics.json").read_text(encoding="utf-8"))["in_training"]
     assert (metrics["n_paired"], metrics["n_identical"]) == (len(turns), len(turns) - 1)
-    assert "in training" in (result.output / "report.md").read_text(encoding="utf-8")
+    assert "final, in process" in (result.output / "report.md").read_text(encoding="utf-8")
     metrics = json.loads((limited.output / "metrics.json").read_text(encoding="utf-8"))["in_training"]
     assert (metrics["n_paired"], metrics["n_identical"], metrics["outside"]) == (5, 4, None)
 
@@ -257,10 +257,18 @@ def test_the_base_model_is_compared_with_the_base_state(cfg: Config) -> None:
     trained_folder(cfg, "base", gold_predictions(turns))
     with StubServer(answering(turns), models=(name, "carsales")) as server:
         result = evaluate(cfg, server, model=name)
-        assert "base in training" in result.states
-        assert f"same answer as base in training: {len(turns)} of {len(turns)} turns (100.0%)" in result.notes
+        assert "base, in process" in result.states
+        assert f"same answer as the run's base state: {len(turns)} of {len(turns)} turns (100.0%)" in result.notes
         adapted = evaluate(cfg, server, model=name, lora_name="carsales")
     assert set(adapted.states) == {"strict", "lenient"}
+
+
+def test_damaged_metrics_of_the_run_are_reported_before_the_first_turn(cfg: Config) -> None:
+    cfg.output_dir.mkdir()
+    (cfg.output_dir / "metrics.json").write_text('{"final": []}', encoding="utf-8")
+    with StubServer() as server, pytest.raises(DataError, match=r"metrics\.json: .*final is \[\]; expected an object"):
+        evaluate(cfg, server)
+    assert not server.bodies
 
 
 def test_turns_too_long_for_training_are_left_out_of_the_comparison_on_both_sides(cfg: Config) -> None:
@@ -281,7 +289,7 @@ def test_turns_too_long_for_training_are_left_out_of_the_comparison_on_both_side
     assert found["strict"]["n_errors"] == 2
     expected = {"n_paired": len(turns) - 2, "n_identical": len(turns) - 2, "n_skipped": 2, "outside": []}
     assert expected.items() <= found["in_training"].items()
-    assert "2 turns left out of the comparison: training skipped them for their length" in result.notes
+    assert "2 turns are not compared: the run skipped them for their length" in result.notes
 
 
 # What a server does not take

@@ -1,4 +1,4 @@
-"""The load test times streams as they come, counts what fails, and writes a report that needs nothing else."""
+"""The load test times streams, counts failures, and writes a self-contained report."""
 
 import asyncio
 import json
@@ -17,6 +17,7 @@ from trainer.config import load_config
 from trainer.endpoint import EndpointSettings
 from trainer.server_eval.load import LevelResult, Timing, level_result, measure
 from trainer.server_eval.load_report import report_html
+from trainer.server_eval.replay import deal
 
 CONFIG = str(ROOT / "configs" / "car_sales" / "quickstart.yaml")
 
@@ -42,7 +43,7 @@ def test_tokens_and_times_are_those_of_the_stream() -> None:
 
 @pytest.mark.parametrize(
     ("fault", "said"),
-    [("cut", "the stream ended early"), ("garbage", "no chat completion"), ("status", "HTTP 503: busy")],
+    [("cut", "the stream ended early"), ("garbage", "not a chat completion"), ("status", "HTTP 503: busy")],
 )
 def test_what_fails_is_counted_and_gives_no_tokens(fault: str, said: str) -> None:
     with streaming(fault) as (url, _):
@@ -77,10 +78,10 @@ def test_the_template_s_switches_and_any_domain_s_turns_are_replayed(monkeypatch
     from trainer.tool_calls import get_format
 
     turns = car_sales.read_turns(load_config(CONFIG))
-    domain = SimpleNamespace(build_datasets=lambda cfg: SimpleNamespace(tool_eval_examples=turns))
-    side = chat_setup.ModelSide(get_format("hermes"), {"enable_thinking": False}, True)
-    monkeypatch.setattr("trainer.data.domains.load_domain", lambda name: domain)
-    monkeypatch.setattr(chat_setup, "read_model_side", lambda cfg, notify: side)
+    domain = SimpleNamespace(read_turns=lambda cfg: turns)
+    setup = chat_setup.RequestSetup(get_format("hermes"), {"enable_thinking": False}, True)
+    monkeypatch.setattr("trainer.server_eval.replay.load_domain", lambda cfg: domain)
+    monkeypatch.setattr("trainer.server_eval.replay.make_request_setup", lambda cfg: setup)
     with StubServer() as server:
         words = ["--config", CONFIG, "--endpoint", server.url, "--model", "base", "--concurrency", "2", "--turns", "2"]
         bench_serving.main(words)
@@ -135,6 +136,6 @@ def test_levels_get_sessions_of_their_own_while_there_are_enough() -> None:
             self.session_id = session_id
 
     turns: Any = [Turn(f"s{session}") for session in range(4) for _ in range(3)]
-    first, second = bench_serving.deal(turns, 2, 6)
+    first, second = deal(turns, 2, 6)
     assert not {turn.session_id for turn in first} & {turn.session_id for turn in second}
-    assert [len(hand) for hand in bench_serving.deal(turns, 7, 5)] == [5] * 7
+    assert [len(hand) for hand in deal(turns, 7, 5)] == [5] * 7

@@ -1,4 +1,4 @@
-"""The parity check passes where the server does what was trained, and fails where its prompt differs."""
+"""The parity check passes if the server does what was trained, and fails if a prompt differs."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any
 import parity as parity_script
 import pytest
 
+import car_sales
 from tests.support.tiny_runs import make_run, serving
-from trainer.data.domains import load_domain
 from trainer.serving.local.requests import RequestError
 from trainer.serving.local.service import load_service
 from trainer.serving.parity import Parity
@@ -42,7 +42,7 @@ def test_a_changed_template_is_caught_and_shown(
 ) -> None:
     service = load_service(run, plan_serving(run))
     template = run.template.read_text(encoding="utf-8")
-    service.tokenizer.chat_template = "{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}" + template
+    service.plan.chat.tokenizer.chat_template = "{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}" + template
     with serving(service) as url:
         code, found = check(url, run, tmp_path)
     assert (code, found["prompts_agree"], len(found["prompts"])) == (1, False, 4)
@@ -65,7 +65,7 @@ def test_another_adapter_is_seen_in_the_answers_with_the_first_token_and_a_margi
 
 
 @pytest.mark.parametrize("source", ["tokenize", "count"])
-def test_a_server_that_tells_less_is_still_compared(
+def test_a_server_that_reports_less_is_still_compared(
     run: TrainedRun, tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = load_service(run, plan_serving(run))
@@ -80,7 +80,7 @@ def test_a_server_that_tells_less_is_still_compared(
     with serving(service) as url:
         code, found = check(url, run, tmp_path)
         assert (code, found["sources"], found["answer_agreement"]) == (0, {source: 4}, 1.0)
-        service.tokenizer.chat_template = "x" + run.template.read_text(encoding="utf-8")
+        service.plan.chat.tokenizer.chat_template = "x" + run.template.read_text(encoding="utf-8")
         assert check(url, run, tmp_path)[0] == 1
 
 
@@ -141,7 +141,7 @@ def test_a_server_without_parser_and_token_ids_is_asked_as_it_takes_it(
 
 def test_turns_too_long_for_the_context_are_not_asked(tiny_model_folder: Path, tmp_path: Path) -> None:
     fitting = make_run(tiny_model_folder, tmp_path / "fitting")
-    longest = max(load_domain("car_sales").build_datasets(fitting.cfg).eval_dataset["length"])
+    longest = max(car_sales.build_datasets(fitting.cfg).eval_dataset["length"])
     # The longest session fits, its last turns with a long answer after them do not.
     changes = (f"data.max_context_length={longest}", "eval.max_new_tokens_eval=100")
     run = make_run(tiny_model_folder, tmp_path / "carsales", *changes)
@@ -151,7 +151,7 @@ def test_turns_too_long_for_the_context_are_not_asked(tiny_model_folder: Path, t
     assert (found["n_errors"], found["prompts_agree"]) == (0, True)
 
 
-def test_an_unset_key_and_an_unwritable_file_are_told_before_anything_is_asked(
+def test_an_unset_key_and_an_unwritable_file_are_reported_before_anything_is_asked(
     run: TrainedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--run", str(run.path), "--endpoint", "http://127.0.0.1:9/v1", "--model", "carsales"]
@@ -159,3 +159,10 @@ def test_an_unset_key_and_an_unwritable_file_are_told_before_anything_is_asked(
     assert "NO_SUCH_VARIABLE is not set" in capsys.readouterr().err
     assert parity_script.main([*words, "--json", str(run.template / "parity.json")]) == 2
     assert "--json" in capsys.readouterr().err
+
+
+def test_a_run_is_compared_as_it_was_trained(run: TrainedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--run", str(run.path), "--endpoint", "http://127.0.0.1:9/v1", "--model", "carsales"]
+    with pytest.raises(SystemExit, match="2"):
+        parity_script.main([*words, "--set", "data.eval_split=train"])
+    assert "--set needs --config" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.tiny_runs import make_run, write_config
+from trainer.data.chat_setup import make_chat_setup
 from trainer.errors import EndpointError, ModelError
 from trainer.serving.plan import plan_serving
 from trainer.serving.vllm import (
@@ -20,12 +21,15 @@ from trainer.serving.vllm import (
 )
 from trainer.tool_calls import get_format
 from trainer.training.finished_run import TrainedRun, read_run
-from trainer.training.load_run import run_encoder
 
 
 @pytest.fixture
 def run(tiny_model_folder: Path, tmp_path: Path) -> TrainedRun:
     return make_run(tiny_model_folder, tmp_path / "carsales", "lora.r=12", "data.max_context_length=1024")
+
+
+def template_stops(run: TrainedRun) -> tuple[int, ...]:
+    return make_chat_setup(run.cfg, folder=run.path).encoder.stop_token_ids
 
 
 def flags(run: TrainedRun, **options: object) -> dict[str, str]:
@@ -93,7 +97,7 @@ def test_vllm_stops_where_the_training_stopped_and_samples_as_it_is_told(
 
     GenerationConfig(eos_token_id=[7, 9], temperature=0.3, do_sample=True).save_pretrained(tiny_model_folder)
     plan = plan_serving(run)
-    assert set(plan.stop_token_ids) == {7, 9, *run_encoder(run).stop_token_ids}
+    assert set(plan.stop_token_ids) == {7, 9, *template_stops(run)}
     folder = write_generation_config(plan)
     assert folder == run.path / "serving"
     read = GenerationConfig.from_pretrained(folder)  # as vLLM reads it
@@ -108,7 +112,7 @@ def test_a_model_without_generation_config_stops_as_its_configuration_says(
     (tiny_model_folder / "generation_config.json").unlink()
     path = tiny_model_folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "eos_token_id": 11}))
-    assert set(plan_serving(run).stop_token_ids) == {11, *run_encoder(run).stop_token_ids}
+    assert set(plan_serving(run).stop_token_ids) == {11, *template_stops(run)}
 
 
 def test_a_place_that_takes_no_file_gives_way_to_a_temporary_one(run: TrainedRun) -> None:
@@ -133,7 +137,8 @@ def test_template_switches_reach_every_prompt(run: TrainedRun) -> None:
 
 def test_a_format_without_parser_is_served_without_one_and_said(run: TrainedRun) -> None:
     own = dataclasses.replace(get_format("hermes"), name="made_up", vllm_parser=None)
-    plan = dataclasses.replace(plan_serving(run), fmt=own)
+    plan = plan_serving(run)
+    plan = dataclasses.replace(plan, chat=dataclasses.replace(plan.chat, fmt=own))
     assert "--tool-call-parser" not in vllm_arguments(plan, generation_config=Path("stops"), host="h", port=1)
     assert "made_up" in plan.notes()[0]
 

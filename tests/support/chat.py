@@ -102,7 +102,7 @@ def tokenizer_for(template: str, kind: str = "smollm2") -> PreTrainedTokenizerFa
 class Manual:
     """What a person reads off a template: how it wants messages, and how its turns end."""
 
-    stop_talk: str
+    stop_text: str
     stop_call: str = ""
     arguments: str = "object"
     reasoning_key: str = "reasoning_content"
@@ -147,6 +147,6 @@ def reference(
     written = tokenizer.apply_chat_template(shaped[: turn + 1], tokenize=False, **common)
     assert written.startswith(prompt)
     target = written[len(prompt) :]
-    stop = manual.stop_call if messages[turn].get("tool_calls") else manual.stop_talk
+    stop = manual.stop_call if messages[turn].get("tool_calls") else manual.stop_text
     target = target + stop if manual.appended else target[: target.index(stop) + len(stop)]
     return tokenizer(prompt, add_special_tokens=False)["input_ids"], target

@@ -1,4 +1,4 @@
-"""Tiny random models whose attention is out of the ordinary, in float32."""
+"""Tiny random models with unusual attention, in float32."""
 
 import torch
 from transformers import (
@@ -15,7 +15,7 @@ VOCABULARY = 60
 
 
 def gemma_model() -> PreTrainedModel:
-    """A tiny model in which two of three layers see a window of eight tokens only."""
+    """A tiny model in which two of three layers see only a window of eight tokens."""
     torch.manual_seed(1)
     config = Gemma3TextConfig(
         vocab_size=VOCABULARY,
@@ -35,7 +35,7 @@ def gemma_model() -> PreTrainedModel:
 
 
 def gpt_oss_model() -> PreTrainedModel:
-    """A tiny mixture of experts that knows no kernel of torch's: its heads attend to a sink as well."""
+    """A tiny mixture of experts that cannot use torch's kernel, because its heads also attend to a sink."""
     torch.manual_seed(1)
     config = GptOssConfig(
         vocab_size=VOCABULARY,
@@ -58,7 +58,7 @@ def gpt_oss_model() -> PreTrainedModel:
 
 
 def falcon_model() -> PreTrainedModel:
-    """A tiny model that tests for the names of implementations, and knows no others."""
+    """A tiny model that checks the names of attention implementations and accepts no others."""
     torch.manual_seed(1)
     config = FalconConfig(
         vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, initializer_range=0.3

@@ -1,4 +1,4 @@
-"""Texts as models write them, well and badly, and how each is read."""
+"""Well-formed and malformed texts as models write them, and how each is read."""
 
 import json
 from collections.abc import Mapping
@@ -142,12 +142,14 @@ def reading(name: str, text: str, *, finished: bool = True) -> tuple[list[Read],
 
 
 @pytest.mark.parametrize(("name", "text", "calls", "content"), WELL_FORMED)
-def test_well_formed_text_is_read_with_its_prose(name: str, text: str, calls: list[Read], content: str) -> None:
+def test_well_formed_calls_are_read_and_the_prose_is_kept(
+    name: str, text: str, calls: list[Read], content: str
+) -> None:
     assert reading(name, text) == (calls, content)
 
 
 @pytest.mark.parametrize(("name", "text", "calls"), MALFORMED)
-def test_every_malformed_attempt_is_kept_with_its_reason(name: str, text: str, calls: list[Read]) -> None:
+def test_every_malformed_attempt_is_kept_with_its_status(name: str, text: str, calls: list[Read]) -> None:
     assert reading(name, text)[0] == calls
 
 
@@ -176,7 +178,7 @@ def test_items_of_a_list_have_spans_of_their_own() -> None:
     assert (first.raw, second.raw) == ("f(a=1)", "g()")
 
 
-def test_calls_drafted_while_reasoning_do_not_count() -> None:
+def test_calls_inside_the_reasoning_do_not_count() -> None:
     draft, call = (f'<tool_call>{{"name": "{name}", "arguments": {{}}}}</tool_call>' for name in ("draft", "real"))
     for text in (f"<think>\n{draft}</think>\n{call}", f"{draft} hm </think>{call}"):
         assert reading("hermes", text) == ([(OK, "real", {})], "")
@@ -190,15 +192,15 @@ def test_a_closing_think_tag_in_an_argument_is_text() -> None:
 
 
 @pytest.mark.parametrize("value", [True, 123456, -1.5e-7, "\u00e9\n", None, {"k": []}])
-def test_long_arguments_are_read_whatever_stands_where(value: object) -> None:
-    """The reader looks at the text through windows; none of their ends may show."""
+def test_long_arguments_are_read_at_any_position_of_the_window(value: object) -> None:
+    """The reader decodes a window of the text. The end of the window must not change the result."""
     for n_padding in range(1950, 2070):
         body = json.dumps({"name": "f", "arguments": {"a": "x" * n_padding, "b": value}})
         (call,) = get_format("hermes").parse(f"<tool_call>{body}</tool_call>").calls
         assert call.arguments == {"a": "x" * n_padding, "b": value}
 
 
-def test_deeply_nested_arguments_are_refused_not_crashed_on() -> None:
+def test_deeply_nested_arguments_are_refused_without_a_crash() -> None:
     for depth, status in ((40, OK), (80, JSON), (100_000, JSON)):
         text = f'<tool_call>{{"name": "f", "arguments": {{"a": {"[" * depth}{"]" * depth}}}}}</tool_call>'
         assert [call[0] for call in reading("hermes", text)[0]] == [status]

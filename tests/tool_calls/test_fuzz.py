@@ -1,4 +1,4 @@
-"""Mutated model outputs: no parser raises, hangs, or finds calls in prose."""
+"""Mutated model outputs: no parser raises, hangs or finds calls in prose."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 from trainer.tool_calls import ToolCallFormat, formats, get_format
 from trainer.types import Call, ParsedText
 
-# 100,000 per format is the full run: TOOL_CALL_MUTATIONS=100000 pytest tests/test_tool_calls_fuzz.py
+# The full run has 100,000 per format: TOOL_CALL_MUTATIONS=100000 pytest tests/tool_calls/test_fuzz.py
 N_MUTATIONS = int(os.environ.get("TOOL_CALL_MUTATIONS", "800"))
 N_CHARACTERS = int(os.environ.get("TOOL_CALL_CHARACTERS", "40000"))
 
@@ -63,7 +63,7 @@ def mutations(seeds: tuple[str, ...], fragments: tuple[str, ...], n: int) -> Ite
 
 
 def check(fmt: ToolCallFormat, text: str, parsed: ParsedText) -> None:
-    """Whatever the text, attempts lie in order inside it and are well formed exactly when they say so."""
+    """Check that the attempts are in order inside the text, and that exactly those with status ok are well formed."""
     end = 0
     for call in parsed.calls:
         assert end <= call.start < call.end <= len(text)
@@ -76,7 +76,7 @@ def check(fmt: ToolCallFormat, text: str, parsed: ParsedText) -> None:
 
 
 @pytest.mark.parametrize("name", formats())
-def test_no_mutated_output_raises_or_breaks_the_record(name: str) -> None:
+def test_no_mutated_output_raises_or_gives_inconsistent_attempts(name: str) -> None:
     fmt = get_format(name)
     written = fmt.render(CALLS)
     seeds = (written, f"Sure.\n{written}", fmt.render(CALLS[:1]), f"<think>hm</think>{written}", PROSE[0])
@@ -87,7 +87,7 @@ def test_no_mutated_output_raises_or_breaks_the_record(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", formats())
-def test_no_call_is_invented_from_mutated_prose(name: str) -> None:
+def test_no_call_is_found_in_mutated_prose(name: str) -> None:
     fmt = get_format(name)
     words = (
         "a",
@@ -112,7 +112,7 @@ def test_no_call_is_invented_from_mutated_prose(name: str) -> None:
         assert fmt.parse(text).calls == (), text
 
 
-HOSTILE = (
+MALICIOUS = (
     "<tool_call>", '<tool_call>{"a":"', "<tool_call><function=f><parameter=a>1</parameter>", "[TOOL_CALLS][{",
     "functools[{", "<|tool_call|>[", "<start_function_call>call:f{a:<escape>", "<|tool_call>call:f{a:[",
     "<｜tool▁call▁begin｜>f<｜tool▁sep｜>{", "<|message|>", "<|channel|>", "<arg_key>a</arg_key><arg_value>",
@@ -122,16 +122,16 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("name", formats())
-def test_time_grows_linearly_on_hostile_text(name: str) -> None:
+def test_time_grows_linearly_on_malicious_text(name: str) -> None:
     """A quadratic reader would take sixteen times as long for four times the text."""
     fmt = get_format(name)
-    for unit in HOSTILE:
+    for unit in MALICIOUS:
         small, large = (seconds(fmt, unit * (n // len(unit))) for n in (N_CHARACTERS // 4, N_CHARACTERS))
         assert large < 8 * small + 0.02, f"{unit!r}: {small:.4f} s, then {large:.4f} s"
 
 
 def seconds(fmt: ToolCallFormat, text: str) -> float:
-    """The best of three, so that a busy machine does not fail the test."""
+    """Return the best of three times, so a busy machine does not fail the test."""
     best = float("inf")
     for _ in range(3):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The law of every format: what it writes, it reads back."""
+"""Every format reads back what it writes, and the round-trip check reports turns that are not read back."""
 
 import string
 from typing import Any
@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.tool_calls import ToolCallFormat, formats, get_format
+from trainer.errors import FormatError
+from trainer.tool_calls import RenderedTurn, ToolCallFormat, check_round_trip, formats, get_format
 from trainer.tools.equality import equal
 from trainer.types import Call, Tool
 
@@ -21,7 +22,7 @@ MARKERS = (
     '{"name": "f", "arguments": {}}', "call:f{a:1}", "f(a=1)", "```", '"', "'", "\\", "\n", ";", "to=functions.f",
 )  # fmt: skip
 
-# What a format cannot carry inside a string, as docs/tool-call-formats.md lists it.
+# The texts that a format cannot express inside a string, as listed in docs/tool-call-formats.md.
 INEXPRESSIBLE = {
     "qwen3_xml": ("</function>", "</parameter>"),
     "glm45": ("</tool_call>", "</arg_value>"),
@@ -36,14 +37,14 @@ names = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_siz
 
 
 def texts(fmt: ToolCallFormat) -> st.SearchStrategy[str]:
-    """Any text, often with markers of this or another format in it, except what the format cannot carry."""
+    """Return texts, often with markers of this or another format, except those that the format cannot express."""
     refused = INEXPRESSIBLE.get(fmt.name, ())
     fragments = st.lists(st.sampled_from(MARKERS) | st.text(max_size=6), max_size=4).map("".join)
     return (st.text(max_size=12) | fragments).filter(lambda text: not any(mark in text for mark in refused))
 
 
 def values(fmt: ToolCallFormat) -> st.SearchStrategy[Any]:
-    """Any JSON value."""
+    """Return any JSON values."""
     scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts(fmt)
     return st.recursive(
         scalars,
@@ -53,7 +54,7 @@ def values(fmt: ToolCallFormat) -> st.SearchStrategy[Any]:
 
 
 def argument_names(fmt: ToolCallFormat) -> st.SearchStrategy[str]:
-    """Any text for formats that quote names; what a schema would use for the others."""
+    """Return any text for formats that quote names, and ordinary names for the others."""
     if fmt.needs_schema or fmt.name in ("pythonic", "lfm2"):
         return names
     return texts(fmt)
@@ -65,7 +66,7 @@ def calls_of(fmt: ToolCallFormat) -> st.SearchStrategy[list[Call]]:
 
 
 def tools_for(calls: list[Call]) -> list[Tool]:
-    """Tools whose schemas give every argument the type that it has."""
+    """Return tools whose schemas declare the actual type of every argument."""
     return [
         {
             "type": "function",
@@ -99,3 +100,42 @@ def test_every_format_reads_back_what_it_writes(name: str, data: st.DataObject) 
     assert all(equal(read.arguments, call.arguments) for read, call in zip(parsed.calls, calls, strict=True))
     assert parsed.content == ""
     assert all(call.raw == text[call.start : call.end] for call in parsed.calls)
+
+
+def turn(text: str, *calls: Call) -> RenderedTurn:
+    return RenderedTurn(where='session "s1", turn 2', text=text, calls=calls)
+
+
+def test_turns_that_are_read_back_pass_the_round_trip_check() -> None:
+    fmt = get_format("hermes")
+    call = Call("f", {"a": 1, "b": [None, True]})
+    assert check_round_trip(fmt, [turn(fmt.render([call]) + "<|im_end|>", call), turn("Hello!")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "calls", "message"),
+    [
+        (
+            '<tool_call>{"name": "f", "arguments": "{}"}</tool_call>',
+            [Call("f", {})],
+            "reads as bad_arguments",
+        ),
+        ("Hello!", [Call("f", {})], "0 calls read, 1 expected"),
+        ('<tool_call>{"name": "f", "arguments": {}}</tool_call>', [], "1 calls read, 0 expected"),
+        (
+            '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>',
+            [Call("f", {"a": True})],
+            "reads as f",
+        ),
+    ],
+)
+def test_the_round_trip_check_names_the_turn_and_the_difference(text: str, calls: list[Call], message: str) -> None:
+    with pytest.raises(FormatError, match=rf'1 of 1 assistant turns:\n  session "s1", turn 2: .*{message}'):
+        check_round_trip(get_format("hermes"), [turn(text, *calls)])
+
+
+def test_the_round_trip_check_counts_all_failures_and_shows_some() -> None:
+    turns: list[Any] = [turn("", Call("f", {})) for _ in range(9)]
+    with pytest.raises(FormatError, match="9 of 9") as caught:
+        check_round_trip(get_format("hermes"), turns)
+    assert str(caught.value).count("session") == 5

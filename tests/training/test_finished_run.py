@@ -30,9 +30,18 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         read_run(tmp_path / "nothing")
 
 
-def test_an_adapter_that_is_no_lora_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("adapter", "message"),
+    [
+        ('{"peft_type": "IA3"}', "describes no LoRA adapter: missing 'r'"),
+        ('{"r": true}', "describes no LoRA adapter: r is True"),
+        ('{"r": 8, "rank_pattern": {"q_proj": "x"}}', r"describes no LoRA adapter: rank_pattern\.q_proj is 'x'"),
+        ("[8]", "cannot be read: not a JSON object"),
+    ],
+)
+def test_an_adapter_that_is_not_a_lora_adapter_is_refused(tmp_path: Path, adapter: str, message: str) -> None:
     for name in ("config.resolved.yaml", "chat_template.jinja"):
         (tmp_path / name).write_text("{}")
-    (tmp_path / "adapter_config.json").write_text('{"peft_type": "IA3"}')
-    with pytest.raises(OutputError, match="no LoRA adapter"):
+    (tmp_path / "adapter_config.json").write_text(adapter)
+    with pytest.raises(OutputError, match=r"adapter_config\.json: " + message):
         read_run(tmp_path)

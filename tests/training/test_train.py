@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import car_sales
 from trainer.chat import ChatEncoder
 from trainer.config import Config, load_config
 from trainer.data.domains import load_domain
@@ -124,7 +125,7 @@ def test_training_moves_the_adapter_and_lowers_the_loss(quick_config: MakeConfig
 
 
 def test_turns_that_the_context_cannot_hold_are_named_in_the_report(quick_config: MakeConfig) -> None:
-    bundle = load_domain("car_sales").build_datasets(quick_config())
+    bundle = car_sales.build_datasets(quick_config())
     longest = max([*bundle.eval_dataset["length"], *bundle.train_dataset["length"]])
     # The longest session fits, its last turns with a long answer after them do not.
     result = train_run(quick_config(f"data.max_context_length={longest}", "eval.max_new_tokens_eval=400"))
@@ -216,13 +217,13 @@ def test_what_was_served_before_the_run_is_neither_in_its_way_nor_lost(tmp_path:
             ModelError,
             "no module is named qkv; linear modules of this model",
         ),
-        ("data.max_context_length=5000", ModelError, "can position at most 4096 tokens"),
+        ("data.max_context_length=5000", ModelError, "supports at most 4096 tokens"),
         ("model.base_model_name=./nowhere", ModelError, "nowhere: no such model folder"),
         ("model.base_model_name=package:nowhere", ModelError, "not installed"),
         ("model.chat_template_path=nowhere.jinja", ModelError, "cannot be read"),
         ("model.quantization=4bit", ModelError, "needs a CUDA GPU"),
-        ("data.load_module=no_such_domain", ConfigError, "no package no_such_domain can be imported"),
-        ("data.load_module=json", ConfigError, "exposes no build_datasets"),
+        ("data.load_module=no_such_domain", ConfigError, "there is no package no_such_domain"),
+        ("data.load_module=json", ConfigError, "has no build_datasets"),
         ("train.report_to=trackio", ConfigError, "uv sync --extra trackio"),
         ("train.report_to=mlflow", ConfigError, "must be one of"),
         ("train.eval_strategy=sometimes", ConfigError, "train: "),
@@ -251,11 +252,13 @@ def test_batches_on_a_cpu_come_in_few_lengths(quick_config: MakeConfig, monkeypa
     assert all(width % 32 == 0 for width in widths)
 
 
-def test_a_domain_that_fails_to_import_keeps_its_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_domain_that_fails_to_import_keeps_its_own_error(
+    tmp_path: Path, quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "half_domain.py").write_text("import a_package_that_is_not_there\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="a_package_that_is_not_there"):
-        load_domain("half_domain")
+        load_domain(quick_config("data.load_module=half_domain"))
 
 
 def test_the_adapter_and_the_metrics_are_pushed_to_the_hub(

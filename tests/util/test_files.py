@@ -1,14 +1,15 @@
-"""A file that cannot be written is told before the work, in the words of the command line."""
+"""A file is written whole or not at all, and one that cannot be written is reported before the work."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from trainer.errors import OutputError
-from trainer.util.files import claim_file, write_file
+from trainer.util.files import claim_file, claim_folder, replace_file, replace_json, write_file
 
 
-def test_a_free_place_is_claimed_without_making_anything(tmp_path: Path) -> None:
+def test_a_free_place_is_claimed_without_creating_anything(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "out.json"
     claim_file(path, option="--json")
     claim_file(None, option="--json")
@@ -26,3 +27,47 @@ def test_a_folder_and_a_place_below_a_file_are_refused(tmp_path: Path) -> None:
         claim_file(tmp_path / "file" / "x" / "out.html", option="--report")
     with pytest.raises(OutputError, match=r"--json .*cannot be written"):
         write_file(tmp_path / "file" / "out.json", "x", option="--json")
+
+
+def test_a_place_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out.json").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may run as a user who may write anywhere
+    with pytest.raises(OutputError, match=r"--json .*out\.json: cannot be written \(permission denied\)"):
+        claim_file(tmp_path / "out.json", option="--json")
+    with pytest.raises(OutputError, match=r"--output: .* cannot be written \(permission denied\)"):
+        claim_folder(tmp_path / "new" / "deep", option="--output")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    write_file(path, "old", option="--json")
+    with pytest.raises(UnicodeEncodeError):
+        write_file(path, "half \ud800", option="--json")
+    with pytest.raises(ValueError, match="JSON compliant"):
+        replace_json(path, {"loss": float("nan")})
+    assert path.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    link = tmp_path / "link.json"
+    (tmp_path / "real").mkdir()
+    link.symlink_to(tmp_path / "real" / "out.json")
+    replace_file(link, "new")
+    assert link.is_symlink()
+    assert (tmp_path / "real" / "out.json").read_text(encoding="utf-8") == "new"
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_file(pipe, "text", option="--json")
+    assert os.read(reader, 10) == b"text"
+    os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_json_is_indented_and_keeps_letters(tmp_path: Path) -> None:
+    replace_json(tmp_path / "a.json", {"name": "Grüezi"})
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "name": "Grüezi"\n}\n'

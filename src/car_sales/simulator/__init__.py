@@ -1,1 +1,1 @@
-"""Write sample sessions by playing customers against a real `Dealership`. Used to make the shipped data."""
+"""Generate the shipped sample sessions by simulating customers who talk to a working `Dealership`."""

@@ -1,11 +1,11 @@
-"""Scenes about choosing a car: searching, looking closer, comparing, asking about what was shown."""
+"""Scenes about choosing a car: searching, asking for details, comparing, asking about results."""
 
 from typing import Any
 
-from car_sales.simulator.dialogue import Dialogue
-from car_sales.simulator.paying import FINANCE, TERMS
-from car_sales.simulator.replies import ASK_FILTER, fact
-from car_sales.simulator.stock import Vehicle
+from .dialogue import Dialogue
+from .paying import FINANCE, TERMS
+from .replies import ASK_FILTER, fact
+from .stock import Vehicle
 
 SEARCH = "search_inventory"
 DETAILS = "vehicle_details"
@@ -15,7 +15,7 @@ _PRICE_STEP = 1000
 
 
 def search(dialogue: Dialogue) -> None:
-    """Search by filters, perhaps after being asked for some; then perhaps widen or change it."""
+    """Search with filters, sometimes after being asked for some; then sometimes widen or change the search."""
     target = dialogue.rng.choice(tuple(dialogue.dealership.stock.values()))
     filters = _filters_for(dialogue, target)
     hits_nothing = dialogue.chance(0.15)
@@ -37,7 +37,7 @@ def search(dialogue: Dialogue) -> None:
 
 
 def details(dialogue: Dialogue) -> None:
-    """Ask for the details of a car, or of two at once, then perhaps for something the result states."""
+    """Ask for the details of one car or of two at once, then sometimes for a fact in the result."""
     if dialogue.chance(0.15):
         _details_of_wrong_id(dialogue)
     elif dialogue.chance(0.3):
@@ -60,7 +60,7 @@ def details(dialogue: Dialogue) -> None:
 
 
 def details_and_rate(dialogue: Dialogue) -> None:
-    """Wish for the details of a car and its monthly rate in one message."""
+    """Ask for the details of a car and its monthly rate in one message."""
     vehicle = dialogue.pick_car()
     months = dialogue.rng.choice(TERMS)
     dialogue.user("details_finance", car=dialogue.refer(vehicle), months=months)
@@ -71,7 +71,7 @@ def details_and_rate(dialogue: Dialogue) -> None:
 
 
 def ask_fact(dialogue: Dialogue) -> None:
-    """Ask for one or two facts that details on the table already state."""
+    """Ask for one or two facts that earlier details already contain."""
     vehicle_id = dialogue.focus or dialogue.rng.choice(tuple(dialogue.details))
     known = dialogue.details[vehicle_id]
     for topic in dialogue.rng.sample(FACTS, 2 if dialogue.chance(0.35) else 1):
@@ -80,7 +80,7 @@ def ask_fact(dialogue: Dialogue) -> None:
 
 
 def compare(dialogue: Dialogue) -> None:
-    """Compare two cars or three."""
+    """Compare two or three cars."""
     vehicles = [dialogue.pick_car()]
     for _ in range(2 if dialogue.chance(0.3) else 1):
         vehicles.append(dialogue.other_car(*vehicles))
@@ -134,13 +134,13 @@ def _raise_limit(dialogue: Dialogue, filters: dict[str, Any], target: Vehicle) -
 
 
 def _change_mind(dialogue: Dialogue, filters: dict[str, Any]) -> None:
-    """Change or add one filter, so that something is still found; the others stay."""
+    """Change or add one filter so that the search still finds something; the other filters stay."""
     kind = dialogue.rng.choice(("fuel", "make"))
     rest = {key: value for key, value in filters.items() if key != kind}
     shown = {str(getattr(dialogue.dealership.stock[i], kind)) for i in dialogue.listed}
     options = {str(getattr(vehicle, kind)) for vehicle in _matching(dialogue, rest)}
     if len(shown) == 1:
-        # Nobody asks for a Fiat who has just been shown nothing else.
+        # Nobody who has just been shown only Fiats asks for a Fiat.
         options -= shown
     if not options:
         return

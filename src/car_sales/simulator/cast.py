@@ -1,12 +1,9 @@
-"""Who and what the sessions of a split are about: car models and people that the other split never shows.
-
-Also draws a showroom from them. Knows no phrasing and no tool.
-"""
+"""The car models and people of each split, which the other split never mentions, and showrooms drawn from them."""
 
 from dataclasses import dataclass
 from random import Random
 
-from car_sales.simulator.stock import Body, Fuel, OwnedCar, Vehicle
+from .stock import Body, Fuel, OwnedCar, Vehicle
 
 N_VEHICLES = 14
 COLORS = ("black", "white", "grey", "blue", "red", "green", "silver")
@@ -15,7 +12,7 @@ CANTONS = ("ZH", "BE", "LU", "SG", "AG", "BS", "TG", "ZG")
 
 @dataclass(frozen=True, slots=True)
 class CarModel:
-    """A model as its maker sells it; `list_price` in Swiss francs, new."""
+    """A car model; `list_price` is the price of a new one in Swiss francs."""
 
     make: str
     model: str
@@ -36,7 +33,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """All that one split may mention by name."""
+    """The car models and names that the sessions of one split may mention."""
 
     models: tuple[CarModel, ...]
     first_names: tuple[str, ...]
@@ -54,7 +51,7 @@ class Cast:
         )
 
     def draw_person(self, rng: Random) -> Person:
-        """Draw a customer; numbers are too short to exist and addresses use the reserved example domains."""
+        """Draw a customer; phone numbers are too short to exist, and e-mail addresses use reserved example domains."""
         first, last = rng.choice(self.first_names), rng.choice(self.last_names)
         domain = rng.choice(("example.com", "example.org", "example.net"))
         local = f"{first[0]}.{last}".lower()

@@ -1,7 +1,6 @@
-"""The dealership behind the tools: every tool of `data/tool_calls.json` as a function that really does it.
+"""The dealership behind the tools: every tool of `data/tool_calls.json` as a working function.
 
-Answers in compact JSON, mistakes included, so that a model can recover from them. Holds its state in memory
-and knows nothing of conversations.
+All answers are compact JSON, including errors, so a model can recover from them. State is kept in memory.
 """
 
 import json
@@ -13,18 +12,18 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from car_sales.simulator.stock import Body, Fuel, OwnedCar, Vehicle, is_open, times_offered
+from .stock import Body, Fuel, OwnedCar, Vehicle, is_open, times_offered
 
 MAX_HITS = 3
 YEARLY_INTEREST = 0.039
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 Result = dict[str, Any]
-"""What a tool answers, before it is written as JSON."""
+"""The answer of a tool, before it is written as JSON."""
 
 
 class ToolFailure(Exception):
-    """A request that the dealership cannot fulfil; becomes `{"error": message, **hints}` for the model."""
+    """A request that the dealership cannot fulfill; the model sees `{"error": message, **hints}`."""
 
     def __init__(self, message: str, **hints: Any) -> None:
         super().__init__(message)
@@ -32,7 +31,7 @@ class ToolFailure(Exception):
 
 
 class Customer(BaseModel):
-    """Who drives: the nested argument of `book_test_drive`."""
+    """The person who drives: the nested argument of `book_test_drive`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,8 +42,8 @@ class Customer(BaseModel):
 class Dealership:
     """A showroom with its stock, calendar, finance calculator and customer file, on one day.
 
-    `stock` and `registry` (the owners' cars by plate) are what it can look up; `today` separates past from
-    future; `first_number` is the number of the first booking or lead. A slot that is booked stays taken.
+    Tools look up cars in `stock` and `registry` (the customers' own cars by plate). `today` separates past from
+    future. `first_number` is the number of the first booking or lead. A booked slot stays taken.
     """
 
     def __init__(
@@ -73,14 +72,14 @@ class Dealership:
 
     @cached_property
     def _adapters(self) -> Mapping[str, TypeAdapter[Result]]:
-        # For a function, an adapter checks the arguments and then calls it.
+        # The adapter of a function checks the arguments and then calls the function.
         return {name: TypeAdapter[Result](cast(Any, function)) for name, function in self.tools.items()}
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> str:
         """Run one tool and return its result as compact JSON.
 
-        Never raises for what a model may write: an unknown tool, wrong arguments and requests that cannot
-        be fulfilled are answered with `{"error": ...}`.
+        Never raises for anything that a model may write: an unknown tool, wrong arguments and impossible
+        requests are answered with `{"error": ...}`.
         """
         return json.dumps(self._run(name, arguments), ensure_ascii=False, separators=(",", ":"))
 
@@ -88,7 +87,7 @@ class Dealership:
         if name not in self.tools:
             return {"error": f"unknown tool {name}"}
         try:
-            # Through JSON, pydantic checks types strictly and still builds the nested customer.
+            # With JSON input, pydantic checks types strictly and still builds the nested customer.
             return self._adapters[name].validate_json(json.dumps(dict(arguments)), strict=True)
         except ValidationError as error:
             first = error.errors()[0]
@@ -104,7 +103,7 @@ class Dealership:
         fuel: Fuel | None = None,
         max_price: int | None = None,
     ) -> Result:
-        """Find at most three cars that fit all the filters, cheapest first."""
+        """Find at most three cars that match all filters, cheapest first."""
         if all(wanted is None for wanted in (make, body, fuel, max_price)):
             raise ToolFailure("at least one filter is needed")
         hits = [
@@ -119,7 +118,7 @@ class Dealership:
         return {"cars": [{"car": v.name, "id": v.id, "price": v.price, "km": v.km} for v in cheapest]}
 
     def vehicle_details(self, vehicle_id: str) -> Result:
-        """Tell all that is known of one car."""
+        """Return all that is known about one car."""
         vehicle = self._vehicle(vehicle_id)
         return {
             "car": vehicle.name,
@@ -134,7 +133,7 @@ class Dealership:
         }
 
     def compare_vehicles(self, vehicle_ids: list[str]) -> Result:
-        """Name the cheapest of several cars and the one with the fewest kilometres."""
+        """Return the cheapest of several cars and the one with the fewest kilometers."""
         if len(vehicle_ids) < 2:
             raise ToolFailure("at least two cars are needed")
         vehicles = [self._vehicle(vehicle_id) for vehicle_id in vehicle_ids]
@@ -153,7 +152,7 @@ class Dealership:
         months: Annotated[int, Field(ge=1, le=120)],
         down_payment: Annotated[int, Field(ge=0)] = 0,
     ) -> Result:
-        """Give the monthly and the total cost of a loan, an annuity."""
+        """Return the monthly and total cost of a loan (an annuity)."""
         vehicle = self._vehicle(vehicle_id)
         if down_payment >= vehicle.price:
             raise ToolFailure(f"the down payment must be below {vehicle.price}")
@@ -163,7 +162,7 @@ class Dealership:
         return {"id": vehicle.id, "monthly": monthly, "months": months, "total": monthly * months}
 
     def trade_in_value(self, plate: str, mileage: Annotated[int, Field(ge=0)], had_accident: bool) -> Result:
-        """Estimate what a customer's own car is worth, from its age, its kilometres and its past."""
+        """Estimate the value of a customer's own car from its age, its mileage and any accident."""
         car = self.registry.get(plate)
         if car is None:
             raise ToolFailure(f"plate {plate} is unknown")
@@ -178,13 +177,13 @@ class Dealership:
         }
 
     def test_drive_slots(self, vehicle_id: str, date: str) -> Result:
-        """List the free test-drive times of a car on a day (YYYY-MM-DD)."""
+        """Return the free test-drive times of a car on a day (YYYY-MM-DD)."""
         vehicle = self._vehicle(vehicle_id)
         day = self._open_day(date)
         return {"id": vehicle.id, "date": date, "free": self._free_times(vehicle.id, day)}
 
     def book_test_drive(self, vehicle_id: str, date: str, time: str, customer: Customer) -> Result:
-        """Book a test drive; the time is then taken."""
+        """Book a test drive, after which the time is taken."""
         vehicle = self._vehicle(vehicle_id)
         day = self._open_day(date)
         free = self._free_times(vehicle.id, day)
@@ -201,7 +200,7 @@ class Dealership:
         name: str,
         email: str,
     ) -> Result:
-        """Note what to send to whom."""
+        """Record what to send to whom."""
         if vehicle_id is not None:
             self._vehicle(vehicle_id)
         if not _EMAIL.fullmatch(email):

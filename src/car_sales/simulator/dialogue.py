@@ -1,7 +1,7 @@
-"""One session under construction: who speaks, what is called, and what both sides can refer to by now.
+"""One session in progress: its messages, its tool calls, and what both sides can refer to so far.
 
-Executes every call against the session's `Dealership` and answers in the house style of `replies`. The scenes
-in `buying`, `visiting` and `talking` decide what happens.
+Runs every call on the session's `Dealership` and answers in the assistant's style (`replies`). The scenes in
+`buying`, `paying`, `visiting` and `talking` decide what happens.
 """
 
 import json
@@ -11,16 +11,16 @@ from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
 
-from car_sales.prompt import DAYS_AHEAD, WEEKDAYS, short_date
-from car_sales.simulator.cast import Person
-from car_sales.simulator.dealership import Dealership
-from car_sales.simulator.replies import Outcome, date_note, fact, report
-from car_sales.simulator.stock import OwnedCar, Vehicle, is_open
-from car_sales.simulator.voice import Opening, Voice
+from ..prompt import DAYS_AHEAD, WEEKDAYS, short_date
+from .cast import Person
+from .dealership import Dealership
+from .replies import Outcome, date_note, fact, report
+from .stock import OwnedCar, Vehicle, is_open
+from .voice import Opening, Voice
 
 
 class Day(NamedTuple):
-    """A day and the words a customer has for it, with preposition ("on Saturday") and without."""
+    """A day and the customer's words for it, with preposition ("on Saturday") and without."""
 
     date: date
     said: str
@@ -28,7 +28,7 @@ class Day(NamedTuple):
 
     @property
     def iso(self) -> str:
-        """The date as tools take it."""
+        """The date in the form that tools accept."""
         return self.date.isoformat()
 
 
@@ -36,9 +36,9 @@ class Day(NamedTuple):
 class Dialogue:
     """A conversation that grows turn by turn.
 
-    `focus` is the one car that "it" means; `listed` the hits of the search that was just answered; `recent`
-    all cars that came up; `named` those whose names have been shown; `details` the results that later
-    questions can be answered from; `talked_about` the small talk that is over.
+    `focus` is the car that "it" means; `listed` are the hits of the search just answered; `recent` are all cars
+    mentioned so far; `named` are the cars whose names were shown; `details` are the results that can answer
+    later questions; `talked_about` is the small talk so far.
     """
 
     rng: Random
@@ -57,7 +57,7 @@ class Dialogue:
     _n_calls: int = 0
 
     def user(self, situation: str, **slots: object) -> None:
-        """Let the customer speak, in words drawn for the situation."""
+        """Add a customer message with a phrasing drawn for the situation."""
         opening: Opening = "none" if self.messages else "hello"
         if self.was_served:
             opening = "remark"
@@ -72,13 +72,13 @@ class Dialogue:
         return "error" not in result and result != {"cars": []} and result.get("free") != []
 
     def say(self, text: str) -> None:
-        """Let the assistant speak."""
+        """Add an assistant message."""
         self._add("assistant", content=text)
 
     def call(self, *calls: tuple[str, dict[str, Any]], answer: str = "") -> list[Mapping[str, Any]]:
-        """Let the assistant call tools in one turn, run them, and let it report; return the results.
+        """Add one turn of tool calls, their results and the assistant's report; return the results.
 
-        Where the customer asked for one fact, `answer` names it and is told instead of a report.
+        If the customer asked for one fact, `answer` names it, and the assistant states it instead of a report.
         """
         turn, results, outcomes = [], [], []
         for name, arguments in calls:
@@ -100,25 +100,25 @@ class Dialogue:
         return [outcome.result for outcome in outcomes]
 
     def chance(self, probability: float) -> bool:
-        """Draw yes with the given probability."""
+        """Return True with the given probability."""
         return self.rng.random() < probability
 
     def pick_car(self) -> Vehicle:
-        """Choose a car to talk about: the one in focus, a listed one, or one the customer saw elsewhere."""
+        """Choose a car to talk about: the one in focus, a listed or recent one, or any car in stock."""
         stock = self.dealership.stock
         if self.focus and self.chance(0.75):
             return stock[self.focus]
         return stock[self.rng.choice(self.listed or tuple(self.recent) or tuple(stock))]
 
     def other_car(self, *taken: Vehicle) -> Vehicle:
-        """Choose a further car, from the listed ones if some are left."""
+        """Choose another car, from the listed ones if any are left."""
         ids = {vehicle.id for vehicle in taken}
         pools = (self.listed, self.recent, self.dealership.stock)
         left = next(pool for ids_ in pools if (pool := [i for i in ids_ if i not in ids]))
         return self.dealership.stock[self.rng.choice(left)]
 
     def refer(self, vehicle: Vehicle, *, pronoun: bool = True) -> str:
-        """Return words by which the customer can mean this car here and nothing else."""
+        """Return words that here can only mean this car."""
         if pronoun and vehicle.id == self.focus and self.chance(0.45):
             return self.rng.choice(self.voice.this_car)
         if vehicle.id in self.listed[:3] and len(self.listed) > 1 and self.chance(0.1):
@@ -128,13 +128,13 @@ class Dialogue:
         return self.voice.by_id(vehicle.id)
 
     def day(self, *, opened: bool = True) -> Day:
-        """Choose a day to come and the customer's words for it.
+        """Choose one of the next days and the customer's words for it.
 
-        The garage is open then; if `opened` is false, it is closed, unless no such day is near.
+        The garage is open on that day; if `opened` is false, it is closed, unless all of the next days are open.
         """
         today = self.now.date()
         ahead = [today + timedelta(days=n) for n in range(1, DAYS_AHEAD + 1)]
-        fitting = [day for day in ahead if is_open(day) == opened]  # on a Sunday, no other Sunday is near
+        fitting = [day for day in ahead if is_open(day) == opened]  # on a Sunday, the next Sunday is too far away
         chosen = self.rng.choice(fitting or ahead)
         return self._in_words(chosen)
 
@@ -146,13 +146,13 @@ class Dialogue:
             return Day(chosen, "tomorrow", "tomorrow")
         if self.chance(0.45):
             return Day(chosen, f"on {chosen.isoformat()}", chosen.isoformat())
-        # Where "next Tuesday" could mean two days, customers here do not say it.
+        # Customers here do not say "next Tuesday" if it could mean two days.
         if not same_week and self.chance(0.2):
             return Day(chosen, f"next {weekday}", f"next {weekday}")
         return Day(chosen, f"on {weekday}", weekday)
 
     def _word_for(self, iso: str) -> str | None:
-        """The customer's last word for a date that nobody has written out yet: a weekday, or "tomorrow"."""
+        """The customer's last word (a weekday or "tomorrow") for a date that nobody has written out yet."""
         if any(iso in (message["content"] or "") for message in self.messages):
             return None
         meant = date.fromisoformat(iso)

@@ -1,11 +1,11 @@
-"""Scenes about money: financing a car, and trading in the customer's own."""
+"""Scenes about money: financing a car, and trading in the customer's own car."""
 
 from dataclasses import replace
 from typing import Any
 
-from car_sales.simulator.dialogue import Dialogue
-from car_sales.simulator.replies import ask_for, fact
-from car_sales.simulator.stock import OwnedCar, Vehicle
+from .dialogue import Dialogue
+from .replies import ask_for, fact
+from .stock import OwnedCar, Vehicle
 
 FINANCE = "financing_rate"
 TERMS = (12, 24, 36, 48, 60, 72)
@@ -13,7 +13,7 @@ _ERROR_RATE = 0.15
 
 
 def finance(dialogue: Dialogue) -> None:
-    """Ask for a monthly rate: at once, bit by bit, or for two terms; perhaps once more for another term."""
+    """Ask for a monthly rate: at once, in steps, or for two terms; sometimes again for another term."""
     vehicle = dialogue.pick_car()
     if dialogue.chance(0.15):
         _two_terms(dialogue, vehicle)
@@ -49,7 +49,7 @@ def _two_terms(dialogue: Dialogue, vehicle: Vehicle) -> None:
 
 
 def _extras(dialogue: Dialogue, vehicle: Vehicle) -> tuple[dict[str, Any], str]:
-    """Choose an optional argument, or none, and the words for it."""
+    """Choose an optional argument and the words for it, or none."""
     if not dialogue.chance(0.35):
         return {}, ""
     is_too_high = dialogue.chance(_ERROR_RATE)
@@ -62,7 +62,7 @@ def _down_payment(dialogue: Dialogue, vehicle: Vehicle) -> int:
 
 
 def trade_in(dialogue: Dialogue) -> None:
-    """Have the own car valued; what was not said is asked for, and the plate may be wrong at first."""
+    """Ask for the value of the customer's own car, at once or when asked for details; the plate may first be wrong."""
     car = dialogue.owned_car
     has_typo = dialogue.chance(_ERROR_RATE)
     arguments: dict[str, Any] = {
@@ -100,7 +100,7 @@ def _mistyped(dialogue: Dialogue, car: OwnedCar) -> OwnedCar:
     canton, digits = car.plate.split()
     at = dialogue.rng.randrange(3)
     swapped = digits[:at] + digits[at + 1] + digits[at] + digits[at + 2 :]
-    # Swapping equal digits, or a zero to the front, would not make another plate.
+    # Swapping equal digits changes nothing, and no plate starts with a zero.
     if swapped == digits or swapped.startswith("0"):
         swapped = str((int(digits) + 1000) % 9000 + 1000)
     return replace(car, plate=f"{canton} {swapped}")

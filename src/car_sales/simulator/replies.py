@@ -1,7 +1,7 @@
-"""The assistant's house style: what it says is a function of the situation and of what the tools returned.
+"""The assistant's answers, which depend only on the situation and the results of the tools.
 
-One wording per situation and facts in the order of the result, so that a small model can learn it from few
-sessions. Knows no customer and no phrasing of theirs.
+There is one wording per situation, with facts in the order of the result, so a small model can learn it from few
+sessions.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ TALK = {
     "address": "The showroom is at Seestrasse 12 in Zurich.",
     "offtopic": "Sorry, I can only help with our cars.",
 }
-"""The answer to each kind of talk; hours and address are stated in the system prompt."""
+"""The answer to each kind of small talk; hours and address are in the system prompt."""
 
 ASK_FILTER = "Please tell me a make, a body, a fuel or a price."
 
@@ -37,7 +37,7 @@ _ASKED_FOR = {
 
 
 class Outcome(NamedTuple):
-    """A call and what came back."""
+    """A call and its result."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -46,14 +46,14 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the assistant states, and what it asks next, if anything."""
+    """The assistant's statement, and its next question, if any."""
 
     statement: str
     question: str = ""
 
 
 def ask_for(*missing: str) -> str:
-    """Return the question for missing arguments, which are named in the schema's order.
+    """Return the question for missing arguments, given in the schema's order.
 
     >>> ask_for("plate", "mileage", "had_accident")
     'Please tell me the plate, the mileage and whether it had an accident.'
@@ -64,7 +64,7 @@ def ask_for(*missing: str) -> str:
 
 
 def date_note(days: Sequence[str]) -> str:
-    """Return what the assistant says before it calls with dates that the customer did not write out.
+    """Return the assistant's words before a call with dates that the customer did not write out.
 
     >>> date_note(["tomorrow 28.04.", "Thursday 01.05."])
     'That is tomorrow 28.04. and Thursday 01.05.'
@@ -73,14 +73,14 @@ def date_note(days: Sequence[str]) -> str:
 
 
 def report(outcomes: Sequence[Outcome]) -> str:
-    """Return what the assistant says about the results of one turn's calls, in the order of the calls."""
+    """Return the assistant's report on the results of one turn's calls, in the order of the calls."""
     replies = [_failure(o) if "error" in o.result else _SUCCESS[o.name](o.result) for o in outcomes]
     questions = [reply.question for reply in replies if reply.question]
     return " ".join([*(reply.statement for reply in replies), *questions[-1:]])
 
 
 def fact(topic: str, known: Mapping[str, Any]) -> str:
-    """Return the answer to a question about something that an earlier result states."""
+    """Return the answer to a question about a fact in an earlier result."""
     return {
         "color": "{id} is {color}.",
         "seats": "{id} has {seats} seats.",

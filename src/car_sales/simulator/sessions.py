@@ -1,6 +1,6 @@
-"""Plan whole sessions and number them: which scenes, in which order, on which day.
+"""Plan numbered sessions: which scenes, in which order, on which day.
 
-A session depends on (split, number, seed) alone; nothing is shared between two of them.
+A session depends only on its split, number and seed. Sessions share nothing.
 """
 
 import re
@@ -9,20 +9,20 @@ from datetime import date, timedelta
 from random import Random
 from typing import Any
 
-from car_sales.prompt import UNKNOWN_DATE, session_datetime
-from car_sales.simulator.buying import compare, details, details_and_rate, search
-from car_sales.simulator.cast import CASTS
-from car_sales.simulator.dealership import Dealership
-from car_sales.simulator.dialogue import Dialogue
-from car_sales.simulator.paying import finance, trade_in
-from car_sales.simulator.talking import digress, greet, say_thanks
-from car_sales.simulator.visiting import book_directly, details_and_drive, leave_address, test_drive
-from car_sales.simulator.voice import BANKS, Voice
+from ..prompt import UNKNOWN_DATE, session_datetime
+from .buying import compare, details, details_and_rate, search
+from .cast import CASTS
+from .dealership import Dealership
+from .dialogue import Dialogue
+from .paying import finance, trade_in
+from .talking import digress, greet, say_thanks
+from .visiting import book_directly, details_and_drive, leave_address, test_drive
+from .voice import BANKS, Voice
 
 TIMEZONE = "Europe/Zurich"
 Scene = Callable[[Dialogue], None]
 
-# A scene that stands twice is chosen twice as often.
+# A scene that is listed twice is chosen twice as often.
 _LOOKING: tuple[Scene, ...] = (
     *(details, details_and_rate),
     *(compare, compare, finance, finance),
@@ -44,11 +44,11 @@ _TO_SHOW = (
     "parallel calls",
     *3 * ("anything",),
 )
-"""What sessions have to show in turn, so that rare situations are frequent enough in any part of the data."""
+"""What each session must show, in rotation, so rare situations are frequent enough in any part of the data."""
 
 ASSISTANT_TURNS = range(10, 15)
 PIECES = range(560, 1000)
-"""Bounds of a session's length in pieces of text (a digit, a word, a mark): a tokenizer's, roughly."""
+"""Limits on a session's length in pieces of text (a digit, a word or a mark), which are roughly tokens."""
 _PIECE = re.compile(r"\d|[^\W\d_]+|[^\w\s]")
 
 
@@ -59,7 +59,7 @@ def make_sessions(split: str, *, n_sessions: int, seed: int) -> Iterator[dict[st
 
 
 def make_session(split: str, *, number: int, seed: int) -> dict[str, Any]:
-    """Return one row; tries until the conversation is neither too short nor too long."""
+    """Return one row; retries until the conversation has the right length and shows what it must."""
     session_id = f"{split}-{number:04d}"
     for attempt in range(1000):
         rng = Random(f"{seed}/{session_id}/{attempt}")
@@ -89,7 +89,7 @@ def _shows(messages: list[dict[str, Any]], feature: str) -> bool:
 
 
 def _recovers(messages: list[dict[str, Any]]) -> bool:
-    """Whether every failed call is followed by one of the same tool that succeeds: two scenes may want one slot."""
+    """Whether every failed call is followed by a successful one of the same tool; two scenes may want the same slot."""
     names = [call["function"]["name"] for message in messages for call in message["tool_calls"] or ()]
     failed = ['"error"' in message["content"] for message in messages if message["role"] == "tool"]
     outcomes = list(zip(names, failed, strict=True))
@@ -107,7 +107,7 @@ def _is_well_sized(messages: list[dict[str, Any]]) -> bool:
 
 def _open(rng: Random, split: str, *, session_id: str, inferred_date: str) -> Dialogue:
     cast = CASTS[split]
-    # The date that the prompt will state is the date that the customer has in mind.
+    # The customer assumes the same date as the prompt.
     now = session_datetime(session_id, inferred_date=inferred_date, timezone=TIMEZONE)
     owned_car = cast.draw_owned_car(rng)
     dealership = Dealership(cast.draw_stock(rng), [owned_car], today=now.date(), first_number=rng.randrange(1, 90))
@@ -122,7 +122,7 @@ def _open(rng: Random, split: str, *, session_id: str, inferred_date: str) -> Di
 
 
 def _plan(rng: Random) -> list[Scene]:
-    """Choose four to six wishes in a natural order, and talk around them."""
+    """Choose the scenes of a session in a natural order, with some small talk."""
     scenes: list[Scene] = [search] if rng.random() < 0.75 else []
     scenes += dict.fromkeys(rng.sample(_LOOKING, rng.choice((1, 2))))
     if rng.random() < 0.6:

@@ -1,6 +1,6 @@
-"""The things a dealership knows: vehicles for sale, the customers' own cars, opening hours and free times.
+"""The dealership's data: vehicles for sale, the customers' own cars, opening hours and free times.
 
-Values and look-ups only; the tools that act on them are in `car_sales.simulator.dealership`.
+The tools that use it are in `car_sales.simulator.dealership`.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ MAX_TIMES_A_DAY = 3
 
 @dataclass(frozen=True, slots=True)
 class Vehicle:
-    """A used car for sale; `price` in Swiss francs, `km` on the clock."""
+    """A used car for sale; `price` is in Swiss francs, `km` is the mileage."""
 
     id: str
     make: str
@@ -36,13 +36,13 @@ class Vehicle:
 
     @property
     def name(self) -> str:
-        """Make and model, as customers say it."""
+        """Make and model, as customers call it."""
         return f"{self.make} {self.model}"
 
 
 @dataclass(frozen=True, slots=True)
 class OwnedCar:
-    """A customer's own car, found by its plate; `list_price` in Swiss francs is what it cost when new."""
+    """A customer's own car, found by its plate; `list_price` is its price when new, in Swiss francs."""
 
     plate: str
     name: str
@@ -56,9 +56,9 @@ def is_open(day: date) -> bool:
 
 
 def times_offered(vehicle_id: str, day: date) -> tuple[str, ...]:
-    """Return the test-drive times that the calendar offers for a car on a day, earliest first, at most three.
+    """Return the test-drive times of a car on a day, earliest first, at most three.
 
-    The calendar is a pure function of car and day, so that it needs no storage; one day in ten is full.
+    The calendar is a pure function of car and day, so it needs no storage. One day in ten is full.
     """
     key = f"calendar\x00{vehicle_id}\x00{day.isoformat()}"
     if not is_open(day) or digest_number(key) % 10 == 0:

@@ -1,11 +1,11 @@
-"""Scenes without a tool: small talk, opening hours, matters out of scope."""
+"""Scenes without a tool: small talk, opening hours, questions out of scope."""
 
-from car_sales.simulator.dialogue import Dialogue
-from car_sales.simulator.replies import TALK
+from .dialogue import Dialogue
+from .replies import TALK
 
 
 def talk(dialogue: Dialogue, situation: str) -> None:
-    """Play one exchange of small talk."""
+    """Add one exchange of small talk."""
     dialogue.talked_about.add(situation)
     dialogue.user(situation)
     dialogue.say(TALK[situation])
@@ -22,7 +22,7 @@ def say_thanks(dialogue: Dialogue) -> None:
 
 
 def digress(dialogue: Dialogue) -> None:
-    """Ask for something that needs no tool: often out of scope, else about the house or the assistant."""
+    """Ask for something that needs no tool: often out of scope, otherwise about the garage or the assistant."""
     weights = {"offtopic": 9, "hours": 4, "address": 4, "bot": 2}
     if len(dialogue.messages) <= 2:
         weights["wellbeing"] = 5

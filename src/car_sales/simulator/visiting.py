@@ -1,17 +1,17 @@
-"""Scenes that end with an appointment or a letter: test drives, offers, brochures, the newsletter."""
+"""Scenes that end with an appointment or an e-mail: test drives, offers, brochures, the newsletter."""
 
 from typing import Any
 
-from car_sales.simulator.dialogue import Day, Dialogue
-from car_sales.simulator.replies import ask_for
-from car_sales.simulator.stock import TEST_DRIVE_TIMES, Vehicle, times_offered
+from .dialogue import Day, Dialogue
+from .replies import ask_for
+from .stock import TEST_DRIVE_TIMES, Vehicle, times_offered
 
 SLOTS = "test_drive_slots"
 BOOK = "book_test_drive"
 
 
 def test_drive(dialogue: Dialogue) -> None:
-    """Ask for free times, perhaps on several days, and mostly take one."""
+    """Ask for free times, sometimes on several days, and usually book one."""
     vehicle = dialogue.pick_car()
     day = dialogue.day(opened=not dialogue.chance(0.15))
     kind = dialogue.rng.choice(("now", "now", "now", "open", "open", "open", "two", "nothing"))
@@ -40,7 +40,7 @@ def test_drive(dialogue: Dialogue) -> None:
 
 
 def details_and_drive(dialogue: Dialogue) -> None:
-    """Wish for the details of a car and for free times in one message, then perhaps take one."""
+    """Ask for the details of a car and for free times in one message, then sometimes book one."""
     vehicle = dialogue.pick_car()
     day = dialogue.day()
     dialogue.user("details_slots", car=dialogue.refer(vehicle), day=day.said)
@@ -53,7 +53,7 @@ def details_and_drive(dialogue: Dialogue) -> None:
 
 
 def book_directly(dialogue: Dialogue) -> None:
-    """Name car, day and time at once; where the time is taken, choose from those offered instead."""
+    """Give car, day and time at once; if the time is taken, choose one of those offered instead."""
     vehicle = dialogue.pick_car()
     day = dialogue.day()
     free = times_offered(vehicle.id, day.date)
@@ -73,7 +73,7 @@ def book_directly(dialogue: Dialogue) -> None:
 
 
 def leave_address(dialogue: Dialogue) -> None:
-    """Ask for an offer, a brochure or the newsletter; the address may lack its end at first."""
+    """Ask for an offer, a brochure or the newsletter; the end of the address may be missing at first."""
     topic = dialogue.rng.choice(("offer", "brochure", "newsletter"))
     arguments: dict[str, Any] = {"topic": topic}
     situation = f"topic_{topic}"
@@ -123,7 +123,7 @@ def _another_day(dialogue: Dialogue, day: Day) -> Day:
 
 def _perhaps_corrected(dialogue: Dialogue, day: Day) -> str:
     wrong = _another_day(dialogue, day)
-    # Nobody slips from a weekday to digits.
+    # Nobody who corrects a weekday says digits by mistake.
     if any(other.iso in other.said for other in (day, wrong)):
         return day.said
     return dialogue.voice.corrected(day.said, wrong.said)
@@ -135,7 +135,7 @@ def _take(dialogue: Dialogue, vehicle: Vehicle, day: Day, *, time: str, said: st
 
 
 def _with_contact(dialogue: Dialogue, situations: tuple[str, str], said: dict[str, str]) -> None:
-    """Speak without contact, which is then asked for and given, or with name and phone at once."""
+    """Speak with name and phone at once, or without, in which case the assistant asks for them."""
     contact = {"name": dialogue.person.name, "phone": dialogue.person.phone}
     without, with_contact = situations
     if dialogue.chance(0.5):

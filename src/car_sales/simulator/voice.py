@@ -1,7 +1,4 @@
-"""How a customer writes: a phrasing drawn for the situation, filled in, with the small habits people have.
-
-Knows the phrase banks of the splits, and nothing of cars, tools or the course of a conversation.
-"""
+"""How a customer writes: a phrasing drawn for the situation, with its slots filled in and some typical habits."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +8,7 @@ from random import Random
 from types import ModuleType
 from typing import Literal
 
-from car_sales.simulator.phrases import test, train
+from .phrases import test, train
 
 BANKS: Mapping[str, ModuleType] = {"train": train, "test": test}
 
@@ -28,7 +25,7 @@ _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 
 
 def expand(phrasing: str) -> frozenset[str]:
-    """Return all sentences that a phrasing with `[a|b]` choices stands for.
+    """Return all sentences of a phrasing with `[a|b]` choices.
 
     >>> sorted(expand("[Hi|Hello][| there]!"))
     ['Hello there!', 'Hello!', 'Hi there!', 'Hi!']
@@ -40,7 +37,7 @@ def expand(phrasing: str) -> frozenset[str]:
 
 @dataclass
 class Voice:
-    """The customer's side of one session; no phrasing is used twice in it."""
+    """The customer's side of one session, which uses no phrasing twice while others are left."""
 
     rng: Random
     bank: ModuleType
@@ -48,7 +45,7 @@ class Voice:
     _by_id: str = ""
 
     def __post_init__(self) -> None:
-        """Settle on one way to name a car by its number, as a person would."""
+        """Choose one way to name a car by its number, as a person would."""
         self._by_id = self.rng.choice(self.bank.BY_ID)
 
     @property
@@ -57,11 +54,11 @@ class Voice:
         return tuple(self.bank.THIS_CAR)
 
     def by_id(self, vehicle_id: str) -> str:
-        """Return words for a car known by its number."""
+        """Return words for a car by its number."""
         return self._by_id.format(id=vehicle_id)
 
     def pick(self, situation: str) -> str:
-        """Return a phrasing of the situation, its choices made, that this session has not used yet."""
+        """Return a phrasing of the situation with its choices made, if possible one not used in this session."""
         phrasings: tuple[str, ...] = self.bank.PHRASES[situation]
         fresh = [phrasing for phrasing in phrasings if phrasing not in self._used] or phrasings
         chosen = self.rng.choice(fresh)
@@ -69,12 +66,12 @@ class Voice:
         return _CHOICE.sub(lambda match: self.rng.choice(match[1].split("|")), chosen)
 
     def say(self, situation: str, slots: Mapping[str, object], *, opening: Opening) -> str:
-        """Return the customer's message; `opening` is what may precede the wish."""
+        """Return the customer's message; `opening` is what may come before the request."""
         template = self.pick(situation)
         if self.rng.random() < TYPO_RATE:
             template = self._with_typo(template)
         text = template.format(**slots)
-        # Values keep their case, for they are to be copied: an address is never capitalised.
+        # Values keep their case because they are copied: an address is never capitalized.
         is_casual = self.rng.random() < CASUAL_RATE
         if is_casual and not template.startswith(("{", "I ", "I'")):
             text = text[0].lower() + text[1:]
@@ -85,7 +82,7 @@ class Voice:
         return self._opened(situation, text, opening)
 
     def corrected(self, right: object, wrong: object) -> str:
-        """Return the value as said, now and then after a slip: "36, no, 48"."""
+        """Return the value as said, sometimes after a slip: "36, no, 48"."""
         if self.rng.random() >= CORRECTION_RATE or right == wrong:
             return str(right)
         return str(self.rng.choice(self.bank.CORRECTIONS)).format(right=right, wrong=wrong)

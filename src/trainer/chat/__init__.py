@@ -1,4 +1,4 @@
-"""Any chat template: which tokens of a conversation carry loss, proven for every row."""
+"""Find the tokens of a conversation that carry loss, for any chat template, and prove them for every row."""
 
 from trainer.chat.canonical import canonical_messages
 from trainer.chat.encode import ChatEncoder

@@ -1,6 +1,6 @@
-"""One form for the messages of a conversation, however they were stored. Knows no template and no tokenizer.
+"""Bring the messages of a conversation into one form, however they were stored. Uses no template and no tokenizer.
 
-Arguments become objects, content becomes text, keys that a table format filled with `None` vanish.
+Arguments become objects and content becomes text. Keys that a table format filled with `None` are removed.
 """
 
 import json
@@ -14,21 +14,21 @@ ROLES = ("system", "user", "assistant", "tool")
 
 
 class CanonicalMessages(tuple[Message, ...]):
-    """A conversation that `canonical_messages` has been through; it is not worked through again."""
+    """A conversation in canonical form. `canonical_messages` returns it unchanged."""
 
     __slots__ = ()
 
 
 def canonical_messages(messages: Sequence[Message]) -> CanonicalMessages:
-    """Return the conversation in canonical form; canonical messages come back equal.
+    """Return the conversation in canonical form. Canonical messages come back equal.
 
-    Content is text ("" where it was null or missing), call arguments are decoded objects in which a null
-    of the source survives, calls carry `type: "function"`, and every tool result carries the id of the
-    call that it answers, if that call has one. `train: False` stays only on assistant turns that are
-    excluded from the loss; `weight: 0` means the same.
+    Content is text ("" if it was null or missing). Call arguments are decoded objects and keep the nulls of
+    the source. Calls have `type: "function"`. Every tool result has the id of the call that it answers, if
+    that call has one. Only assistant turns that are excluded from the loss keep `train: False`; `weight: 0`
+    means the same.
 
     Raises:
-        DataError: a message is malformed; the text names the turn (its index) and what is allowed.
+        DataError: a message is malformed. The text names the turn (its index) and what is allowed.
     """
     if isinstance(messages, CanonicalMessages):
         return messages
@@ -52,7 +52,7 @@ def canonical_messages(messages: Sequence[Message]) -> CanonicalMessages:
 
 
 def is_trained(message: Message) -> bool:
-    """Whether a canonical message is an assistant turn that carries loss."""
+    """Return whether a canonical message is an assistant turn that carries loss."""
     return message["role"] == "assistant" and message.get("train") is not False
 
 
@@ -62,7 +62,7 @@ def _assistant(turn: int, message: Message) -> Message:
         _fail(turn, "an assistant turn has neither content nor tool calls")
     ids = [call["id"] for call in calls if "id" in call]
     if len(ids) != len(set(ids)):
-        _fail(turn, f"two calls share an id: {ids}")
+        _fail(turn, f"two calls have the same id: {ids}")
     clean = Message(role="assistant", content=_text(turn, message, "content"))
     if calls:
         clean["tool_calls"] = calls
@@ -103,9 +103,9 @@ def _arguments(turn: int, name: str, arguments: Any) -> dict[str, Any]:
         try:
             arguments = json.loads(arguments, parse_constant=_no_constant)
         except ValueError as error:
-            _fail(turn, f"arguments of the call to {name!r} are not JSON ({error}): {arguments!r}")
+            _fail(turn, f"the arguments of the call to {name!r} are not JSON ({error}): {arguments!r}")
     if not isinstance(arguments, Mapping):
-        _fail(turn, f"arguments of the call to {name!r} must be a JSON object, got {arguments!r}")
+        _fail(turn, f"the arguments of the call to {name!r} must be a JSON object, got {arguments!r}")
     return dict(arguments)
 
 
@@ -114,13 +114,13 @@ def _no_constant(literal: str) -> NoReturn:
 
 
 def _tool_result(turn: int, message: Message, open_calls: list[str | None]) -> Message:
-    """Match the result to a call of the last assistant turn, by id, or in order where it has none."""
+    """Match the result to a call of the last assistant turn: by id, or in order if it has no id."""
     if not open_calls:
-        _fail(turn, "a tool result answers no call: no unanswered tool call before it")
+        _fail(turn, "a tool result answers no call: there is no unanswered tool call before it")
     call_id = message.get("tool_call_id") or open_calls[0]
     if call_id not in open_calls:
         known = ", ".join(map(repr, open_calls))
-        _fail(turn, f"tool_call_id {call_id!r} matches no unanswered call of the turn before; open: {known}")
+        _fail(turn, f"tool_call_id {call_id!r} matches no unanswered call of the turn before; unanswered: {known}")
     open_calls.remove(call_id)
     clean = Message(role="tool", content=_text(turn, message, "content"))
     if call_id is not None:

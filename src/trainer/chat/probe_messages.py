@@ -1,8 +1,8 @@
-"""The small conversations that a template is probed with: unmistakable words in every part of a message."""
+"""Small conversations for probing a template. Every part of a message holds a word that occurs nowhere else."""
 
 from trainer.types import Message, Tool, ToolCallJson
 
-SYSTEM, ASK, ANSWER, REASONING = "qxsystem", "qxask", "qxanswer", "qxreason"
+SYSTEM, QUESTION, ANSWER, REASONING = "qxsystem", "qxask", "qxanswer", "qxreason"
 VALUE, OTHER_VALUE, RESULT = "qxvalue", "qxother", "qxresult"
 
 
@@ -16,13 +16,13 @@ def _call(name: str, value: str, call_id: str) -> ToolCallJson:
 
 
 TOOLS = (_tool("qxfind"), _tool("qxbook"))
-# Nine letters and digits: the only form of id that every family accepts.
+# Ids have nine letters and digits, the only form that every model family accepts.
 FIND, BOOK = _call("qxfind", VALUE, "qxcallid1"), _call("qxbook", OTHER_VALUE, "qxcallid2")
-INSTRUCT: Message = {"role": "system", "content": SYSTEM}
-USER: Message = {"role": "user", "content": ASK}
-TALK: Message = {"role": "assistant", "content": ANSWER}
-THOUGHT: Message = {**TALK, "reasoning_content": REASONING}
-CALL: Message = {"role": "assistant", "content": "", "tool_calls": [FIND]}
-CALLS: Message = {"role": "assistant", "content": "", "tool_calls": [FIND, BOOK]}
-CALL_WITH_TEXT: Message = {"role": "assistant", "content": ANSWER, "tool_calls": [FIND]}
-FOUND: Message = {"role": "tool", "content": RESULT, "tool_call_id": "qxcallid1"}
+SYSTEM_TURN: Message = {"role": "system", "content": SYSTEM}
+USER_TURN: Message = {"role": "user", "content": QUESTION}
+TEXT_TURN: Message = {"role": "assistant", "content": ANSWER}
+REASONING_TURN: Message = {**TEXT_TURN, "reasoning_content": REASONING}
+CALL_TURN: Message = {"role": "assistant", "content": "", "tool_calls": [FIND]}
+PARALLEL_CALLS_TURN: Message = {"role": "assistant", "content": "", "tool_calls": [FIND, BOOK]}
+CALL_WITH_TEXT_TURN: Message = {"role": "assistant", "content": ANSWER, "tool_calls": [FIND]}
+RESULT_TURN: Message = {"role": "tool", "content": RESULT, "tool_call_id": "qxcallid1"}

@@ -1,6 +1,6 @@
-"""Render conversations through a tokenizer's chat template, in the form that this template needs.
+"""Render conversations with a tokenizer's chat template, in the message form that this template needs.
 
-The only place that calls `apply_chat_template`. Knows no tokens.
+The only module that calls `apply_chat_template`. Returns text only; `proof` tokenizes it.
 """
 
 import json
@@ -33,20 +33,20 @@ class Tokenizer(Protocol):
     def __call__(self, text: Any, **kwargs: Any) -> Any: ...
 
 
-# A template is a foreign program: these are what Jinja and the Python operations in it raise.
+# The exceptions that Jinja, and the Python operations inside a template, can raise.
 FAILURES = (JinjaError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 
 
 class RenderError(Exception):
-    """The template itself refused the conversation; the text is the template's own."""
+    """The template itself rejected the conversation. The text is the template's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class MessageForm:
-    """How this template wants a message: found by probing, applied to every message.
+    """The form in which a template reads messages. Found by probing and applied to every message.
 
-    `blank` is what stands for the content of a call turn without text; `parts` wraps content as
-    `[{"type": "text", "text": …}]`, which templates of vision models read.
+    `blank` is the content of a call turn without text. `parts` wraps content as
+    `[{"type": "text", "text": …}]`, the form that templates of vision models read.
     """
 
     arguments: Literal["object", "string"] = "object"
@@ -57,17 +57,17 @@ class MessageForm:
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """A tokenizer's chat template with its switches set. Calling it gives the text that a server would build."""
+    """A tokenizer's chat template with its template arguments set. Call it for the text that a server would build."""
 
     tokenizer: Tokenizer
-    switches: Mapping[str, Any] = field(default_factory=dict)
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     form: MessageForm = MessageForm()
 
     def __call__(self, messages: Sequence[Message], tools: Sequence[Tool], *, add_generation_prompt: bool) -> str:
         """Return the rendered text of canonical messages.
 
         Raises:
-            RenderError: the template raised, whatever the kind of its failure.
+            RenderError: the template raised any kind of error.
         """
         try:
             text = self.tokenizer.apply_chat_template(
@@ -75,7 +75,7 @@ class Renderer:
                 tools=list(tools) or None,
                 add_generation_prompt=add_generation_prompt,
                 tokenize=False,
-                **self.switches,
+                **self.template_kwargs,
             )
         except FAILURES as error:
             raise RenderError(str(error) or type(error).__name__) from error
@@ -109,7 +109,7 @@ class Renderer:
 
 
 def added_token_pattern(added: Collection[str]) -> re.Pattern[str] | None:
-    """A pattern that finds added tokens in text as the tokenizer does: leftmost, then longest."""
+    """Return a pattern that finds added tokens in text as the tokenizer does: leftmost, then longest."""
     if not added:
         return None
     return re.compile("|".join(re.escape(token) for token in sorted(added, key=len, reverse=True)))

@@ -1,4 +1,4 @@
-"""What encoding a session gives: rows of tokens with their supervised spans. Values only."""
+"""The result of encoding a session: rows of tokens with their supervised spans."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from trainer.types import IGNORE_INDEX
 
 @dataclass(frozen=True, slots=True)
 class EncodedRow:
-    """One training row. For each span, the tokens before it are the serving prompt of its turn."""
+    """One training row. The tokens before each span are the serving prompt of its turn."""
 
     input_ids: list[int]
     spans: tuple[Span, ...]
 
     def labels(self) -> list[int]:
-        """One label per token: the token itself inside the spans, `IGNORE_INDEX` outside."""
+        """Return one label per token: the token itself inside the spans, `IGNORE_INDEX` outside."""
         labels = [IGNORE_INDEX] * len(self.input_ids)
         for span in self.spans:
             labels[span.start : span.end] = self.input_ids[span.start : span.end]
@@ -23,10 +23,10 @@ class EncodedRow:
 
 @dataclass(frozen=True, slots=True)
 class EncodedSession:
-    """The rows of one session: every trained turn lies in exactly one of them.
+    """The rows of one session. Every trained turn is in exactly one of them.
 
-    `literal_specials` are special tokens that stand in the text of messages, as (turn, token); a server
-    reads them as special too.
+    `literal_specials` are special tokens that occur in the text of messages, as (turn, token). A server also
+    reads them as special tokens.
     """
 
     session_id: str
@@ -35,6 +35,6 @@ class EncodedSession:
 
     @property
     def extra_tokens(self) -> int:
-        """Tokens that the session costs beyond its longest row, because the template rewrites history."""
+        """The number of tokens beyond the longest row, the cost of a template that rewrites history."""
         lengths = [len(row.input_ids) for row in self.rows]
         return sum(lengths) - max(lengths, default=0)

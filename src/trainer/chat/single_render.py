@@ -1,55 +1,55 @@
-"""Render a conversation once and know where each message ends, for templates proven to write them in order.
+"""Render a conversation once and record where each message ends, with templates that preserve prefixes.
 
-Then one rendering holds every prompt and every turn. Decides nothing about templates.
+Then one rendering contains every prompt and every turn. `prefix_preserving` decides which templates qualify.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from trainer.chat.prefix_preserving import writes_in_order
+from trainer.chat.prefix_preserving import preserves_prefixes
 from trainer.chat.render import FAILURES, Renderer, RenderError
 from trainer.chat.source import TemplateSource, compiled
 from trainer.types import Message
 
 
-class MarkedText(NamedTuple):
-    """A rendering; `ends[i]` is the character position behind message i, where it was written in turn."""
+class SingleRender(NamedTuple):
+    """A rendered conversation. `ends[i]` is the character position after message i, if the loop reported it."""
 
     text: str
     ends: Mapping[int, int]
 
 
-class Tails(NamedTuple):
-    """What a template that writes messages in order appends: as generation prompt, and without one."""
+class Suffixes(NamedTuple):
+    """What a prefix-preserving template writes after the messages: the generation prompt, or `final` without one."""
 
-    prompt: str
+    generation_prompt: str
     final: str
 
 
-def find_tails(renderer: Renderer, source: TemplateSource) -> Tails | None:
-    """The template's constant tails; None where it is not proven to write messages in order.
+def find_suffixes(renderer: Renderer, source: TemplateSource) -> Suffixes | None:
+    """Return what the template writes after the messages, or None if it is not proven to preserve prefixes.
 
-    Also None where this module's way of rendering does not give the tokenizer's own text.
+    Also None if this module's way of rendering does not give the tokenizer's own text.
     """
-    if not source.is_only or not writes_in_order(source.tree):
+    if not source.is_only or not preserves_prefixes(source.tree):
         return None
     probe: tuple[Message, ...] = ({"role": "user", "content": "x"}, {"role": "assistant", "content": "y"})
-    tails = []
+    suffixes = []
     for messages, is_prompt in ((probe[:1], True), (probe, False)):
         try:
-            marked = render_marked(renderer, messages, (), add_generation_prompt=is_prompt)
+            rendered = render_once(renderer, messages, (), add_generation_prompt=is_prompt)
             usual = renderer(messages, (), add_generation_prompt=is_prompt)
         except RenderError:
             return None
-        end = marked.ends.get(len(messages) - 1)
-        if end is None or marked.text != usual:
+        end = rendered.ends.get(len(messages) - 1)
+        if end is None or rendered.text != usual:
             return None
-        tails.append(marked.text[end:])
-    return Tails(*tails)
+        suffixes.append(rendered.text[end:])
+    return Suffixes(*suffixes)
 
 
-class _Marked(list[Any]):
-    """The message list as the template sees it; reports each step of the loop over it."""
+class _ReportingList(list[Any]):
+    """The message list that the template sees. Reports each step of the loop over it."""
 
     def __init__(self, items: Sequence[Any], offset: int, report: Callable[[int], None]) -> None:
         super().__init__(items)
@@ -64,14 +64,14 @@ class _Marked(list[Any]):
     def __getitem__(self, key: Any) -> Any:
         found = super().__getitem__(key)
         if isinstance(key, slice):
-            return _Marked(found, self.offset + (key.start or 0), self.report)
+            return _ReportingList(found, self.offset + (key.start or 0), self.report)
         return found
 
 
-def render_marked(
+def render_once(
     renderer: Renderer, messages: Sequence[Any], tools: Sequence[Any], *, add_generation_prompt: bool
-) -> MarkedText:
-    """Render canonical messages once through a template that writes them in order, marking where each ends.
+) -> SingleRender:
+    """Render canonical messages once with a prefix-preserving template, and record where each message ends.
 
     Raises:
         RenderError: the template raised.
@@ -83,11 +83,11 @@ def render_marked(
     written = 0
 
     def report(index: int) -> None:
-        # The template runs only as far as its text has been taken, so everything written so far is counted.
+        # The template is a lazy generator: everything that it wrote before this call is already counted.
         ends[index] = written
 
-    arguments = {**tokenizer.special_tokens_map, **renderer.switches}
-    shaped = _Marked([renderer.shape(message) for message in messages], 0, report)
+    arguments = {**tokenizer.special_tokens_map, **renderer.template_kwargs}
+    shaped = _ReportingList([renderer.shape(message) for message in messages], 0, report)
     try:
         for chunk in template.generate(
             messages=shaped,
@@ -100,4 +100,4 @@ def render_marked(
             written += len(chunk)
     except FAILURES as error:
         raise RenderError(str(error) or type(error).__name__) from error
-    return MarkedText("".join(chunks), ends)
+    return SingleRender("".join(chunks), ends)

@@ -1,4 +1,4 @@
-"""What a chat template's source says about itself: its syntax tree, and the switches that it takes."""
+"""Read a chat template's source: its syntax tree, and the keyword arguments that it takes."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,14 +7,16 @@ from jinja2 import nodes
 
 from trainer.chat.render import Tokenizer
 
-# What `apply_chat_template` and Jinja always define; whatever else a template reads is a switch.
+# Names that `apply_chat_template` and Jinja always define. Any other name that a template reads is an argument.
 GIVEN = {"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now"}
 GIVEN |= {"range", "namespace", "dict", "lipsum", "cycler", "joiner", "loop", "caller", "self"}
 GIVEN |= {"varargs", "kwargs"}
 
 
 class TemplateSource:
-    """The source of a tokenizer's chat template, parsed the way it will be rendered.
+    """The source of a tokenizer's chat template, parsed as `transformers` parses it.
+
+    `template_kwargs` are the names of the keyword arguments that it takes.
 
     Raises:
         ValueError: the tokenizer has no chat template.
@@ -23,32 +25,32 @@ class TemplateSource:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.text = str(tokenizer.get_chat_template(None, tools=[{}]))
         self.tree = parse(self.text)
-        self.switches = tuple(sorted(set(_free_names(self.tree)) | set(_defaulted_names(self.tree))))
-        # Some tokenizers keep one template for conversations with tools and another for those without.
+        self.template_kwargs = tuple(sorted(set(_free_names(self.tree)) | set(_defaulted_names(self.tree))))
+        # Some tokenizers have one template for conversations with tools and another for those without.
         self.is_only = str(tokenizer.get_chat_template(None, tools=None)) == self.text
 
     @property
     def mentions_clock(self) -> bool:
-        """Whether the source names the function that gives the current date."""
+        """Whether the source names the function that returns the current date."""
         return "strftime_now" in self.text
 
 
 def compiled(text: str) -> Any:
-    """The compiled template, as transformers compiles it (and keeps it in a cache)."""
-    # The environment has tags and filters of its own; transformers offers no public way to it.
+    """Return the template as transformers compiles it (and caches it)."""
+    # The environment has its own tags and filters, and transformers has no public function that returns it.
     from transformers.utils.chat_template_utils import _compile_jinja_template
 
     return _compile_jinja_template(text)
 
 
 def parse(text: str) -> nodes.Template:
-    """The syntax tree of a template's source."""
+    """Return the syntax tree of a template's source."""
     tree: nodes.Template = compiled(text).environment.parse(text)
     return tree
 
 
 def _free_names(tree: nodes.Template) -> Iterator[str]:
-    """Names that the template reads and never gives a value."""
+    """Yield the names that the template reads but never assigns."""
     own = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
     own |= {node.name for node in tree.find_all(nodes.Macro)}
     for node in tree.find_all(nodes.Name):
@@ -57,7 +59,7 @@ def _free_names(tree: nodes.Template) -> Iterator[str]:
 
 
 def _defaulted_names(tree: nodes.Template) -> Iterator[str]:
-    """Names that the template gives a value only where the caller has not."""
+    """Yield the names that the template assigns only if the caller has not set them."""
     for assign in tree.find_all(nodes.Assign):
         if isinstance(assign.target, nodes.Name) and assign.target.name in _tested(assign.node):
             yield assign.target.name
@@ -69,11 +71,11 @@ def _defaulted_names(tree: nodes.Template) -> Iterator[str]:
 
 
 def _tested(expression: nodes.Node) -> set[str]:
-    """Names that an expression tests for being defined."""
+    """Return the names that an expression tests for being defined."""
     wrapped = nodes.Output([expression])
     tests = [*wrapped.find_all(nodes.Test), *wrapped.find_all(nodes.Filter)]
-    asked = [test.node for test in tests if test.name in ("defined", "undefined", "default")]
-    return {node.name for node in asked if isinstance(node, nodes.Name) and not _is_given(node.name)}
+    tested = [test.node for test in tests if test.name in ("defined", "undefined", "default")]
+    return {node.name for node in tested if isinstance(node, nodes.Name) and not _is_given(node.name)}
 
 
 def _is_given(name: str) -> bool:

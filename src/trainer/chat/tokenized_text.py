@@ -1,4 +1,4 @@
-"""A text beside its tokens: where its added tokens stand in both. Proves nothing about prompts or turns."""
+"""A text with its tokens, and where its added tokens are in both. Proves nothing about prompts or turns."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -7,40 +7,40 @@ from trainer.chat.render import added_token_pattern
 
 
 class TokenizedText:
-    """A text with its tokens. `is_split` says that its tokenizer splits texts at added tokens first."""
+    """A text with its tokens. `is_split`: the tokenizer splits texts at added tokens first."""
 
     def __init__(self, text: str, ids: list[int], *, is_split: bool) -> None:
         self.text, self.ids, self.is_split = text, ids, is_split
-        self._places: dict[str, dict[int, int]] = {}
+        self._indices: dict[str, dict[int, int]] = {}
 
-    def places(self, token: str, token_id: int) -> dict[int, int]:
-        """For each occurrence of an added token, its character position and its place among the tokens.
+    def index_by_position(self, token: str, token_id: int) -> dict[int, int]:
+        """Return the token index of each occurrence of an added token, keyed by its character position.
 
-        Empty where text and tokens do not hold it equally often: then it is not known which is which.
+        Empty if the text and the tokens do not contain it equally often: then they cannot be matched.
         """
-        if token not in self._places:
+        if token not in self._indices:
             positions = _occurrences(self.text.index, token)
-            places = _occurrences(self.ids.index, token_id)
-            known = self.is_split and len(positions) == len(places)
-            self._places[token] = dict(zip(positions, places, strict=True)) if known else {}
-        return self._places[token]
+            indices = _occurrences(self.ids.index, token_id)
+            known = self.is_split and len(positions) == len(indices)
+            self._indices[token] = dict(zip(positions, indices, strict=True)) if known else {}
+        return self._indices[token]
 
 
 def _occurrences(index: Callable[[Any, int], int], item: Any) -> list[int]:
-    """Every place at which the `index` method of a text or list finds an item."""
-    places: list[int] = []
-    place = -1
+    """Return every position at which the `index` method of a text or list finds an item."""
+    found: list[int] = []
+    position = -1
     try:
         while True:
-            place = index(item, place + 1)
-            places.append(place)
+            position = index(item, position + 1)
+            found.append(position)
     except ValueError:
-        return places
+        return found
 
 
 def literal_tokens(texts: Sequence[str], special: Iterable[str]) -> tuple[tuple[int, str], ...]:
-    """Special tokens that stand in texts, as (index of the text, token)."""
-    # Almost no text holds any: looking for their first characters in all texts at once is enough to know.
+    """Return the special tokens that occur in texts, as (index of the text, token)."""
+    # Almost no text contains one, and a search for their first characters in all texts at once shows that quickly.
     together = "".join(texts)
     suspects = [token for token in special if token[0] in together and token in together]
     pattern = added_token_pattern(suspects)

@@ -1,6 +1,6 @@
-"""What each trained turn looks like as text: the serving prompt, and what the model has to write after it.
+"""Find the text of each trained turn: the serving prompt, and what the model has to write after it.
 
-The template's own renderings are the only authority. Knows no tokens.
+Everything is read from what the template itself renders. Text only; `proof` tokenizes it.
 """
 
 import re
@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 from trainer.chat.canonical import is_trained
-from trainer.chat.probe_messages import ANSWER, TALK
-from trainer.chat.profile import Feature, Stop, TemplateProfile
+from trainer.chat.probe_messages import ANSWER, TEXT_TURN
+from trainer.chat.profile import Stop, TemplateProfile, needed_features
 from trainer.chat.render import Renderer, RenderError
-from trainer.chat.single_render import MarkedText, Tails, render_marked
+from trainer.chat.single_render import SingleRender, Suffixes, render_once
 from trainer.errors import TemplateError
 from trainer.types import Message, Tool
 
-REMEDY = "set model.chat_template_path to a template that can (chatml_tools.jinja can)"
+REMEDY = "set model.chat_template_path to another template (chatml_tools.jinja renders everything)"
 
 
 class TurnText(NamedTuple):
-    """One trained turn in a text: `text[:start]` is the serving prompt, `text[start:end]` what follows it.
+    """One trained turn in a text: `text[:start]` is the serving prompt, `text[start:end]` the target.
 
-    The target ends with `stop`. Turns of one rendering share its text.
+    The target ends with `stop`. Turns from a single render share its text.
     """
 
     turn: int
@@ -38,51 +38,55 @@ class TurnText(NamedTuple):
 
     @property
     def target(self) -> str:
-        """What the model has to write, stop token included."""
+        """What the model has to write, including the stop token."""
         return self.text[self.start : self.end]
 
     @property
     def whole(self) -> str:
-        """Prompt and target."""
+        """The prompt and the target."""
         return self.text[: self.end]
 
     @property
     def stop_position(self) -> int:
-        """Character position of the stop token in the text."""
+        """The character position of the stop token in the text."""
         return self.end - len(self.stop)
 
     def begins(self, text: str) -> bool:
-        """Whether a text begins with this turn's prompt and target."""
+        """Return whether a text begins with this turn's prompt and target."""
         return text is self.text or text.startswith(self.whole)
 
 
 class TurnReader:
-    """Reads the trained turns of canonical conversations off a template.
+    """Reads the trained turns of canonical conversations from what a template renders.
 
-    `tails` are those of a template that is proven to write messages in order, or None.
+    `suffixes` are those of a template that is proven to preserve prefixes, or None.
     """
 
-    def __init__(self, renderer: Renderer, profile: TemplateProfile, tails: Tails | None) -> None:
-        self.renderer, self.profile, self.tails = renderer, profile, tails
+    def __init__(self, renderer: Renderer, profile: TemplateProfile, suffixes: Suffixes | None) -> None:
+        self.renderer, self.profile, self.suffixes = renderer, profile, suffixes
         self._stop_pattern = re.compile("|".join(map(re.escape, profile.stop_tokens)) or "(?!)")
-        self._behind_stop = {stop.after for stop in (profile.talk_stop, profile.call_stop) if stop}
+        self._after_stop = {stop.after for stop in (profile.text_stop, profile.call_stop) if stop}
 
     def read(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[TurnText]:
         """Return the trained turns in order.
 
         Raises:
-            TemplateError: the template drops what the data holds, refuses a prompt, or does not write a turn
-                as the continuation of its serving prompt. The text names the turn.
+            TemplateError: the template drops part of the data, rejects a prompt, or does not write a turn as
+                the continuation of its serving prompt. The text names the turn.
         """
         if self.profile.refusal is not None:
-            raise TemplateError(f"the chat template cannot be trained: {self.profile.refusal}; or {REMEDY}")
+            joint = "; or " if "; set " in self.profile.refusal else "; "
+            raise TemplateError(f"the chat template cannot be used for training: {self.profile.refusal}{joint}{REMEDY}")
         self._check_features(messages, tools)
         turns = [turn for turn, message in enumerate(messages) if is_trained(message)]
-        marked = self._render_once(messages[: turns[-1] + 1], tools) if turns else None
-        return [self._from_one(marked, messages, turn) or self._on_its_own(messages, tools, turn) for turn in turns]
+        single = self._single_render(messages[: turns[-1] + 1], tools) if turns else None
+        return [
+            self._from_single_render(single, messages, turn) or self._from_own_renders(messages, tools, turn)
+            for turn in turns
+        ]
 
     def _check_features(self, messages: Sequence[Message], tools: Sequence[Tool]) -> None:
-        """Refuse a conversation that needs what the template is known to drop."""
+        """Refuse a conversation with anything that the template is known to drop."""
         renders = self.profile.renders
         if tools and "tool schemas" not in renders:
             raise TemplateError(f"the chat template does not render tool schemas; {REMEDY}")
@@ -91,41 +95,43 @@ class TurnReader:
                 if feature not in renders:
                     raise TemplateError(f"turn {turn}: the chat template does not render {feature}; {REMEDY}")
 
-    def _render_once(self, messages: Sequence[Message], tools: Sequence[Tool]) -> MarkedText | None:
-        """One rendering that holds every turn; None where the template is not proven to allow that."""
-        if self.tails is None:
+    def _single_render(self, messages: Sequence[Message], tools: Sequence[Tool]) -> SingleRender | None:
+        """Return one rendering that contains every turn, or None if the template is not proven to allow that."""
+        if self.suffixes is None:
             return None
         try:
-            return render_marked(self.renderer, messages, tools, add_generation_prompt=False)
+            return render_once(self.renderer, messages, tools, add_generation_prompt=False)
         except RenderError:
             return None
 
-    def _from_one(self, marked: MarkedText | None, messages: Sequence[Message], turn: int) -> TurnText | None:
-        """A turn of the one rendering; None where its header or its end are not the usual ones."""
-        if marked is None or self.tails is None or turn - 1 not in marked.ends or turn not in marked.ends:
+    def _from_single_render(
+        self, single: SingleRender | None, messages: Sequence[Message], turn: int
+    ) -> TurnText | None:
+        """Return a turn from the single render, or None if its header or its end is not the usual one."""
+        if single is None or self.suffixes is None or turn - 1 not in single.ends or turn not in single.ends:
             return None
-        text, begin, end = marked.text, marked.ends[turn - 1], marked.ends[turn]
-        start = begin + len(self.tails.prompt)
+        text, begin, end = single.text, single.ends[turn - 1], single.ends[turn]
+        start = begin + len(self.suffixes.generation_prompt)
         found = self._stop_pattern.search(text, start, end)
-        if found is None or not text.startswith(self.tails.prompt, begin):
+        if found is None or not text.startswith(self.suffixes.generation_prompt, begin):
             return None
-        if not self._ends_turn(messages[turn], text[found.end() : end] + self.tails.final):
+        if not self._ends_turn(messages[turn], text[found.end() : end] + self.suffixes.final):
             return None
         return TurnText(turn, text, start, found.end(), found.group(), self.profile.stops[found.group()])
 
-    def _on_its_own(self, messages: Sequence[Message], tools: Sequence[Tool], turn: int) -> TurnText:
-        """A turn from two renderings of its own: its serving prompt, and the conversation up to its end."""
+    def _from_own_renders(self, messages: Sequence[Message], tools: Sequence[Tool], turn: int) -> TurnText:
+        """Return a turn from two renderings: its serving prompt, and the conversation up to its end."""
         try:
             prompt = self.renderer(messages[:turn], tools, add_generation_prompt=True)
         except RenderError as error:
             raise TemplateError(
-                f"turn {turn}: the chat template refuses the serving prompt of this turn: {error}; {REMEDY}, or "
+                f"turn {turn}: the chat template rejects the serving prompt of this turn: {error}; {REMEDY}, or "
                 "set train: false on the turn"
             ) from error
         try:
             final = self.renderer(messages[: turn + 1], tools, add_generation_prompt=False)
         except RenderError as error:
-            raise TemplateError(f"turn {turn}: the chat template refuses it: {error}; {REMEDY}") from error
+            raise TemplateError(f"turn {turn}: the chat template rejects this turn: {error}; {REMEDY}") from error
         written = self._continuation(messages[:turn], tools, prompt, final)
         if written is None:
             self._refuse(turn, messages[turn], prompt, final)
@@ -134,7 +140,7 @@ class TurnReader:
         return TurnText(turn, text, len(prompt), len(text), stop, self.profile.stops[stop])
 
     def _continuation(self, messages: Sequence[Message], tools: Sequence[Tool], prompt: str, final: str) -> str | None:
-        """What the turn's own rendering has behind the serving prompt; None where it does not continue it."""
+        """Return what `final` adds to the serving prompt, or None if it does not continue the prompt."""
         if final.startswith(prompt):
             return final[len(prompt) :]
         header = self.profile.header
@@ -142,65 +148,47 @@ class TurnReader:
             return None
         if final.startswith(prompt.removesuffix(header.unwritten)):
             return final[len(prompt) - len(header.unwritten) :]
-        # Some templates change what stands before a turn once the turn is there (Mistral's move the system
-        # message). Then another answer in the turn's place shows where the turn itself begins.
+        # Some templates change the text before a turn once the turn is present (Mistral's move the system
+        # message). Then a render with another answer in its place shows where the turn itself begins.
         try:
-            twin = self.renderer((*messages, TALK), tools, add_generation_prompt=False)
+            probe = self.renderer((*messages, TEXT_TURN), tools, add_generation_prompt=False)
         except RenderError:
             return None
-        start = twin.rfind(header.lead + ANSWER)
+        start = probe.rfind(header.lead + ANSWER)
         before = final[:start]
-        return final[start:] if start >= 0 and twin.startswith(before) and before.endswith(header.written) else None
+        return final[start:] if start >= 0 and probe.startswith(before) and before.endswith(header.written) else None
 
     def _refuse(self, turn: int, message: Message, prompt: str, final: str) -> NoReturn:
         remedy = f"{REMEDY}, or set train: false on the turn"
-        if message.get("reasoning_content") and self.renderer.switches.get("enable_thinking") is False:
+        if message.get("reasoning_content") and self.renderer.template_kwargs.get("enable_thinking") is False:
             remedy = "set data.chat_template_kwargs to {enable_thinking: true} for data with reasoning"
         raise TemplateError(
             f"turn {turn}: the template does not write this turn as a continuation of its serving prompt "
-            f"(the prompt ends {prompt[-60:]!r}, the turn is written {final[-120:]!r}); {remedy}"
+            f"(the prompt ends with {prompt[-60:]!r}, the rendered turn with {final[-120:]!r}); {remedy}"
         )
 
     def _cut(self, turn: int, message: Message, written: str) -> tuple[str, str]:
-        """Cut the written turn behind its stop token, which must be its only one; return both."""
+        """Return the written turn up to its stop token, and that token. It must be the only stop token in the turn."""
         stop = self._usual_stop(message)
         found = self._stop_pattern.search(written)
         if stop is not None and stop.opens_next and found is None:
             return written + stop.token, stop.token
         if found is None:
             names = ", ".join(self.profile.stop_tokens)
-            raise TemplateError(f"turn {turn}: no stop token ({names}) ends it: {written[-120:]!r}; {REMEDY}")
+            raise TemplateError(
+                f"turn {turn}: it does not end with a stop token ({names}): {written[-120:]!r}; {REMEDY}"
+            )
         if not self._ends_turn(message, written[found.end() :]):
             raise TemplateError(
-                f"turn {turn}: the stop token {found.group()!r} lies inside the turn, where a served model would "
+                f"turn {turn}: the stop token {found.group()!r} is inside the turn, where a served model would "
                 "stop; remove it from the text, or set train: false on the turn"
             )
         return written[: found.end()], found.group()
 
-    def _ends_turn(self, message: Message, behind: str) -> bool:
-        """Whether a stop token with this text behind it ends the turn."""
+    def _ends_turn(self, message: Message, after: str) -> bool:
+        """Return whether a stop token ends the turn if this text comes after it."""
         stop = self._usual_stop(message)
-        return behind in self._behind_stop and not (stop is not None and stop.opens_next)
+        return after in self._after_stop and not (stop is not None and stop.opens_next)
 
     def _usual_stop(self, message: Message) -> Stop | None:
-        return self.profile.call_stop if message.get("tool_calls") else self.profile.talk_stop
-
-
-def needed_features(message: Message) -> list[Feature]:
-    """What a template must be able to write for this message."""
-    role = message["role"]
-    if role == "user":
-        return []
-    if role != "assistant":
-        return ["system message" if role == "system" else "tool results"]
-    needed: list[Feature] = []
-    calls = message.get("tool_calls")
-    if calls:
-        needed.append("tool calls")
-        if len(calls) > 1:
-            needed.append("several calls in a turn")
-        if message.get("content"):
-            needed.append("content beside a call")
-    if message.get("reasoning_content"):
-        needed.append("reasoning")
-    return needed
+        return self.profile.call_stop if message.get("tool_calls") else self.profile.text_stop

@@ -1,4 +1,4 @@
-"""The slow, obvious check of a finished row, turn by turn: what `preview` shows, and a second opinion in tests."""
+"""Check a finished row turn by turn, in the slow and obvious way. `preview` shows it, and tests compare with it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,8 +13,8 @@ class SpanCheck(NamedTuple):
     """Whether a row holds one turn exactly.
 
     `prompt_is_exact`: the tokens before the span are those of the rendered and tokenized serving prompt.
-    `text_is_exact`: the tokens of the span add exactly `target` to the prompt's text. A tokenizer that
-    changes text (normalizes it, or drops what it does not know) makes this false without any fault of the row.
+    `text_is_exact`: the tokens of the span add exactly `target` to the prompt's text. This is also false if
+    the tokenizer changes text (normalizes it, or drops what it does not know), although the row is right.
     """
 
     turn: int
@@ -26,14 +26,14 @@ class SpanCheck(NamedTuple):
 def verify_row(
     encoder: ChatEncoder, messages: Sequence[Message], tools: Sequence[Tool], row: EncodedRow
 ) -> list[SpanCheck]:
-    """Render and tokenize the serving prompt of each turn of a row anew, and compare."""
-    verdicts = []
+    """Render and tokenize the serving prompt of each turn of a row again, and compare."""
+    checks = []
     targets = {turn.turn: turn.target for turn in encoder.turn_texts(messages, tools)}
     canonical = canonical_messages(messages)
     for span in row.spans:
         prompt = row.input_ids[: span.start]
         text = encoder.decode(row.input_ids[: span.end])
-        verdicts.append(
+        checks.append(
             SpanCheck(
                 turn=span.turn,
                 prompt_is_exact=prompt == encoder.prompt_ids(canonical[: span.turn], tools),
@@ -41,4 +41,4 @@ def verify_row(
                 target=targets[span.turn],
             )
         )
-    return verdicts
+    return checks

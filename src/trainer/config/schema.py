@@ -1,7 +1,7 @@
-"""The run configuration: one strict schema for one YAML file. Knows neither torch nor any domain.
+"""The run configuration: one strict schema for one YAML file. Imports no torch.
 
-Every problem of a file is reported at once, with the nearest valid key. A section can be read as an
-attribute (`cfg.data.timezone`) or as an item (`cfg["data"]["timezone"]`).
+All problems of a file are reported at once, with the nearest valid key. A section's keys can be read as
+attributes (`cfg.data.timezone`) or as items (`cfg["data"]["timezone"]`).
 """
 
 import difflib
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError
 
 from trainer.config.training_keys import training_argument_types
 from trainer.config.yaml_file import parse_yaml, read_yaml_mapping
@@ -23,10 +23,10 @@ OWN_TRAIN_KEYS: dict[str, Any] = {
     "warmup_ratio": Annotated[float, Field(ge=0, le=1)],
     "overwrite_output_dir": bool,
 }
-"""Keys of `train` that current transformers dropped from TrainingArguments and that are honoured here."""
+"""Keys of `train` that current transformers removed from TrainingArguments and this project still supports."""
 
 _WIDER_TYPES: dict[str, Any] = {"resume_from_checkpoint": bool | str | None}
-"""Keys that take more than the annotation of TrainingArguments says; true resumes from the last checkpoint."""
+"""Keys that accept more than TrainingArguments' annotation; true resumes from the last checkpoint."""
 
 TRAIN_DEFAULTS: dict[str, Any] = {
     "output_dir": "runs/default",
@@ -34,7 +34,7 @@ TRAIN_DEFAULTS: dict[str, Any] = {
     "remove_unused_columns": False,
     "train_sampling_strategy": "group_by_length",
 }
-"""Where this project's defaults differ from those of TrainingArguments."""
+"""The defaults that differ from those of TrainingArguments."""
 
 
 class _Section(BaseModel):
@@ -47,24 +47,24 @@ class _Section(BaseModel):
 
 
 class DataConfig(_Section):
-    """Where sessions come from and how they become rows of tokens."""
+    """Where sessions come from, and how they become rows of tokens."""
 
-    load_module: str = Field(description="Python package of the domain; it exposes build_datasets(cfg)")
-    dataset_name: str = Field(description="hub id, local folder or local file that `datasets` reads")
+    load_module: str = Field(description="Python package of the domain, with a function build_datasets(cfg)")
+    dataset_name: str = Field(description="hub id, local folder or local file, as `datasets` loads it")
     train_split: str = Field("train", description="split to train on; slices such as train[:100] work")
     eval_split: str = Field("test", description="split to evaluate on")
-    timezone: str = Field("UTC", description="IANA zone of the timestamp line in the system prompt")
+    timezone: str = Field("UTC", description="IANA time zone of the date and time in the system prompt")
     sysprompt_path: Path = Field(description="system prompt template (Markdown)")
     tools_path: Path = Field(description="tool schemas (JSON list in OpenAI form)")
-    tokenizer: str | None = Field(None, description="tokenizer to prepare rows with; default: the base model's")
+    tokenizer: str | None = Field(None, description="tokenizer for preparing rows; default: the base model's")
     chat_template_kwargs: dict[str, Any] | None = Field(
         None,
-        description="switches of the chat template; default: enable_thinking false where it is taken",
+        description="keyword arguments for the chat template; default: enable_thinking false if the template uses it",
     )
-    max_context_length: PositiveInt = Field(4096, description="longest row, in tokens")
-    drop_oversized: bool = Field(True, description="drop longer rows (counted); false: train on them whole")
+    max_context_length: PositiveInt = Field(4096, description="maximum length of a row, in tokens")
+    drop_oversized: bool = Field(True, description="drop longer rows and count them; false: train on them in full")
     n_tool_sessions_eval: Annotated[int, Field(ge=0)] = Field(64, description="sessions judged for tool calls")
-    num_proc: PositiveInt | None = Field(None, description="worker processes of data preparation")
+    num_proc: PositiveInt | None = Field(None, description="worker processes for data preparation")
 
 
 class ModelConfig(_Section):
@@ -72,13 +72,13 @@ class ModelConfig(_Section):
 
     base_model_name: str = Field(description="hub id, local folder, or package:NAME for a model in a Python package")
     torch_dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
-        "auto", description="auto: bfloat16 where the hardware multiplies it natively, else float32"
+        "auto", description="auto: bfloat16 if the hardware supports it natively, else float32"
     )
-    pad_token_fallback: str = Field("eos", description="pad token when the tokenizer has none: eos, unk or a token")
-    chat_template_path: Path | None = Field(None, description="Jinja chat template in place of the tokenizer's own")
-    attn_implementation: str | None = Field(None, description="attention kernel, e.g. sdpa, flash_attention_2")
+    pad_token_fallback: str = Field("eos", description="pad token if the tokenizer has none: eos, unk or a token")
+    chat_template_path: Path | None = Field(None, description="Jinja chat template to use instead of the tokenizer's")
+    attn_implementation: str | None = Field(None, description="attention implementation, e.g. sdpa, flash_attention_2")
     trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
-    quantization: Literal["4bit", "8bit"] | None = Field(None, description="QLoRA by bitsandbytes (GPU only)")
+    quantization: Literal["4bit", "8bit"] | None = Field(None, description="QLoRA with bitsandbytes (GPU only)")
 
 
 class LoraConfig(_Section):
@@ -87,18 +87,22 @@ class LoraConfig(_Section):
     r: PositiveInt = Field(16, description="rank")
     alpha: PositiveInt = Field(32, description="scale; updates are multiplied by alpha / r")
     dropout: Fraction = Field(0.0, description="dropout on the adapter's input")
-    target_modules: list[str] | str = Field("all-linear", description="names of the linear modules to adapt")
+    target_modules: list[str] | str = Field(
+        "all-linear", description="linear modules to adapt: a list of names, a regular expression, or all-linear"
+    )
     bias: Literal["none", "all", "lora_only"] = Field("none", description="which biases to train")
     task_type: Literal["CAUSAL_LM"] = Field("CAUSAL_LM", description="task type for peft")
 
 
 class EvalConfig(_Section):
-    """How tool calls are judged while and after training."""
+    """How tool calls are judged during and after training."""
 
-    max_new_tokens_eval: PositiveInt = Field(256, description="longest answer, in tokens")
+    max_new_tokens_eval: PositiveInt = Field(256, description="maximum length of an answer, in tokens")
     temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="0: greedy")
     evaluate_base: bool = Field(True, description="also judge the base model before training")
-    tool_call_format: str = Field("auto", description="how the model writes calls; auto: read off the chat template")
+    tool_call_format: str = Field(
+        "auto", description="tool-call format of the model; auto: detected from the chat template"
+    )
 
 
 class Config(_Section):
@@ -110,6 +114,13 @@ class Config(_Section):
     train: dict[str, Any] = Field(default_factory=dict)
     run: dict[str, Any] = Field(default_factory=dict)
     eval: EvalConfig = EvalConfig()
+
+    _path: Path | None = PrivateAttr(default=None)
+
+    @property
+    def path(self) -> Path | None:
+        """The file that the configuration was read from."""
+        return self._path
 
     @property
     def output_dir(self) -> Path:
@@ -123,23 +134,25 @@ class Config(_Section):
 
     @property
     def tokenizer_name(self) -> str:
-        """Where the tokenizer comes from."""
+        """Hub id or folder of the tokenizer."""
         return self.data.tokenizer or self.model.base_model_name
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, apply `section.key=value` overrides and validate.
 
-    Raises `ConfigError` that lists every problem of the file.
+    Raises a `ConfigError` that lists every problem of the file.
     """
     raw = read_yaml_mapping(Path(path))
     for override in overrides:
         _apply_override(raw, override)
-    return parse_config(raw, source=str(path))
+    cfg = parse_config(raw, source=str(path))
+    cfg._path = Path(path)
+    return cfg
 
 
 def as_config(cfg: Config | Mapping[str, Any]) -> Config:
-    """A validated configuration, also from the plain mapping that a YAML file holds."""
+    """A validated configuration, from a `Config` or from a plain mapping as a YAML file contains it."""
     return cfg if isinstance(cfg, Config) else parse_config(cfg, source="configuration")
 
 
@@ -159,7 +172,7 @@ def parse_config(raw: Mapping[str, Any], *, source: str) -> Config:
 
 
 def config_to_yaml(cfg: Config) -> str:
-    """The configuration with every default filled in, as YAML that loads again."""
+    """The configuration with every default filled in, as YAML that can be loaded again."""
     content = cfg.model_dump(mode="json", exclude={"run"})
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
@@ -180,7 +193,7 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
 
 
 def _read_train_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """`train` with `run` merged over it, values coerced as TrainingArguments wants them, and the problems."""
+    """`train` with `run` merged over it, values converted to the types of TrainingArguments, and the problems."""
     merged = dict(TRAIN_DEFAULTS)
     problems: list[tuple[str, str]] = []
     known = training_argument_types() | _WIDER_TYPES | OWN_TRAIN_KEYS
@@ -196,7 +209,7 @@ def _read_train_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[t
                 merged[key] = TypeAdapter(known[key]).validate_python(value)
             except ValidationError as error:
                 text = _describe(dict(error.errors(include_url=False)[0]))[1]
-                hint = '; YAML reads an unquoted no as false, write "no"' if value is False else ""
+                hint = '; YAML reads an unquoted no as false, so write "no"' if value is False else ""
                 problems.append((f"{section}.{key}", text + hint))
     return merged, problems
 
@@ -209,7 +222,7 @@ def _describe(error: dict[str, Any]) -> tuple[str, str]:
         model = section.annotation if section is not None and len(location) > 1 else Config
         return key, _unknown(location[-1], getattr(model, "model_fields", {}))
     if error["type"] == "missing":
-        return key, "missing; it has no default"
+        return key, "missing; this key has no default"
     found = "nothing" if error["input"] is None else repr(error["input"])
     return key, f"got {found}; {_requirement(error['msg'])}"
 

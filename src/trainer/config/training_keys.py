@@ -1,7 +1,7 @@
-"""The keys that the installed `transformers.TrainingArguments` takes, read without importing torch.
+"""The keys of the installed `transformers.TrainingArguments`, read without importing torch.
 
-The class is a dataclass, so its annotated assignments are its keys. Reading the source keeps `--help` and
-configuration errors instant, and every key of the installed version usable. Knows no configuration file.
+The class is a dataclass, so its annotated assignments are its keys. Reading the source makes `--help` and
+configuration errors instant, and supports every key of the installed version.
 """
 
 import ast
@@ -16,7 +16,7 @@ _PLAIN_TYPES |= {"dict": dict, "dict[str, Any]": dict[str, Any], "list[str]": li
 
 @cache
 def training_argument_types() -> dict[str, Any]:
-    """Key → type that a YAML value has to match (`Any` where the annotation is not a plain type).
+    """Each key and the type that its YAML value must have (`Any` if the annotation is not a plain type).
 
     Enumerations such as `IntervalStrategy` accept their string form; `TrainingArguments` itself checks
     the members later.
@@ -44,4 +44,4 @@ def _plain_type(annotation: str) -> Any:
     if any("[" in part and part not in _PLAIN_TYPES for part in parts):
         return Any
     known = [_PLAIN_TYPES[part] for part in parts if part in _PLAIN_TYPES]
-    return Union[tuple(known)] if known else Any  # noqa: UP007 - the members are known at run time only
+    return Union[tuple(known)] if known else Any  # noqa: UP007 - the members are only known at run time

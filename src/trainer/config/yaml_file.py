@@ -1,4 +1,4 @@
-"""Read a YAML mapping strictly: duplicate keys are errors, `2e-4` is a number. Knows no schema."""
+"""Read a YAML mapping strictly: duplicate keys are errors, and `2e-4` is a number."""
 
 import re
 from pathlib import Path
@@ -10,19 +10,19 @@ from trainer.errors import ConfigError
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses duplicate keys, which PyYAML would let overwrite each other."""
+    """SafeLoader that refuses duplicate keys; in PyYAML, the last one silently wins."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark)
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} occurs twice", problem_mark=key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
 
-# YAML 1.1 wants a dot in a float, so that PyYAML reads a learning rate of 2e-4 as text.
+# YAML 1.1 requires a dot in a float, so PyYAML reads a learning rate of 2e-4 as text.
 _StrictLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
@@ -36,7 +36,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def read_yaml_mapping(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds. Raises `ConfigError` naming file and line."""
+    """The mapping in a YAML file. Raises `ConfigError` with the file and line."""
     try:
         value = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -50,6 +50,6 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(value, dict):
-        found = "nothing" if value is None else f"a {type(value).__name__}"
-        raise ConfigError(f"{path}: holds {found}; must hold the sections data, model, lora, train, eval")
+        found = "is empty" if value is None else f"contains a {type(value).__name__}"
+        raise ConfigError(f"{path}: {found}; it must contain the sections data, model, lora, train, eval")
     return value

@@ -1,7 +1,8 @@
 """From a domain's raw rows to proven rows of tokens, and to the turns that are judged."""
 
 from trainer.config import as_config
-from trainer.data.build import DatasetBundle, assemble_datasets, tokenize_session
+from trainer.data.build import assemble_datasets, tokenize_session
+from trainer.data.bundle import DatasetBundle
 from trainer.data.chat_setup import pick_format
 from trainer.data.sessions import read_eval_turns
 

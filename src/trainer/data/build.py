@@ -5,20 +5,18 @@ What every domain needs is here, so that a domain only says how one raw row beco
 
 import dataclasses
 import hashlib
-import inspect
-import json
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import datasets
 import numpy as np
 
 from trainer.chat import ChatEncoder
 from trainer.config import Config, as_config
-from trainer.data.chat_setup import pick_format
+from trainer.data.bundle import DatasetBundle
+from trainer.data.cache_key import cache_key
+from trainer.data.chat_setup import make_chat_setup
 from trainer.data.report import DataReport, SplitReport
 from trainer.data.rows import OUTPUT_COLUMNS, RowEncoder
 from trainer.data.sessions import (
@@ -31,25 +29,10 @@ from trainer.data.sessions import (
 )
 from trainer.data.sources import load_split
 from trainer.errors import DataError, TemplateError
-from trainer.tokenizer import load_tokenizer
 from trainer.tools.wire import rendered_tool
 from trainer.types import EvalTurn, Message, Session, Tool, ToolEvalExample
 
 _N_PROBLEMS_SHOWN = 10
-
-
-class _Fields(NamedTuple):
-    train_dataset: datasets.Dataset
-    eval_dataset: datasets.Dataset
-    tool_eval_examples: list[ToolEvalExample]
-    global_tools: tuple[Tool, ...]
-    max_ctx: int
-
-
-class DatasetBundle(_Fields):
-    """What `build_datasets(cfg)` returns: five values to unpack, and the `report` of what was left out."""
-
-    report: DataReport
 
 
 def assemble_datasets(
@@ -62,22 +45,21 @@ def assemble_datasets(
     """Build everything that a run needs from a domain's function.
 
     `columns` are those that the function reads. Rows come from worker processes and the on-disk cache of
-    `datasets`; the cache key covers data, template, tokenizer, switches, code and configuration.
+    `datasets`; see `trainer.data.cache_key` for what a cached row depends on.
     Raises `DataError` naming each row that cannot be used, `TemplateError`, `FormatError`, `ModelError`.
     """
     cfg = as_config(cfg)
     reader = make_reader(cfg, session_to_messages, id_column=id_column)
     raw = {split: load_split(cfg.data, split, columns=[id_column, *columns]) for split in _splits(cfg)}
-    tokenizer = load_tokenizer(cfg)
-    encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)
-    fmt = pick_format(cfg, encoder)
-    code = _fingerprint(cfg, tokenizer, reader.sysprompt, reader.tools, _source_of(session_to_messages))
+    chat = make_chat_setup(cfg)
 
-    rows = {}
+    rows, keys = {}, {}
     for split, dataset in raw.items():
-        refuse_repeated_ids(dataset[id_column], where=f"{cfg.data.dataset_name}, split {split}")
-        row_encoder = RowEncoder(reader, encoder, tokenizer, fmt=fmt, data=cfg.data, split=split)
-        rows[split] = _encode_split(dataset, row_encoder, num_proc=cfg.data.num_proc, code=code, split=split)
+        name = f"{cfg.data.dataset_name}, split {split}"
+        refuse_repeated_ids(dataset[id_column], where=name)
+        keys[split] = cache_key(dataset, reader, chat, name=name)
+        row_encoder = RowEncoder(reader, chat, data=cfg.data, split=split)
+        rows[split] = _encode_split(dataset, row_encoder, key=keys[split], num_proc=cfg.data.num_proc, split=split)
     train_rows, train_report = _select_rows(cfg, raw[cfg.data.train_split], rows[cfg.data.train_split])
     eval_rows, eval_report = _select_rows(cfg, raw[cfg.data.eval_split], rows[cfg.data.eval_split])
     if not len(train_rows):
@@ -86,15 +68,15 @@ def assemble_datasets(
     raw_eval = raw[cfg.data.eval_split]
     chosen = judged_rows(raw_eval[id_column], n=cfg.data.n_tool_sessions_eval)
     sessions = [reader.read(raw_eval[index]) for index in chosen]
-    bundle = DatasetBundle(
+    return DatasetBundle(
         train_rows,
         eval_rows,
         _eval_examples(sessions, rows[cfg.data.eval_split]),
         reader.tools,
         cfg.data.max_context_length,
+        report=DataReport(train_report, eval_report, chat.fmt.name, _joined(keys.values())),
+        chat=chat,
     )
-    bundle.report = DataReport(train_report, eval_report, fmt.name, code)
-    return bundle
 
 
 def tokenize_session(
@@ -122,32 +104,13 @@ def _splits(cfg: Config) -> tuple[str, ...]:
     return tuple(dict.fromkeys((cfg.data.train_split, cfg.data.eval_split)))
 
 
-def _source_of(function: SessionToMessages) -> str:
-    """All the source of the package that a domain's function lives in."""
-    module = sys.modules[inspect.unwrap(function).__module__]
-    path = Path(inspect.getfile(module))
-    files = sorted(path.parent.glob("*.py")) if module.__package__ else [path]
-    return "\0".join(file.read_text(encoding="utf-8") for file in files)
-
-
-def _fingerprint(cfg: Config, tokenizer: Any, sysprompt: str, tools: Sequence[Tool], domain_source: str) -> str:
-    """A digest of everything besides the raw rows that the tokens of a row depend on."""
-    own_source = "\0".join(p.read_text(encoding="utf-8") for p in sorted(Path(__file__).parent.rglob("*.py")))
-    parts = [
-        cfg.model_dump_json(include={"data": True, "eval": {"tool_call_format"}}),
-        tokenizer.chat_template,
-        tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(sorted(tokenizer.get_vocab().items())),
-        json.dumps(tokenizer.special_tokens_map, default=str, sort_keys=True),
-        sysprompt,
-        json.dumps(tools),
-        domain_source,
-        own_source,
-    ]
-    return hashlib.sha256("\0\0".join(parts).encode()).hexdigest()[:32]
+def _joined(keys: Iterable[str]) -> str:
+    """The fingerprint of all splits together."""
+    return hashlib.sha256("\0".join(keys).encode()).hexdigest()[:32]
 
 
 def _encode_split(
-    raw: datasets.Dataset, row_encoder: RowEncoder, *, num_proc: int | None, code: str, split: str
+    raw: datasets.Dataset, row_encoder: RowEncoder, *, key: str, num_proc: int | None, split: str
 ) -> datasets.Dataset:
     """Every row of a split as rows of tokens. Raises `DataError` listing the rows that were refused."""
     ints = datasets.List(datasets.Value("int32"))
@@ -163,7 +126,7 @@ def _encode_split(
         num_proc=num_proc,
         remove_columns=raw.column_names,
         features=datasets.Features(kinds),
-        new_fingerprint=hashlib.sha256(f"{raw._fingerprint}\0{split}\0{code}".encode()).hexdigest()[:32],
+        new_fingerprint=key,
         desc=f"Preparing {split}",
     )
     problems = [problem for problem in rows["problem"] if problem is not None]

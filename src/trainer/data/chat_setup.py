@@ -1,61 +1,69 @@
-"""What the chat template says about asking a server: how calls are written, which switches are set. Loads no model."""
+"""The tokenizer, the chat encoder and the tool-call format of a run: made once, then handed on. Loads no model."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainer.chat import ChatEncoder
 from trainer.config import Config
 from trainer.errors import FormatError, ToolSftError
+from trainer.run_layout import RunLayout
 from trainer.tokenizer import load_tokenizer
 from trainer.tool_calls import ToolCallFormat, detect_format, formats, get_format
 from trainer.tool_calls.detect import PLAIN_CALLS, PROBE_TOOLS
 
+if TYPE_CHECKING:  # transformers brings torch where it is installed
+    from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-class ModelSide(NamedTuple):
-    """How the model writes calls, the template's switches, and whether special tokens mark its calls."""
+logger = logging.getLogger(__name__)
+
+
+class RequestSetup(NamedTuple):
+    """What requests to a server depend on: the tool-call format, the template's arguments, and whether special tokens
+    mark the calls, so that the server must not strip them."""
 
     fmt: ToolCallFormat
     template_kwargs: Mapping[str, Any]
-    marks_are_special: bool
+    keep_special_tokens: bool
 
 
-def read_model_side(cfg: Config, *, notify: Callable[[str], None]) -> ModelSide:
-    """Ask the chat template: that of the configured tokenizer, or else the one in the run folder.
+@dataclass(frozen=True)
+class ChatSetup:
+    """How a run turns conversations into tokens, and text back into calls.
 
-    Where no tokenizer can be loaded, the configuration's own words count. Raises `FormatError` where they leave the
-    format open.
+    `encoder` holds the probed chat template of `tokenizer`; `fmt` is how the model writes calls.
     """
-    reasons = []
-    for candidate in _candidates(cfg):
-        try:
-            tokenizer = load_tokenizer(candidate)
-            encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)
-        except (ToolSftError, ImportError) as error:
-            reasons.append(str(error).strip().splitlines()[0])
-            continue
-        fmt = pick_format(cfg, encoder)
-        return ModelSide(fmt, encoder.template_kwargs, marks_are_special(tokenizer, fmt))
-    if cfg.eval.tool_call_format == "auto":
-        raise FormatError(
-            f"no tokenizer to read the tool-call format from ({'; '.join(reasons)}); set eval.tool_call_format to "
-            f"one of {', '.join(formats())}"
-        )
-    notify(f"no tokenizer could be loaded ({reasons[0]}): the template's switches are sent as configured")
-    return ModelSide(get_format(cfg.eval.tool_call_format), cfg.data.chat_template_kwargs or {}, False)
+
+    tokenizer: "PreTrainedTokenizerBase"
+    encoder: ChatEncoder
+    fmt: ToolCallFormat
+
+    @cached_property
+    def marks_are_special(self) -> bool:
+        """Whether a call is lost if special tokens are left out of the text, as servers do by default."""
+        ids = self.tokenizer(self.fmt.render(PLAIN_CALLS), add_special_tokens=False)["input_ids"]
+        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        assert isinstance(text, str)
+        calls = self.fmt.parse(text, tools=PROBE_TOOLS).calls
+        return [call.name for call in calls if call.status == "ok"] != [call.name for call in PLAIN_CALLS]
+
+    def requests(self) -> RequestSetup:
+        """What requests to a server of this model have to say."""
+        return RequestSetup(self.fmt, self.encoder.template_kwargs, self.marks_are_special)
 
 
-def _candidates(cfg: Config) -> list[Config]:
-    """The configuration, and the same with the tokenizer that training saved."""
-    saved = cfg.data.model_copy(update={"tokenizer": str(cfg.output_dir.resolve())})
-    has_saved = (cfg.output_dir / "tokenizer_config.json").is_file()
-    return [cfg, cfg.model_copy(update={"data": saved})] if has_saved else [cfg]
+def make_chat_setup(cfg: Config, *, folder: Path | None = None) -> ChatSetup:
+    """Load the tokenizer, probe its chat template and settle the tool-call format.
 
-
-def marks_are_special(tokenizer: Any, fmt: ToolCallFormat) -> bool:
-    """Whether a call is lost when special tokens are left out of the text, as servers do by default."""
-    ids = tokenizer(fmt.render(PLAIN_CALLS), add_special_tokens=False)["input_ids"]
-    calls = fmt.parse(tokenizer.decode(ids, skip_special_tokens=True), tools=PROBE_TOOLS).calls
-    return [call.name for call in calls if call.status == "ok"] != [call.name for call in PLAIN_CALLS]
+    With `folder`, the tokenizer and its template are those saved there (a run or a merged model), not the configured
+    ones. Raises `ModelError`, `TemplateError`, `FormatError`.
+    """
+    tokenizer = load_tokenizer(cfg, folder=folder)
+    encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)
+    return ChatSetup(tokenizer, encoder, pick_format(cfg, encoder))
 
 
 def pick_format(cfg: Config, encoder: ChatEncoder) -> ToolCallFormat:
@@ -63,3 +71,28 @@ def pick_format(cfg: Config, encoder: ChatEncoder) -> ToolCallFormat:
     if cfg.eval.tool_call_format != "auto":
         return get_format(cfg.eval.tool_call_format)
     return detect_format(lambda messages, tools: encoder.render(messages, tools, add_generation_prompt=False))
+
+
+def make_request_setup(cfg: Config) -> RequestSetup:
+    """What requests have to say, from the configured tokenizer or else from the one that training saved.
+
+    If no tokenizer can be loaded, the configuration's own words count. Raises `FormatError` if they leave the format
+    open.
+    """
+    reasons = []
+    saved = RunLayout(cfg.output_dir.resolve())
+    for folder in (None, saved.path) if saved.tokenizer_config.is_file() else (None,):
+        try:
+            tokenizer = load_tokenizer(cfg, folder=folder)
+            encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)
+        except (ToolSftError, ImportError) as error:
+            reasons.append(str(error).strip().splitlines()[0])
+            continue
+        return ChatSetup(tokenizer, encoder, pick_format(cfg, encoder)).requests()
+    if cfg.eval.tool_call_format == "auto":
+        raise FormatError(
+            f"no tokenizer to read the tool-call format from ({'; '.join(reasons)}); set eval.tool_call_format to "
+            f"one of {', '.join(formats())}"
+        )
+    logger.warning("no tokenizer could be loaded (%s): template arguments are sent as configured", reasons[0])
+    return RequestSetup(get_format(cfg.eval.tool_call_format), cfg.data.chat_template_kwargs or {}, False)

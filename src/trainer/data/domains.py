@@ -1,33 +1,68 @@
-"""Find a configured domain, and the turns that it is judged on. Knows nothing of what a domain does."""
+"""Find a configured domain, and ask it for datasets or for the turns to judge. Knows nothing of what a domain does."""
 
 import importlib
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from trainer.config import Config
+from trainer.data.bundle import DatasetBundle, as_bundle
 from trainer.errors import ConfigError
 from trainer.types import EvalTurn
 
 
-def load_domain(name: str) -> Any:
-    """The domain package, which has to expose `build_datasets(cfg)`. Raises `ConfigError`."""
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:  # the domain itself misses something: that traceback is wanted
-            raise
-        raise ConfigError(
-            f"data.load_module: no package {name} can be imported; put it under src/ or on PYTHONPATH"
-        ) from None
+def load_domain(cfg: Config) -> Any:
+    """The package that `data.load_module` names. It has to have `build_datasets(cfg)`. Raises `ConfigError`.
+
+    A package in `src/` of the working directory, in the working directory or beside the configuration file comes
+    before an installed one of the same name, since that is the copy that a user edits.
+    """
+    name = cfg.data.load_module
+    folder = next((folder for folder in _folders(cfg) if _holds(folder, name)), None)
+    module = _import(name, folder)
     if not callable(getattr(module, "build_datasets", None)):
-        raise ConfigError(f"data.load_module: {name} exposes no build_datasets(cfg)")
+        where = f" ({module.__file__})" if module.__file__ else ""
+        raise ConfigError(f"data.load_module: {name}{where} has no build_datasets(cfg)")
     return module
 
 
-def domain_turns(domain: Any, cfg: Config) -> Sequence[EvalTurn]:
-    """The turns to judge: by the domain's `read_turns(cfg)`, or else as a part of its datasets.
+def _folders(cfg: Config) -> Iterator[Path]:
+    yield Path("src").resolve()
+    yield Path.cwd()
+    if cfg.path is not None:
+        yield cfg.path.resolve().parent
 
-    Building datasets may need what an environment without torch does not have. Raises `ConfigError` then.
+
+def _holds(folder: Path, name: str) -> bool:
+    top = folder / name.partition(".")[0]
+    return (top / "__init__.py").is_file() or top.with_suffix(".py").is_file()
+
+
+def _import(name: str, folder: Path | None) -> ModuleType:
+    if folder is not None and str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the domain itself misses something: that traceback is wanted
+        raise ConfigError(
+            f"data.load_module: there is no package {name}; put it under src/ of the working directory, beside the "
+            "configuration file, or on PYTHONPATH"
+        ) from None
+
+
+def domain_datasets(domain: Any, cfg: Config) -> DatasetBundle:
+    """What a domain builds for a run. Raises `DataError` if it is not what a run needs."""
+    return as_bundle(domain.build_datasets(cfg), domain=domain.__name__)
+
+
+def domain_turns(domain: Any, cfg: Config) -> Sequence[EvalTurn]:
+    """The turns to judge: from the domain's `read_turns(cfg)`, or else from its datasets.
+
+    Building datasets may need packages that an environment without torch does not have. Raises `ConfigError` then.
     """
     read_turns = getattr(domain, "read_turns", None)
     turns: Sequence[EvalTurn]
@@ -35,10 +70,10 @@ def domain_turns(domain: Any, cfg: Config) -> Sequence[EvalTurn]:
         turns = read_turns(cfg)
         return turns
     try:
-        turns = domain.build_datasets(cfg).tool_eval_examples
+        turns = domain_datasets(domain, cfg).tool_eval_examples
     except ImportError as error:
         raise ConfigError(
-            f"data.load_module: {domain.__name__} exposes no read_turns(cfg), and its build_datasets(cfg) needs "
+            f"data.load_module: {domain.__name__} has no read_turns(cfg), and its build_datasets(cfg) needs "
             f"{error.name or error}, which is not installed here; add read_turns (trainer.data.read_eval_turns makes "
             "it one line), or run in the environment that trains"
         ) from error

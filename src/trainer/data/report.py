@@ -47,12 +47,16 @@ class SplitReport:
 
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """What data preparation did, for both splits, with the fingerprint of what it read."""
+    """What data preparation did, for both splits, with the fingerprint of the rows that it made; None if not known."""
 
     train: SplitReport
     eval: SplitReport
-    tool_call_format: str
-    fingerprint: str
+    tool_call_format: str | None = None
+    fingerprint: str | None = None
+
+    def lines(self) -> list[str]:
+        """The report for people, one fact a line."""
+        return [*self.train.lines("train"), *self.eval.lines("eval")]
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON values."""

@@ -4,21 +4,19 @@ Runs in the worker processes of `datasets.Dataset.map`, so problems travel back 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from trainer.chat import ChatEncoder, EncodedRow, EncodedSession
+from trainer.chat import EncodedRow, EncodedSession
 from trainer.config.schema import DataConfig
+from trainer.data.chat_setup import ChatSetup
 from trainer.data.sessions import SessionReader, gold_calls
 from trainer.data.sources import row_name
 from trainer.errors import DataError, ToolSftError
 from trainer.tokenizer import decode_text
-from trainer.tool_calls import RenderedTurn, ToolCallFormat
+from trainer.tool_calls import RenderedTurn
 from trainer.tool_calls.round_trip import find_difference
 from trainer.tools import ToolSpecs
 from trainer.types import Session
-
-if TYPE_CHECKING:  # transformers brings torch where it is installed
-    from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 OUTPUT_COLUMNS = (
     "session_id",
@@ -47,15 +45,13 @@ class RowEncoder:
     def __init__(
         self,
         reader: SessionReader,
-        encoder: ChatEncoder,
-        tokenizer: "PreTrainedTokenizerBase",
+        chat: ChatSetup,
         *,
-        fmt: ToolCallFormat,
         data: DataConfig,
         split: str,
     ) -> None:
-        self._reader, self._encoder, self._tokenizer = reader, encoder, tokenizer
-        self._fmt, self._data, self._split = fmt, data, split
+        self._reader, self._chat = reader, chat
+        self._data, self._split = data, split
 
     def __call__(self, columns: Mapping[str, Sequence[Any]], indices: Sequence[int]) -> dict[str, list[Any]]:
         raw_rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
@@ -66,7 +62,7 @@ class RowEncoder:
                 sessions.append((index, self._reader.read(raw_row)))
             except ToolSftError as error:
                 records.append(self._refusal(index, raw_row.get(self._reader.id_column), error))
-        encoded_sessions = self._encoder.encode_batch([session for _, session in sessions])
+        encoded_sessions = self._chat.encoder.encode_batch([session for _, session in sessions])
         for (index, session), encoded in zip(sessions, encoded_sessions, strict=True):
             if not isinstance(encoded, EncodedSession):
                 records.append(self._refusal(index, session.session_id, encoded))
@@ -80,11 +76,11 @@ class RowEncoder:
         """Why the tokens to be learned would not be read back as the gold calls; None when they are."""
         for row in encoded.rows:
             for span in row.spans:
-                text = decode_text(self._tokenizer, row.input_ids[span.start : span.end - 1])
+                text = decode_text(self._chat.tokenizer, row.input_ids[span.start : span.end - 1])
                 turn = RenderedTurn(f"turn {span.turn}", text, gold_calls(session.messages[span.turn]))
-                difference = find_difference(self._fmt, turn, tools=session.tools)
+                difference = find_difference(self._chat.fmt, turn, tools=session.tools)
                 if difference is not None:
-                    reason = f'format "{self._fmt.name}" does not read the gold calls back: {difference}'
+                    reason = f'format "{self._chat.fmt.name}" does not read the gold calls back: {difference}'
                     return DataError(f"{turn.where}: {reason}")
         return None
 

@@ -1,4 +1,4 @@
-"""Ask an OpenAI-compatible server: requests in wire form, retries, and answers that are never taken on trust."""
+"""The client of an OpenAI-compatible server: requests, retries, and answers that are checked before use."""
 
 from trainer.endpoint.answer import Answer, read_answer
 from trainer.endpoint.client import Endpoint, EndpointSettings, base_url

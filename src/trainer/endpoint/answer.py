@@ -1,4 +1,4 @@
-"""Read a chat completion: prose, calls that the server parsed, and how it ended. Trusts nothing a server sends."""
+"""Read a chat completion: its text, the calls that the server parsed, and how it ended. Checks every value."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ _N_SHOWN = 120
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back for one turn, or why nothing usable did.
+    """The server's answer for one turn, or the `error` why there is no usable one.
 
-    `content` is the message's text. `tool_calls` are the server's, as JSON values and unchecked; `parse_calls`
-    reads them. `prompt_tokens` and `completion_tokens` are None where the server does not count, `latency_s` is
-    that of the request which was answered.
+    `content` is the text of the message. `tool_calls` are the server's JSON values, unchecked; `parse_calls` reads
+    them. `prompt_tokens` and `completion_tokens` are None if the server does not report them. `latency_s` is the
+    time of the last attempt.
     """
 
     content: str = ""
@@ -31,14 +31,14 @@ class Answer:
 
 
 class _Unusable(Exception):
-    """Why a body is no chat completion."""
+    """The reason why a response is not a chat completion."""
 
 
 def read_answer(body: bytes, *, latency_s: float | None = None, max_tokens: int | None = None) -> Answer:
-    """The answer in the body of a successful response; an `Answer` with its `error` where it is none.
+    """Return the answer in the body of a successful response. If it is not usable, its `error` says why.
 
-    vLLM says `tool_calls` even where `max_tokens`, the limit that was asked for, cut the answer; with that many tokens,
-    it is taken for cut.
+    vLLM reports the finish reason `tool_calls` even if `max_tokens`, the limit of the request, cut the answer. So
+    an answer with that many tokens counts as cut.
     """
     try:
         return _read(_json(body), latency_s, max_tokens)
@@ -47,16 +47,16 @@ def read_answer(body: bytes, *, latency_s: float | None = None, max_tokens: int 
 
 
 def token_limit(body: Mapping[str, Any]) -> int | None:
-    """How many tokens a request lets the answer have; None where it does not say."""
+    """Return the token limit that a request sets for the answer, or None if it sets none."""
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     return limit if isinstance(limit, int) else None
 
 
 def parse_calls(tool_calls: Any, *, finish_reason: FinishReason) -> tuple[str, tuple[ParsedCall, ...]]:
-    """The calls of a message's `tool_calls`, well formed or not, and the text that their spans count in.
+    """Return the calls of a message's `tool_calls`, well formed or not, and the text that their spans refer to.
 
-    The text is one line of JSON per call as the server sent it. Every entry is one attempt, with the status that
-    an application which decodes the arguments would find.
+    The text has one line of JSON per call, as the server sent it. Every entry is one attempted call. Its status is
+    what an application that decodes the arguments would find.
     """
     if not tool_calls:
         return "", ()
@@ -72,7 +72,7 @@ def parse_calls(tool_calls: Any, *, finish_reason: FinishReason) -> tuple[str, t
 
 
 def printable(text: str) -> str:
-    """The text with half surrogate pairs replaced, which JSON can express and no file can hold."""
+    """Return the text with lone surrogates replaced. JSON can express them, but no file can store them."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -84,7 +84,7 @@ def _judge(entry: Any, *, is_cut: bool) -> tuple[CallStatus, str | None, dict[st
     if not isinstance(name, str) or not name:
         return "missing_name", None, None
     text = function.get("arguments")
-    if not isinstance(text, str):  # the protocol wants JSON text; an application's decoder refuses anything else
+    if not isinstance(text, str):  # the protocol requires JSON text, and an application can decode nothing else
         return "bad_arguments", name, None
     read = read_json(text, 0)
     if read.failure is not None or skip_space(text, read.end) < len(text):
@@ -99,7 +99,7 @@ def _json(body: bytes) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError):
         start = body.lstrip()[:_N_SHOWN]
-        what = "HTML" if start[:1] == b"<" else "no valid JSON"
+        what = "HTML" if start[:1] == b"<" else "invalid JSON"
         raise _Unusable(f"the server sent {what}: {start.decode('utf-8', 'replace')!r}") from None
 
 
@@ -114,7 +114,7 @@ def _read(value: Any, latency_s: float | None, max_tokens: int | None) -> Answer
         raise _Unusable(f"finish_reason is {ending!r:.80}; known: {', '.join(_ENDINGS)}")
     tool_calls = message.get("tool_calls")
     if ending == "tool_calls" and not tool_calls:
-        raise _Unusable("finish_reason is 'tool_calls', but the message has none")
+        raise _Unusable("finish_reason is 'tool_calls', but the message has no tool calls")
     usage = value.get("usage")
     n_tokens = _count(usage, "completion_tokens")
     is_cut = ending == "tool_calls" and None not in (n_tokens, max_tokens) and (n_tokens or 0) >= (max_tokens or 0)
@@ -137,7 +137,7 @@ def _text(content: Any) -> str:
         texts = [part.get("text") if isinstance(part, Mapping) else None for part in content]
         if all(isinstance(text, str) for text in texts):
             return "".join(map(str, texts))
-    raise _Unusable(f"the message's content is no text: {_shown(content)}")
+    raise _Unusable(f"the message's content is not text: {_shown(content)}")
 
 
 def _count(usage: Any, key: Literal["prompt_tokens", "completion_tokens"]) -> int | None:

@@ -1,4 +1,4 @@
-"""A connection to an OpenAI-compatible server: what it offers, and answers to turns. Scores nothing."""
+"""A connection to an OpenAI-compatible server: lists its models and requests answers. Scores nothing."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ _N_SHOWN = 300
 
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
-    """Where the server is and how patiently it is asked. `url` is the API's base address, usually `…/v1`."""
+    """The server's address, timeout and retries. `url` is the base address of the API, usually `…/v1`."""
 
     url: str
     api_key: str | None = None
@@ -35,7 +35,7 @@ class EndpointSettings:
 
 
 class Reply(NamedTuple):
-    """What came of a request after all its attempts: a body, or the reason why there is none."""
+    """The result of a request after all its attempts: a body, or the reason why there is none."""
 
     status: int | None
     body: bytes
@@ -44,15 +44,15 @@ class Reply(NamedTuple):
 
     @property
     def refusal(self) -> str | None:
-        """The server's words where it does not take the request, else None."""
+        """The server's message if it refuses the request, else None."""
         return self.body.decode("utf-8", "replace") if self.status in REFUSALS else None
 
 
 class Endpoint:
-    """An open connection; use it with `async with`.
+    """An open connection. Use it with `async with`.
 
-    `notify` is told what people should know, such as a field that the server does not take. `n_retries` counts
-    attempts beyond the first of each request.
+    `notify` receives messages for the user, for instance about a field that the server refuses. `n_retries` counts
+    the attempts after the first one of each request.
     """
 
     def __init__(self, settings: EndpointSettings, *, notify: Callable[[str], None] = lambda text: None) -> None:
@@ -80,10 +80,10 @@ class Endpoint:
         await self._http.aclose()
 
     async def models(self) -> tuple[str, ...]:
-        """The names that the server registers. Raises `EndpointError` where there is no such server."""
+        """Return the names of the server's models. Raises `EndpointError` if there is no such server."""
         reply = await self._send("GET", "/models", None, patient=False)
         if reply.status in (401, 403):
-            raise EndpointError(f"{self.url}: the server refuses the key ({reply.status}); see --api-key-env")
+            raise EndpointError(f"{self.url}: the server refuses the API key ({reply.status}); see --api-key-env")
         hint = "is this the address of an OpenAI-compatible API? It usually ends in /v1: http://127.0.0.1:8000/v1"
         if reply.failure is not None:
             raise EndpointError(f"{self.url}/models: {reply.failure}; {hint}")
@@ -91,11 +91,11 @@ class Endpoint:
             entries = json.loads(reply.body)["data"]
             return tuple(printable(str(entry["id"])) for entry in entries)
         except (ValueError, KeyError, TypeError, RecursionError):
-            what = "HTML" if reply.body.lstrip()[:1] == b"<" else "no list of models"
-            raise EndpointError(f"{self.url}/models: answers with {what}; {hint}") from None
+            sent = "sent HTML, not" if reply.body.lstrip()[:1] == b"<" else "did not send"
+            raise EndpointError(f"{self.url}/models: the server {sent} a list of models; {hint}") from None
 
     async def require(self, names: Sequence[str]) -> None:
-        """Raise `EndpointError`, naming what is registered, unless the server registers all of `names`."""
+        """Raise `EndpointError` with the models of the server unless it has all of `names`."""
         registered = await self.models()
         missing = [name for name in names if name not in registered]
         if missing:
@@ -105,33 +105,33 @@ class Endpoint:
             )
 
     async def chat(self, body: Mapping[str, Any]) -> Answer:
-        """The answer to a chat-completion request; every failure of the server is an answer with its `error`.
+        """Return the answer to a chat-completion request. If the request fails, the answer has an `error`.
 
-        Raises `EndpointError` where the very first request shows that the server has no such path.
+        Raises `EndpointError` if the very first request shows that the server has no such path.
         """
         reply = await self.send_chat(body)
         if reply.failure is None:
             self._any_success = True
             return read_answer(reply.body, latency_s=reply.latency_s, max_tokens=token_limit(body))
         if reply.status in (404, 405) and not self._any_success:
-            raise EndpointError(f"{self.url}/chat/completions: {reply.failure}; is the address right?")
+            raise EndpointError(f"{self.url}/chat/completions: {reply.failure}; is the address correct?")
         return Answer(error=reply.failure, latency_s=reply.latency_s)
 
     async def send_chat(self, body: Mapping[str, Any]) -> Reply:
-        """What comes of a chat-completion request, asked as the server takes it."""
+        """Send a chat-completion request in the form that the server accepts, and return its reply."""
         return await self.dialect.converse(
             body, lambda shaped: self.post("/chat/completions", shaped), notify=self._notify
         )
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Reply:
-        """Post JSON to a path below the base address, again and again where that may help."""
+        """Post JSON to a path below the base address, with retries if they may help."""
         return await self._send("POST", path, json.dumps(body).encode())
 
     async def _send(self, method: str, path: str, content: bytes | None, *, patient: bool = True) -> Reply:
         n_failed = 0
         while True:
             started = time.monotonic()
-            told_s: float | None = None
+            requested_s: float | None = None
             try:
                 response = await self._http.request(method, self.url + path, content=content)
             except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError) as error:
@@ -143,11 +143,11 @@ class Endpoint:
                 failure = None if response.is_success else _http_failure(response)
                 reply = Reply(response.status_code, response.content, failure, time.monotonic() - started)
                 may_retry = response.status_code in RETRIED_STATUS
-                told_s = retry_after_s(response.headers.get("Retry-After"))
+                requested_s = retry_after_s(response.headers.get("Retry-After"))
             if not may_retry:
                 return reply
             n_failed += 1
-            wait_s = self._settings.retries.wait_s(n_failed, told_s)
+            wait_s = self._settings.retries.wait_s(n_failed, requested_s)
             if wait_s is None:
                 return reply._replace(failure=f"{reply.failure} ({n_failed} attempts)")
             self.n_retries += 1
@@ -155,13 +155,13 @@ class Endpoint:
 
 
 def base_url(url: str) -> str:
-    """The API's base address as typed, or with `/v1` where only a host was given. Raises `EndpointError`."""
+    """Return the base address of the API as typed, with `/v1` added to a bare host. Raises `EndpointError`."""
     try:
         parsed = httpx2.URL(url.strip().rstrip("/"))
     except httpx2.InvalidURL as error:
         raise EndpointError(f"--endpoint {url}: {error}") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise EndpointError(f"--endpoint {url}: must look like http://127.0.0.1:8000/v1")
+        raise EndpointError(f"--endpoint {url}: is not an address; it must look like http://127.0.0.1:8000/v1")
     text = str(parsed).rstrip("/").removesuffix("/chat/completions")
     return text if httpx2.URL(text).path.strip("/") else f"{text}/v1"
 

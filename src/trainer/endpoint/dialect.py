@@ -1,24 +1,24 @@
-"""Adapt requests to what a server turns out not to take. Sends nothing itself."""
+"""Adapt requests to a server that refuses some of their fields. Sends nothing itself."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 OPTIONAL_FIELDS = ("skip_special_tokens", "chat_template_kwargs", "return_token_ids")
-"""Fields beyond the OpenAI schema that are sent where they help, and dropped where a server refuses them."""
+"""Fields outside the OpenAI schema. They are sent if they help, and dropped if the server refuses them."""
 
 REFUSALS = (400, 422)
-"""HTTP status of a server that does not take a request as it is."""
+"""The HTTP statuses with which a server refuses a request."""
 
 _NO_PARSER = ("--enable-auto-tool-choice", "--tool-call-parser")
 
 
 class Refusable(Protocol):
-    """What came of a request."""
+    """The result of a request."""
 
     @property
     def refusal(self) -> str | None:
-        """The server's words where it does not take the request (status 400 or 422), else None."""
+        """The server's message if it refuses the request (status 400 or 422), else None."""
 
 
 Sent = TypeVar("Sent", bound=Refusable)
@@ -26,31 +26,31 @@ Sent = TypeVar("Sent", bound=Refusable)
 
 @dataclass(slots=True)
 class Dialect:
-    """What a server was found not to take; holds for the rest of a run, so that every turn is asked alike."""
+    """What a server has refused so far. It holds for the rest of the run, so all turns are requested alike."""
 
     without_parser: bool = False
     dropped: set[str] = field(default_factory=set)
 
     def shape(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The request as this server takes it."""
+        """Return the request in the form that this server accepts."""
         shaped = {key: value for key, value in body.items() if key not in self.dropped}
         if self.without_parser and shaped.get("tools") and "tool_choice" not in shaped:
             shaped["tool_choice"] = "none"
         return shaped
 
     def learn(self, sent: Mapping[str, Any], refusal: str) -> str | None:
-        """Adapt to the text of a refusal of `sent`; what was learned, for people, or None if it taught nothing new."""
+        """Adapt to the refusal of `sent`. Returns a message for the user, or None if nothing new was learned."""
         if sent.get("tools") and "tool_choice" not in sent and any(flag in refusal for flag in _NO_PARSER):
             if self.without_parser:
                 return None
             self.without_parser = True
             return (
-                "the server has no tool-call parser: asking with tool_choice none, calls are read from the text only "
-                "(lenient scores)"
+                "the server has no tool-call parser: requests use tool_choice none, and calls are read from the text "
+                "only (lenient scores)"
             )
         named = [key for key in OPTIONAL_FIELDS if key in sent and key in refusal and key not in self.dropped]
         self.dropped.update(named)
-        return f"the server refuses {', '.join(named)}: left out for the whole run" if named else None
+        return f"the server refuses {', '.join(named)}: left out for the rest of the run" if named else None
 
     async def converse(
         self,
@@ -59,7 +59,7 @@ class Dialect:
         *,
         notify: Callable[[str], None] = lambda text: None,
     ) -> Sent:
-        """Send a request by `send` as this server takes it, anew after each refusal that teaches something."""
+        """Send a request in the form that this server accepts, and again after each refusal that teaches something."""
         while True:
             shaped = self.shape(body)
             sent = await send(shaped)
@@ -67,6 +67,6 @@ class Dialect:
                 learned = self.learn(shaped, sent.refusal)
                 if learned is not None:
                     notify(learned)
-                if self.shape(body) != shaped:  # learned now, or by another request meanwhile
+                if self.shape(body) != shaped:  # learned now, or from another request in the meantime
                     continue
             return sent

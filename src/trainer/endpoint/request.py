@@ -1,4 +1,4 @@
-"""Write a chat-completion request in OpenAI form. Sends nothing."""
+"""Build chat-completion requests in OpenAI form. Sends nothing."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ from trainer.types import EvalTurn, Message, Tool
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What every request of an evaluation asks for, besides the conversation.
+    """The settings that every request of an evaluation has besides the conversation.
 
-    `keep_special_tokens` asks for text in which special tokens are written out: some formats mark calls with them,
-    and a server without a parser would drop the marks. `extra_body` is merged over everything else.
+    `keep_special_tokens` requests text that includes special tokens: some formats use them to mark calls, and a
+    server without a parser would drop them. `extra_body` is merged over everything else.
     """
 
     model: str
@@ -26,7 +26,7 @@ class Generation:
 
 
 def chat_request(messages: Sequence[Message], tools: Sequence[Tool], generation: Generation) -> dict[str, Any]:
-    """The JSON body of a chat-completion request."""
+    """Return the JSON body of a chat-completion request."""
     body: dict[str, Any] = {"model": generation.model, "messages": wire_messages(messages)}
     if tools:
         body["tools"] = [wire_tool(tool) for tool in tools]
@@ -39,15 +39,15 @@ def chat_request(messages: Sequence[Message], tools: Sequence[Tool], generation:
 
 
 def turn_request(turn: EvalTurn, generation: Generation) -> dict[str, Any]:
-    """The request for one evaluation turn, with its session's tool order."""
+    """Return the request for one evaluation turn, with the tool order of its session."""
     return chat_request(turn.messages, turn.tools, generation)
 
 
 def wire_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Canonical messages in OpenAI form: arguments as JSON text, an id on every call and result, no `train` mark.
+    """Return canonical messages in OpenAI form: arguments are JSON text, every call and result has an id, no `train`.
 
-    Content is null where a turn consists of calls alone. Ids that the data does not have are made up; they have
-    nine letters and digits, which Mistral's templates insist on.
+    Content is null if a turn has only calls. Ids that the data lacks are made up. They have nine letters and
+    digits, as Mistral's templates require.
     """
     wire: list[dict[str, Any]] = []
     open_ids: list[str] = []

@@ -1,4 +1,4 @@
-"""Ask a server many turns at once, those of a session one after another. Keeps and scores nothing."""
+"""Request many turns at once, those of a session one after another. Stores and scores nothing."""
 
 import asyncio
 from collections import deque
@@ -11,11 +11,11 @@ Answered = TypeVar("Answered")
 
 
 class Schedule:
-    """Which turn a worker asks next.
+    """Decides which turn a worker requests next.
 
-    A session's turns share the beginning of their prompts, so a worker stays with its session: by the time of the
-    next turn, the server's prefix cache holds all of the prompt but its end. Where there are more workers than
-    sessions left, the idle ones help with the session that has most turns to go.
+    The prompts of a session share their beginning, so a worker stays with its session: when it requests the next
+    turn, the server's prefix cache already contains all of the prompt except its end. If there are more workers
+    than sessions left, the idle ones help with the session that has the most turns left.
     """
 
     def __init__(self, turns: Iterable[EvalTurn]) -> None:
@@ -25,7 +25,7 @@ class Schedule:
         self._fresh = deque(self._waiting)
 
     def take(self, previous: str | None) -> EvalTurn | None:
-        """The next turn for a worker whose last turn was of session `previous`; None when none is left."""
+        """Return the next turn for a worker whose last turn was from session `previous`, or None if none is left."""
         session_id = previous if previous is not None and self._waiting.get(previous) else self._pick()
         return None if session_id is None else self._waiting[session_id].popleft()
 
@@ -45,9 +45,9 @@ async def ask_turns(
     concurrency: int,
     on_answer: Callable[[EvalTurn, Answered], None],
 ) -> None:
-    """Ask all turns, at most `concurrency` at a time; `on_answer` is called as each answer comes.
+    """Request all turns, at most `concurrency` at a time, and call `on_answer` for each answer as it arrives.
 
-    Raises what `ask` raises first.
+    Raises the first exception of `ask`.
     """
     schedule = Schedule(turns)
 

@@ -1,1 +1,1 @@
-"""Answers in process: teacher forcing with gold as draft, then decoding only where the model disagrees."""
+"""Generate answers in process: a teacher-forced pass with gold as the draft, then decoding where a turn differs."""

@@ -1,8 +1,8 @@
-"""Attention over a cache whose rows have different lengths, also with several new tokens in each row.
+"""Attention over a cache whose rows have different lengths, with one or more new tokens in each row.
 
-The mask is the model's own, sliding windows included, with each row's positions counted from its own length. Query
-heads that share a key-value head are handed to the kernel as more queries of it, so that keys and values are not
-copied for every query head (grouped-query attention, Ainslie et al. 2023). Knows no model.
+The mask is the model's own, including sliding windows, with each row's positions counted from its own length. Query
+heads that share a key-value head are passed to the kernel as extra queries of that head, so keys and values are not
+copied for every query head (grouped-query attention, Ainslie et al. 2023).
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -17,14 +17,15 @@ from transformers.masking_utils import eager_mask, sdpa_mask
 from trainer.generation.kv_cache import RaggedCache, RowLengths
 from trainer.kernels.attention_override import (
     MaskFunction,
-    attend_plainly,
+    attend_eagerly,
     attend_with,
-    chosen_attention,
-    needs_own_code,
+    needs_eager,
+    replaceable_attention,
 )
 
-# New tokens of a row up to which query heads are folded: each fold copies the mask, which saves nothing in long passes.
-_MOST_FOLDED = 16
+# The most new tokens per row for which query heads are folded. Folding copies the mask, so it does not pay in long
+# passes.
+_MAX_FOLDED = 16
 
 
 def _attention(
@@ -39,8 +40,8 @@ def _attention(
     rows, heads, n_new, size = query.shape
     kv_heads = key.shape[1]
     n_groups = heads // kv_heads
-    is_shared = n_new == 1 if attention_mask is None else attention_mask.shape[1] == 1  # mask by all heads and groups
-    if n_groups == 1 or n_new > _MOST_FOLDED or not is_shared or options.get("position_bias") is not None:
+    is_shared = n_new == 1 if attention_mask is None else attention_mask.shape[1] == 1  # one mask for all heads
+    if n_groups == 1 or n_new > _MAX_FOLDED or not is_shared or options.get("position_bias") is not None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     output = functional.scaled_dot_product_attention(
         query.reshape(rows, kv_heads, n_groups * n_new, size),
@@ -52,34 +53,34 @@ def _attention(
     return output.reshape(rows, heads, n_new, value.shape[-1]).transpose(1, 2).contiguous(), None
 
 
-def attends_by_row(model: nn.Module) -> bool:
-    """Whether `ragged_attention` can tell a model where each row of a cache ends; others take one row at a time."""
-    return chosen_attention(model) is not None
+def supports_ragged_attention(model: nn.Module) -> bool:
+    """Whether a model can attend to rows that end at different positions; others decode one row at a time."""
+    return replaceable_attention(model) is not None
 
 
 def ragged_attention(model: nn.Module, cache: RaggedCache) -> AbstractContextManager[None]:
-    """Within it, `model` attends to the rows of `cache` as far as they go, if it attends by row.
+    """Inside the block, `model` attends to each row of `cache` up to the row's own end, if it supports that.
 
-    It does so by torch's kernel, or by its own plain code where it is set to that or needs it.
+    It uses torch's kernel, or its own eager code if it is set to that or needs it.
     """
-    chosen = chosen_attention(model)
-    if chosen is None:
+    implementation = replaceable_attention(model)
+    if implementation is None:
         return nullcontext()
-    if chosen == "eager" or (chosen != "sdpa" and needs_own_code(model)):
-        return attend_plainly(model, _by_row(eager_mask, cache.lengths))
+    if implementation == "eager" or (implementation != "sdpa" and needs_eager(model)):
+        return attend_eagerly(model, _by_row(eager_mask, cache.lengths))
     return attend_with(model, "sdpa_ragged", _attention, _by_row(sdpa_mask, cache.lengths))
 
 
 def _by_row(make_mask: MaskFunction, lengths: RowLengths) -> MaskFunction:
-    """A mask function that counts the queries of each row from the row's own length."""
+    """A mask function that counts each row's query positions from the row's own length."""
 
     def make(*, mask_function: Any, q_length: int, q_offset: int, **options: Any) -> torch.Tensor | None:
-        if len(set(lengths.all)) == 1:
+        if len(set(lengths.values)) == 1:
             return make_mask(mask_function=mask_function, q_length=q_length, q_offset=q_offset, **options)
-        places = lengths.places(q_length)
+        positions = lengths.next_positions(q_length)
 
         def allowed(row: Any, head: Any, query: Any, key: Any) -> Any:
-            return mask_function(row, head, places[row, query - q_offset], key)
+            return mask_function(row, head, positions[row, query - q_offset], key)
 
         options["allow_is_causal_skip"] = False
         return make_mask(mask_function=allowed, q_length=q_length, q_offset=q_offset, **options)

@@ -1,4 +1,4 @@
-"""How answers are decoded, and which tokens end them. Loads no weights and decodes nothing."""
+"""Settings for decoding: limits, temperature, and the tokens that end an answer. Loads no weights."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,8 @@ from trainer.model_source import load_failure
 class DecodeSettings:
     """How answers are decoded.
 
-    `max_batch_tokens` bounds memory: the tokens of a decoding batch, beside which the caches of a quarter as many are
-    held. A turn or a session that is longer by itself comes alone.
+    `max_batch_tokens` bounds memory: it is the most tokens in a decoding batch, and a quarter of it is the most tokens
+    of sessions whose caches are held at the same time. A longer turn or session is decoded alone.
     """
 
     stop_token_ids: frozenset[int]
@@ -28,7 +28,7 @@ class DecodeSettings:
 
 
 def decode_settings(cfg: Config, encoder: ChatEncoder, model: Any, *, greedy: bool = False) -> DecodeSettings:
-    """How a run's evaluation decodes, or the same without chance where a comparison is to be `greedy`.
+    """The settings of a run's evaluation; `greedy` sets the temperature to 0 for comparisons.
 
     An answer ends at a stop token of the chat template or of the model's generation config.
     """
@@ -42,16 +42,16 @@ def decode_settings(cfg: Config, encoder: ChatEncoder, model: Any, *, greedy: bo
 
 
 def stop_tokens(generation_config: Any) -> frozenset[int]:
-    """The tokens at which a model's own configuration ends generation."""
+    """The stop tokens in a model's generation config."""
     ids = getattr(generation_config, "eos_token_id", None)
     return frozenset([ids] if isinstance(ids, int) else ids or ())
 
 
 def own_stop_tokens(model: str, *, trust_remote_code: bool) -> frozenset[int]:
-    """The same of a model that is not loaded, by folder or hub id. Raises `ModelError`."""
+    """The stop tokens of a model that is not loaded, by folder or hub id. Raises `ModelError`."""
     try:
         return stop_tokens(GenerationConfig.from_pretrained(model))
-    except OSError:  # it has none: then its configuration counts, as in `from_pretrained`
+    except OSError:  # no generation config: use the model config, as `from_pretrained` does
         pass
     try:
         config = AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code)

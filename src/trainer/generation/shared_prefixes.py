@@ -1,6 +1,6 @@
-"""Group evaluation turns whose prompts share a beginning, so that each shared token is computed once.
+"""Group evaluation turns whose prompts share a prefix, so each shared token is computed once.
 
-Knows no model: a shared prefix is a sequence of tokens and the spans in it that gold fills.
+A shared prefix is a sequence of tokens with the spans that gold fills. Runs no model.
 """
 
 from collections import defaultdict
@@ -12,7 +12,7 @@ from trainer.types import ToolEvalExample
 
 
 class TurnSpan(NamedTuple):
-    """Tokens [start, end) of a shared prefix that turn `example` has to produce; `example` is its key."""
+    """Tokens [start, end) of a shared prefix, which the turn with the key `example` has to produce."""
 
     example: int
     start: int
@@ -21,17 +21,17 @@ class TurnSpan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SharedPrefix:
-    """The longest gold sequence of some turns of a session; every turn's prompt and target lie in it."""
+    """The longest gold sequence of some turns of a session; it contains every turn's prompt and target."""
 
     input_ids: tuple[int, ...]
     turns: tuple[TurnSpan, ...]
 
 
 def build_shared_prefixes(examples: Mapping[int, ToolEvalExample]) -> list[SharedPrefix]:
-    """The fewest shared prefixes that hold every example, in the order of the sessions' first examples.
+    """The fewest shared prefixes that contain every example, in the order of the sessions' first examples.
 
-    A session is one when its chat template keeps history as it was; a template that rewrites history
-    yields one for each stretch of turns that agree.
+    A session is one prefix if its chat template leaves history unchanged. A template that rewrites history
+    yields one for each group of turns that agree.
     """
     by_session: dict[str, list[int]] = defaultdict(list)
     for index, example in examples.items():
@@ -40,7 +40,7 @@ def build_shared_prefixes(examples: Mapping[int, ToolEvalExample]) -> list[Share
 
 
 def chunked(prefixes: Iterable[SharedPrefix], *, max_tokens: int) -> Iterator[list[SharedPrefix]]:
-    """Consecutive shared prefixes of together at most `max_tokens` tokens; a longer one comes alone."""
+    """Chunks of consecutive shared prefixes with at most `max_tokens` tokens in total; a longer one is alone."""
     chunk: list[SharedPrefix] = []
     n_tokens = 0
     for prefix in prefixes:
@@ -54,7 +54,7 @@ def chunked(prefixes: Iterable[SharedPrefix], *, max_tokens: int) -> Iterator[li
 
 
 def n_shared(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens two sequences have in common from their start."""
+    """The number of tokens that two sequences have in common at their start."""
     pairs = zip(first, second, strict=False)
     return next((i for i, (one, other) in enumerate(pairs) if one != other), min(len(first), len(second)))
 

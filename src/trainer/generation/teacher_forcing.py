@@ -1,12 +1,12 @@
 """Judge turns in process: one teacher-forced pass over gold, then decoding only where the model disagrees.
 
-A pass over a gold session yields, at every token that the assistant has to produce, the likelihood of gold
-and the token that greedy decoding would choose there. As long as the two are equal, greedy decoding and gold
-have the same history, so a turn that agrees up to its stop token is its own greedy output. The others leave
-gold at their first differing token and are decoded from there on, with the cache of the same pass. (Verifying
-a draft in one pass is the idea of speculative decoding, Leviathan et al. 2023; here gold is the draft.)
+For every token that the assistant has to produce, a pass over a gold session yields the likelihood of gold and
+the token that greedy decoding would choose. As long as that token is gold's, greedy decoding and gold have the
+same history, so a turn that agrees up to its stop token is its own greedy output. The other turns are decoded from
+their first token that differs from gold, with the cache of the same pass. (Verifying a draft in one pass is the idea
+of speculative decoding, Leviathan et al. 2023; here gold is the draft.)
 
-Knows tokens and models; reads no tool call and computes no metric.
+Parses no tool calls and computes no metrics.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,15 +26,15 @@ from trainer.kernels.blocked_attention import attend_in_blocks
 from trainer.lora_model import takes_logits_to_keep
 from trainer.types import FinishReason, ToolEvalExample
 
-_LOGIT_ROWS = 128  # positions whose vocabulary-wide logits are turned to float32 at a time
+_LOGIT_ROWS = 128  # positions whose vocabulary-wide logits are converted to float32 at a time
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedTurn:
-    """What one turn came to. `token_ids` leaves the stop token out.
+    """The result of one turn. `token_ids` does not include the stop token.
 
-    `accepted` says that the pass alone decided the turn; `nll` holds the negative log likelihood (nats) of
-    each gold token, stop token included (empty for a turn that was skipped for its length).
+    `accepted` is true if the pass alone decided the turn. `nll` holds the negative log likelihood (nats) of
+    each gold token, including the stop token (empty for a turn that was skipped for its length).
     """
 
     token_ids: tuple[int, ...]
@@ -45,7 +45,7 @@ class DecodedTurn:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """A turn after the pass: gold's likelihoods, the accepted answer, and the cache to go on from, if it must."""
+    """A turn after the pass: gold's likelihoods, the answer so far, and the cache if it has to be continued."""
 
     span: TurnSpan
     nll: tuple[float, ...]
@@ -60,11 +60,12 @@ def decode_turns(
     *,
     on_done: Callable[[int], None] = lambda n_turns: None,
 ) -> list[DecodedTurn]:
-    """Decode every example on its true history; the results stand in the order of `examples`.
+    """Decode every example on its true history; returns results in the order of `examples`.
 
     With `temperature` 0 the tokens are those of `model.generate(do_sample=False)`; below float32, rounding may decide
-    near ties otherwise. A turn whose prompt and `max_new_tokens` exceed `max_context_tokens` is skipped for length, by
-    name. `on_done` is told how many more turns are finished. Puts the model into evaluation mode and leaves it there.
+    near ties differently. A turn whose prompt plus `max_new_tokens` exceeds `max_context_tokens` gets the finish reason
+    `skipped_for_length`. `on_done` receives the number of turns that just finished. Puts the model into evaluation
+    mode and leaves it there.
     """
     model.eval()
     kept = _within_context(examples, settings)
@@ -83,8 +84,8 @@ def decode_turns(
 def plan_units(examples: Sequence[ToolEvalExample], settings: DecodeSettings) -> list[list[int]]:
     """All indices of `examples`, in the groups that are decoded together.
 
-    `decode_turns` on the examples of one group gives, to the last bit, what it gives for them among all. So
-    processes that share the groups out get the same results, whatever their number.
+    `decode_turns` on one group returns, to the last bit, what it returns for these examples in a call with all of
+    them. So any number of processes can split the groups among themselves and get the same results.
     """
     kept = _within_context(examples, settings)
     units = [[span.example for prefix in chunk for span in prefix.turns] for chunk in _chunks(kept, settings)]
@@ -93,7 +94,7 @@ def plan_units(examples: Sequence[ToolEvalExample], settings: DecodeSettings) ->
 
 
 def _chunks(examples: Mapping[int, ToolEvalExample], settings: DecodeSettings) -> Iterator[list[SharedPrefix]]:
-    """Trunks that are decoded together: their turns, each with its own copy of the history, fill a batch and more."""
+    """Shared prefixes to decode together: their turns, each with its own copy of the history, fill a batch or more."""
     return chunked(build_shared_prefixes(examples), max_tokens=settings.max_batch_tokens // 4)
 
 
@@ -109,7 +110,7 @@ def _decode_chunk(
     settings: DecodeSettings,
     on_done: Callable[[int], None],
 ) -> dict[int, DecodedTurn]:
-    """The turns of a few shared prefixes. No cache outlives the call, so that memory holds those of one chunk."""
+    """The results of a few shared prefixes. No cache outlives the call, so memory holds only one chunk's caches."""
     scored = [turn for prefix in chunk for turn in _score_prefix(model, prefix, examples, settings)]
     unfinished = [turn for turn in scored if turn.answer.finish_reason is None]
     on_done(len(scored) - len(unfinished))
@@ -126,7 +127,7 @@ def _decode_chunk(
 def _score_prefix(
     model: nn.Module, prefix: SharedPrefix, examples: Mapping[int, ToolEvalExample], settings: DecodeSettings
 ) -> Iterator[_Scored]:
-    """The teacher-forced pass over one shared prefix: gold's likelihoods, and each turn's answer as far as it goes."""
+    """The teacher-forced pass over one shared prefix: gold's likelihoods, and each turn's answer so far."""
     device = next(model.parameters()).device
     ids = torch.tensor([prefix.input_ids], device=device)  # int64 [1, tokens]
     spans = [range(span.start - 1, span.end - 1) for span in prefix.turns]  # token t+1 is predicted at t
@@ -147,14 +148,14 @@ def _score_prefix(
         if settings.temperature > 0:
             answer.extend(answer.choose(logits[offset]))
         else:
-            _draft(answer, greedy[part], example.target_ids)
-        # A prefix whose turns are all finished lets go of its cache here.
+            _follow_gold(answer, greedy[part], example.target_ids)
+        # A prefix whose turns are all finished frees its cache here.
         yield _Scored(span, tuple(nll[part]), answer, cache if answer.finish_reason is None else None)
         offset = part.stop
 
 
-def _draft(answer: PartialAnswer, greedy: Sequence[int], gold: Sequence[int]) -> None:
-    """Take over the arg-max tokens up to the first that is not gold's, that one included."""
+def _follow_gold(answer: PartialAnswer, greedy: Sequence[int], gold: Sequence[int]) -> None:
+    """Append the arg-max tokens up to and including the first that differs from gold."""
     for chosen, expected in zip(greedy, gold, strict=True):
         answer.extend(chosen)
         if chosen != expected or answer.finish_reason is not None:

@@ -1,1 +1,1 @@
-"""Attention and LoRA products that replace a library's while a step runs, and their precision."""
+"""Attention and LoRA code that replaces a library's during a step, and mixed precision for adapters on a CPU."""

@@ -1,10 +1,10 @@
 """Causal attention over whole sequences on a CPU in bfloat16, as matrix products over blocks of queries.
 
-torch's CPU kernel reaches a fraction of the machine's speed in bfloat16 and computes its backward pass slower
-still. Here each block of queries meets the keys up to its own end in one product, which the CPU's bfloat16 units
-do at full rate; the probabilities are computed anew in the backward pass, so memory grows with the tokens, not
-with their square (the recomputation of FlashAttention, Dao et al. 2022). Query heads that share a key-value head
-are handled as rows of the same product (grouped-query attention, Ainslie et al. 2023). Knows no model.
+torch's CPU kernel reaches only a fraction of the machine's speed in bfloat16, and even less in its backward pass.
+Here one product multiplies each block of queries with the keys up to the block's end, which the CPU's bfloat16
+units do at full speed. The backward pass computes the probabilities again, so memory grows with the number of
+tokens, not with its square (the recomputation of FlashAttention, Dao et al. 2022). Query heads that share a
+key-value head are rows of the same product (grouped-query attention, Ainslie et al. 2023).
 """
 
 import math
@@ -16,13 +16,13 @@ import torch
 from torch import nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from trainer.kernels.attention_override import attend_with, chosen_attention
+from trainer.kernels.attention_override import attend_with, replaceable_attention
 
-_N_QUERIES = 128  # queries of a block: enough rows for full rate, few products above the diagonal
+_N_QUERIES = 128  # queries per block: enough rows for full speed, little wasted work above the diagonal
 
 
 class _Block(NamedTuple):
-    """Queries [start, end) and how they attend to keys [0, end). The tensors are good until the next block."""
+    """Queries [start, end) and their attention to keys [0, end). The tensors are valid until the next block."""
 
     start: int
     end: int
@@ -31,13 +31,13 @@ class _Block(NamedTuple):
 
 
 class _Scratch:
-    """Memory for tensors of growing shape. Giving each block memory of its own would fragment the heap."""
+    """Memory that tensors of growing shape reuse. Separate memory for each block would fragment the heap."""
 
     def __init__(self, like: torch.Tensor, n_numbers: int) -> None:
         self._memory = like.new_empty(n_numbers)
 
     def shaped(self, *shape: int) -> torch.Tensor:
-        """A tensor of this shape over the memory, whatever it holds."""
+        """A tensor of this shape in the reused memory, not initialized."""
         return self._memory[: math.prod(shape)].view(shape)
 
 
@@ -57,10 +57,10 @@ class _BlockedAttention(torch.autograd.Function):
     def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
         query, key, value, output = ctx.saved_tensors
         grad_query = torch.empty_like(query)
-        # Many blocks add to the same keys, so their sums are kept in float32 at least.
-        exact = torch.promote_types(query.dtype, torch.float32)
-        grad_key, grad_value = (torch.zeros_like(x, dtype=exact) for x in (key, value))
-        mean = (grad_output.to(exact) * output.to(exact)).sum(dim=-1, keepdim=True).to(query.dtype)
+        # Many blocks add to the same keys, so the sums are kept in float32 or wider.
+        sum_dtype = torch.promote_types(query.dtype, torch.float32)
+        grad_key, grad_value = (torch.zeros_like(x, dtype=sum_dtype) for x in (key, value))
+        mean = (grad_output.to(sum_dtype) * output.to(sum_dtype)).sum(dim=-1, keepdim=True).to(query.dtype)
         scratch, addends = _Scratch(query, _n_scores(query)), _Scratch(key, key.numel())
         for start, end, queries, probabilities in _blocks(query, key, ctx.scale):
             grad = _fold(grad_output[:, :, start:end])
@@ -75,7 +75,7 @@ class _BlockedAttention(torch.autograd.Function):
 
 
 def _n_scores(query: torch.Tensor) -> int:
-    """Scores of the largest block: each of its queries against all keys."""
+    """The number of scores in the largest block: each of its queries against all keys."""
     kv_heads, group, n_tokens, _ = query.shape
     return kv_heads * group * min(_N_QUERIES, n_tokens) * n_tokens
 
@@ -108,16 +108,16 @@ def blocked_attention(
 ) -> torch.Tensor:
     """Causal attention of query [batch, heads, tokens, size] to key and value [batch, kv heads, tokens, size].
 
-    `scale` defaults to 1/sqrt(size). The result has the shape of `query`; gradients flow to all three.
+    `scale` defaults to 1/sqrt(size). The result has the shape of `query`. Gradients flow to all three inputs.
     """
     batch, heads, n_tokens, size = query.shape
     kv_heads = key.shape[1]
     folded = query.reshape(batch * kv_heads, heads // kv_heads, n_tokens, size)
-    mixed = _BlockedAttention.apply(  # type: ignore[no-untyped-call]
+    output = _BlockedAttention.apply(  # type: ignore[no-untyped-call]
         folded, key.flatten(0, 1), value.flatten(0, 1), scale or size**-0.5
     )
-    assert isinstance(mixed, torch.Tensor)
-    return mixed.reshape(batch, heads, n_tokens, size)
+    assert isinstance(output, torch.Tensor)
+    return output.reshape(batch, heads, n_tokens, size)
 
 
 def _attention(
@@ -129,7 +129,7 @@ def _attention(
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     is_causal = options.get("is_causal")
-    plain = (
+    is_supported = (
         query.device.type == "cpu"
         and query.dtype == key.dtype == value.dtype == torch.bfloat16
         and query.shape[-2:] == key.shape[-2:] == value.shape[-2:]
@@ -139,15 +139,16 @@ def _attention(
         and options.get("position_bias") is None
         and options.get("cache") is None
     )
-    if not plain:
+    if not is_supported:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
-    mixed = blocked_attention(query, key, value, scale=options.get("scaling"))
-    return mixed.transpose(1, 2).contiguous(), None
+    output = blocked_attention(query, key, value, scale=options.get("scaling"))
+    return output.transpose(1, 2).contiguous(), None
 
 
 def attend_in_blocks(model: nn.Module) -> AbstractContextManager[None]:
-    """Within it, passes over whole sequences on a CPU in bfloat16 attend in blocks; all else goes to torch's kernel.
+    """Inside the block, `model` uses `blocked_attention` for passes over whole sequences on a CPU in bfloat16.
 
-    A model that does not attend by that kernel, or takes no other in its place, is left alone.
+    All other passes use torch's kernel. A model that does not use that kernel, or cannot replace it, is unchanged.
     """
-    return attend_with(model, "sdpa_in_blocks", _attention) if chosen_attention(model) == "sdpa" else nullcontext()
+    replaceable = replaceable_attention(model) == "sdpa"
+    return attend_with(model, "sdpa_in_blocks", _attention) if replaceable else nullcontext()

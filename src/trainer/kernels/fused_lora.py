@@ -1,8 +1,8 @@
-"""LoRA's product added to the frozen layer's output in place, with no wide tensor of its own. Knows no training loop.
+"""Add LoRA's product to the frozen layer's output in place, without temporary tensors of the layer's full width.
 
-The plain form `output + (x A^T B^T) * scaling` writes the layer's full width three times before the sum, and once
-more in the backward pass. Here the scaling meets the rank-wide factor, and the second product adds to the output
-as it is made.
+The usual form `output + (x A^T B^T) * scaling` writes the layer's full width three times before the sum, and once
+more in the backward pass. Here the narrow, rank-wide factor is scaled, and the second product is added to the output
+as it is computed.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ class _AddProduct(torch.autograd.Function):
         ctx: Any, output: torch.Tensor, x: torch.Tensor, down: torch.Tensor, up: torch.Tensor, scaling: float
     ) -> torch.Tensor:
         narrow = _rows(x) @ down.T * scaling
-        output.view(-1, output.shape[-1]).addmm_(narrow, up.T)  # raises rather than add to a copy
+        output.view(-1, output.shape[-1]).addmm_(narrow, up.T)  # raises an error instead of adding to a copy
         ctx.mark_dirty(output)
         ctx.save_for_backward(x, down, up, narrow)
         ctx.scaling = scaling
@@ -40,12 +40,12 @@ class _AddProduct(torch.autograd.Function):
 
 
 def _rows(tensor: torch.Tensor) -> torch.Tensor:
-    """All but the last dimension as one."""
+    """The tensor with all dimensions but the last flattened into one."""
     return tensor.reshape(-1, tensor.shape[-1])
 
 
 class _InPlace(LoraVariant):
-    """Plain LoRA, computed as above. Only its forward pass differs, and it is there only while a step runs."""
+    """Plain LoRA with its forward pass computed in place. Installed only while a step runs."""
 
     @staticmethod
     def forward(module: Any, active_adapter: str, x: torch.Tensor, result: torch.Tensor, **_: Any) -> torch.Tensor:
@@ -58,10 +58,10 @@ class _InPlace(LoraVariant):
 
 @contextmanager
 def fused_lora(model: nn.Module, *, active: bool) -> Iterator[None]:
-    """Within it, plain LoRA layers over plain linear layers of `model` add in place, if `active`.
+    """Inside the block, plain LoRA layers on plain linear layers of `model` add in place, if `active`.
 
-    Others, like those over quantized weights, are left alone. The products are made in the precision of the
-    frozen layer's output, as they are under autocast.
+    Other layers, such as those on quantized weights, are unchanged. The products have the precision of the frozen
+    layer's output, as under autocast.
     """
     modules: Iterable[Any] = model.modules() if active else ()
     layers = [(layer, name) for layer in modules for name in _plain_adapters(layer)]
@@ -75,7 +75,7 @@ def fused_lora(model: nn.Module, *, active: bool) -> Iterator[None]:
 
 
 def _plain_adapters(layer: nn.Module) -> list[str]:
-    # Subclasses handle quantized weights; variants, like DoRA, compute something else.
+    # Subclasses handle quantized weights. Variants such as DoRA compute something else.
     if type(layer) is not Linear or type(layer.get_base_layer()) is not nn.Linear:
         return []
     return [n for n, up in layer.lora_B.items() if n not in layer.lora_variant and up.bias is None]

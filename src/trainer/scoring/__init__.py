@@ -1,4 +1,4 @@
-"""Score tool calls: judge turns, match calls, add up rates with intervals, compare, and keep predictions on disk."""
+"""Score tool calls: judge turns, match calls, compute rates with intervals, compare models, store predictions."""
 
 from trainer.scoring.predictions import make_prediction, read_predictions, write_predictions
 from trainer.scoring.score import Scores, score

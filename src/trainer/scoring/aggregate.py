@@ -1,4 +1,4 @@
-"""Add up judged turns: by session, by tool, by confusion, by decision. Judges nothing and resamples nothing."""
+"""Add up judged turns: by session, by tool, by pair of confused tools, and by decision."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from trainer.types import Prediction
 
 @dataclass(frozen=True, slots=True)
 class ToolRow:
-    """How one tool fares: calls of it in gold, attempts at it, names matched, calls exact."""
+    """The results of one tool: its gold calls, attempts, matched names and exact calls."""
 
     name: str
     n_gold: int
@@ -29,9 +29,9 @@ class ToolRow:
 
 
 def turns_by_session(judged: Sequence[JudgedTurn]) -> dict[str, list[JudgedTurn]]:
-    """The turns of every session, sessions in sorted order.
+    """The turns of every session, with the sessions in sorted order.
 
-    The order makes seeded resampling independent of the order in which turns were predicted.
+    Sorting makes seeded resampling independent of the order in which turns were predicted.
     """
     sessions: dict[str, list[JudgedTurn]] = defaultdict(list)
     for turn in judged:
@@ -40,23 +40,23 @@ def turns_by_session(judged: Sequence[JudgedTurn]) -> dict[str, list[JudgedTurn]
 
 
 def session_counts(turns: Sequence[JudgedTurn]) -> Counts:
-    """The summed counts of one session, and whether all of it is exact."""
+    """The summed counts of one session, including whether the whole session is exact."""
     sums = add_counts([turn.counts for turn in turns])
-    verdicts = [turn.verdict.exact for turn in turns]
-    if None in verdicts:  # a turn was skipped, so the session as a whole cannot be judged
+    exact = [turn.verdict.exact for turn in turns]
+    if None in exact:  # a turn was skipped, so the session as a whole cannot be judged
         return sums
-    return sums._replace(sessions=1, exact_sessions=int(all(verdicts)))
+    return sums._replace(sessions=1, exact_sessions=int(all(exact)))
 
 
 def add_counts(counts: Sequence[Counts]) -> Counts:
-    """The sum, counter by counter."""
+    """The sum of each counter."""
     return Counts(*map(sum, zip(*counts, strict=True))) if counts else Counts()
 
 
 def count_names(judged: Sequence[JudgedTurn], tools: Sequence[str]) -> FloatArray:
-    """Matched names, and gold calls plus attempts, of each of `tools`: what their F1 is made of.
+    """The terms of each tool's F1: its matched names, and its gold calls plus attempts.
 
-    gives  # float64 [2, tools]
+    returns  # float64 [2, tools]
     """
     row_of = {name: index for index, name in enumerate(tools)}
     table = np.zeros((2, len(tools)))
@@ -70,8 +70,8 @@ def count_names(judged: Sequence[JudgedTurn], tools: Sequence[str]) -> FloatArra
     return table
 
 
-def count_endings(predictions: Sequence[Prediction], judged: Sequence[JudgedTurn], sums: Counts) -> dict[str, int]:
-    """The counts that stand beside the rates: sizes, schema problems, and turns that ended badly."""
+def count_outcomes(predictions: Sequence[Prediction], judged: Sequence[JudgedTurn], sums: Counts) -> dict[str, int]:
+    """The counts reported with the rates: sizes, schema problems, and turns that failed, were cut off or skipped."""
     finished = Counter(prediction.finish_reason for prediction in predictions)
     problems: Counter[SchemaProblem] = Counter()
     for turn in judged:
@@ -80,7 +80,7 @@ def count_endings(predictions: Sequence[Prediction], judged: Sequence[JudgedTurn
         "n_turns": len(predictions),
         "n_sessions": len({prediction.session_id for prediction in predictions}),
         "n_call_turns": sums.call_turns,
-        "n_talk_turns": sums.talk_turns,
+        "n_talk_turns": sums.no_call_turns,
         "n_gold_calls": sums.gold_calls,
         "n_predicted_calls": sums.attempts,
         "n_malformed_calls": sums.attempts - sums.well_formed,
@@ -91,7 +91,7 @@ def count_endings(predictions: Sequence[Prediction], judged: Sequence[JudgedTurn
 
 
 def tool_rows(judged: Sequence[JudgedTurn]) -> tuple[ToolRow, ...]:
-    """One row per tool that gold or the predictions name, worst first: by exact calls, then by name F1."""
+    """One row per tool that gold or the predictions name, worst first: by exact recall, then by name F1."""
     matched: Counter[str] = Counter()
     exact: Counter[str] = Counter()
     gold: Counter[str] = Counter()
@@ -124,7 +124,7 @@ def _ratio(numerator: int, denominator: int) -> float | None:
 
 
 def confusion(judged: Sequence[JudgedTurn]) -> dict[str, dict[str, int]]:
-    """How often each gold name met each predicted name; NO_CALL and MALFORMED stand for what is missing."""
+    """How often each gold name was paired with each predicted name; NO_CALL and MALFORMED mark a missing name."""
     table: dict[str, Counter[str]] = defaultdict(Counter)
     for turn in judged:
         for gold, predicted in turn.confusions:
@@ -133,7 +133,7 @@ def confusion(judged: Sequence[JudgedTurn]) -> dict[str, dict[str, int]]:
 
 
 def decisions(judged: Sequence[JudgedTurn]) -> Mapping[GoldDecision, dict[Decision, int]]:
-    """How often each decision was taken where gold calls, and where it talks."""
+    """How often each decision was made on call turns, and how often on no-call turns."""
     table: dict[GoldDecision, dict[Decision, int]] = {
         gold: dict.fromkeys(get_args(Decision), 0) for gold in get_args(GoldDecision)
     }

@@ -1,4 +1,4 @@
-"""Bootstrap intervals over sessions. Knows sums of counts and the rates made of them, not turns."""
+"""Bootstrap intervals over sessions, computed from each session's counts."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,7 +7,7 @@ import numpy as np
 from trainer.scoring.rates import FloatArray
 
 Statistic = Callable[[FloatArray], FloatArray]
-"""From summed counts, float64 [..., counters], to statistics, float64 [..., statistics], NaN if undefined."""
+"""Maps summed counts, float64 [..., counters], to statistics, float64 [..., statistics], NaN if undefined."""
 
 COVERAGE = 0.95
 _CHUNK = 100
@@ -16,9 +16,9 @@ _CHUNK = 100
 def resampled_sums(counts: FloatArray, *, n_resamples: int, seed: int) -> Iterator[FloatArray]:
     """Sums of `counts` over sessions drawn with replacement, in chunks of resamples.
 
-    Whole sessions are drawn, because the turns of a session are not independent (the cluster bootstrap: Field
-    and Welsh 2007). The draw depends on the number of sessions and the seed alone, so that two models judged
-    on the same sessions are resampled alike.
+    Whole sessions are drawn because the turns of a session are not independent (the cluster bootstrap: Field
+    and Welsh 2007). The draw depends only on the number of sessions and the seed, so two models judged on the
+    same sessions get the same resamples.
 
     counts  # float64 [sessions, …]
     yields  # float64 [chunk, …]
@@ -34,10 +34,10 @@ def resampled_sums(counts: FloatArray, *, n_resamples: int, seed: int) -> Iterat
 
 
 def percentile_interval(values: FloatArray) -> FloatArray:
-    """The central 95% of resampled values, resamples without a value left out.
+    """The central 95% of resampled values; resamples without a value are left out.
 
-    values  # float64 [resamples, rates]
-    gives   # float64 [2, rates]
+    values   # float64 [resamples, rates]
+    returns  # float64 [2, rates]
     """
     tail = (1 - COVERAGE) / 2
     result = np.full((2, values.shape[1]), np.nan)
@@ -47,12 +47,12 @@ def percentile_interval(values: FloatArray) -> FloatArray:
 
 
 def widen_unanimous(interval: FloatArray, per_session: FloatArray, point: FloatArray) -> FloatArray:
-    """Replace the empty intervals of rates of exactly 0 or 1, which resampling cannot widen.
+    """Replace the zero-width intervals of rates of exactly 0 or 1, which resampling cannot widen.
 
-    When all n sessions with something to judge agree, the exact (Clopper and Pearson 1934) bound for n out of n
-    is used: 30 of 30 right is [0.88, 1], not certainty.
+    If all n sessions with something to judge agree, use the exact bound (Clopper and Pearson 1934) for n out of
+    n: 30 correct sessions out of 30 give [0.88, 1], not certainty.
 
-    per_session  # float64 [sessions, rates], NaN where a session has nothing to judge
+    per_session  # float64 [sessions, rates], NaN if a session has nothing to judge
     """
     n_judged = np.maximum((~np.isnan(per_session)).sum(axis=0), 1)
     bound = ((1 - COVERAGE) / 2) ** (1 / n_judged)
@@ -64,8 +64,8 @@ def widen_unanimous(interval: FloatArray, per_session: FloatArray, point: FloatA
 def session_intervals(counts: FloatArray, statistic: Statistic, *, n_resamples: int, seed: int) -> FloatArray:
     """The 95% interval of every statistic.
 
-    counts  # float64 [sessions, counters]
-    gives   # float64 [2, statistics], NaN where a statistic is undefined
+    counts   # float64 [sessions, counters]
+    returns  # float64 [2, statistics], NaN if a statistic is undefined
     """
     chunks = [statistic(sums) for sums in resampled_sums(counts, n_resamples=n_resamples, seed=seed)]
     interval = percentile_interval(np.concatenate(chunks))

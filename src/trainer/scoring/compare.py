@@ -1,4 +1,4 @@
-"""Compare two sets of predictions of the same turns: differences with intervals, and the turns that flipped."""
+"""Compare two sets of predictions for the same turns: differences with intervals, and the turns that flipped."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,10 @@ from trainer.types import Prediction, Tool
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A rate on both sides, second minus first, and its 95% interval (None with fewer than two sessions)."""
+    """A rate on both sides, their difference (second minus first) and its 95% interval.
+
+    The interval is None with fewer than two sessions.
+    """
 
     first: float
     second: float
@@ -28,7 +31,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """A turn that is exact on one side only, and why it is not on the other."""
+    """A turn that is exact on one side only, and why it is not exact on the other."""
 
     session_id: str
     turn: int
@@ -40,8 +43,8 @@ class Flip:
 class Comparison:
     """Two models on the turns that both were asked: same session, turn, history and gold.
 
-    `n_unpaired` turns are left out of both sides: predicted on one side only, on another history or gold, or
-    skipped for length.
+    `n_unpaired` turns are left out: predicted on one side only, with a different history or gold, or skipped for
+    length.
     """
 
     first: Scores
@@ -73,8 +76,8 @@ def compare(
 ) -> Comparison:
     """Compare the predictions of two models, `second` minus `first`, on the turns that both were asked.
 
-    Each resample draws the same sessions for both sides, so that what is hard for both cancels out of the
-    difference. Raises DataError where no turn is shared.
+    Each resample draws the same sessions for both sides, so difficulty that both share cancels out of the
+    difference. Raises DataError if no turn is shared.
     """
     sides = _pair(first, second)
     judged = [judge_all(side, tools) for side in sides]
@@ -97,7 +100,7 @@ def _pair(first: Sequence[Prediction], second: Sequence[Prediction]) -> tuple[li
     pairs = [(turn, by_key[_key(turn)]) for turn in first if _key(turn) in by_key]
     comparable = [(a, b) for a, b in pairs if _is_comparable(a, b)]
     if not comparable:
-        why = "they share turns, but on other histories or gold" if pairs else "no turn is in both"
+        why = "the turns in both have different histories or gold" if pairs else "no turn is in both"
         raise DataError(f"nothing to compare: {why}; both must come from the same evaluation data")
     return [a for a, _ in comparable], [b for _, b in comparable]
 
@@ -114,7 +117,7 @@ def _is_comparable(a: Prediction, b: Prediction) -> bool:
 def _count_sessions(judged: Sequence[JudgedTurn]) -> FloatArray:
     """The counters of every session.
 
-    gives  # float64 [sessions, counters]
+    returns  # float64 [sessions, counters]
     """
     return np.array([session_counts(turns) for turns in turns_by_session(judged).values()], dtype=np.float64)
 

@@ -1,4 +1,4 @@
-"""Judge one evaluated turn: its verdict, and the counts that it adds to every metric. Computes no rate."""
+"""Judge one evaluated turn: its verdict, and what it adds to the counts of every metric. Computes no rates."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from trainer.types import Call, ParsedCall, Prediction
 
 GoldDecision = Literal["call", "talk"]
 Decision = Literal["call", "talk", "malformed", "error"]
-"""What was done in a turn: at least one well-formed call; no attempt at one; only malformed attempts; no answer."""
+"""The decision of a turn: at least one well-formed call; no attempt at a call; only malformed attempts; no answer."""
 
 Reason = Literal[
     "skipped_for_length",
@@ -32,13 +32,13 @@ NO_CALL = "(no call)"
 
 
 class Counts(NamedTuple):
-    """What one turn adds up to; the rates are quotients of sums of these. A skipped turn adds nothing."""
+    """The counts of one turn; the rates are ratios of their sums. A skipped turn adds nothing."""
 
     turns: int = 0
     exact_turns: int = 0
     sessions: int = 0
     exact_sessions: int = 0
-    talk_turns: int = 0
+    no_call_turns: int = 0
     hallucinated_turns: int = 0
     call_turns: int = 0
     missed_turns: int = 0
@@ -59,7 +59,7 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How one turn came out. `exact` is None for a turn that was skipped: nothing was asked, nothing is known."""
+    """The verdict on one turn. `exact` is None for a skipped turn, because the model was not asked."""
 
     session_id: str
     turn: int
@@ -70,7 +70,7 @@ class Verdict:
 
 
 class JudgedTurn(NamedTuple):
-    """A verdict, its counts, the schema problems of its calls, and how tool names were confused."""
+    """A verdict, its counts, the schema problems of its calls, and its pairs of gold and predicted tool names."""
 
     verdict: Verdict
     counts: Counts
@@ -90,14 +90,14 @@ def judge(prediction: Prediction, specs: ToolSpecs) -> JudgedTurn:
     verdict = _verdict(prediction, calls, n_exact=len(exact_names))
     problems = [specs.problems(call) for call in calls if call.name in specs]
     paths = all_paths(gold, calls, pairs, specs=specs)
-    is_talk, n_attempts = verdict.gold == "talk", len(prediction.calls)
+    is_call_turn, n_attempts = verdict.gold == "call", len(prediction.calls)
     counts = Counts(
         turns=1,
         exact_turns=int(bool(verdict.exact)),
-        talk_turns=int(is_talk),
-        hallucinated_turns=int(is_talk and n_attempts > 0),
-        call_turns=int(not is_talk),
-        missed_turns=int(not is_talk and n_attempts == 0),
+        no_call_turns=int(not is_call_turn),
+        hallucinated_turns=int(not is_call_turn and n_attempts > 0),
+        call_turns=int(is_call_turn),
+        missed_turns=int(is_call_turn and n_attempts == 0),
         gold_calls=len(gold),
         attempts=n_attempts,
         well_formed=len(calls),
@@ -117,7 +117,7 @@ def judge(prediction: Prediction, specs: ToolSpecs) -> JudgedTurn:
 
 
 def well_formed(attempts: Sequence[ParsedCall]) -> list[Call]:
-    """The attempts that are calls."""
+    """The attempts that are well-formed calls."""
     return [
         Call(attempt.name, attempt.arguments)
         for attempt in attempts
@@ -172,8 +172,7 @@ def _reasons(prediction: Prediction, calls: Sequence[Call], n_exact: int) -> lis
 
 
 def _call_reasons(gold: Sequence[Call], calls: Sequence[Call], n_exact: int) -> list[Reason]:
-    wanted, given = Counter(call.name for call in gold), Counter(call.name for call in calls)
-    n_matched = (wanted & given).total()
+    n_matched = (Counter(call.name for call in gold) & Counter(call.name for call in calls)).total()
     reasons: list[Reason] = []
     if n_matched < min(len(gold), len(calls)):
         reasons.append("wrong_tool")
@@ -187,12 +186,12 @@ def _call_reasons(gold: Sequence[Call], calls: Sequence[Call], n_exact: int) -> 
 
 
 def _confusions(prediction: Prediction) -> tuple[tuple[str, str], ...]:
-    """Gold name and predicted name of every call of the turn; equal names are paired first, the rest in order."""
-    wanted = Counter(call.name for call in prediction.gold_calls)
-    given = Counter(call.name or MALFORMED for call in prediction.calls)
-    both = wanted & given
-    rest_wanted, rest_given = list((wanted - both).elements()), list((given - both).elements())
-    size = max(len(rest_wanted), len(rest_given))
-    rest_wanted += [NO_CALL] * (size - len(rest_wanted))
-    rest_given += [NO_CALL] * (size - len(rest_given))
-    return (*((name, name) for name in both.elements()), *zip(rest_wanted, rest_given, strict=True))
+    """The gold and predicted name of every call of the turn; equal names are paired first, the others in order."""
+    gold = Counter(call.name for call in prediction.gold_calls)
+    predicted = Counter(call.name or MALFORMED for call in prediction.calls)
+    both = gold & predicted
+    other_gold, other_predicted = list((gold - both).elements()), list((predicted - both).elements())
+    size = max(len(other_gold), len(other_predicted))
+    other_gold += [NO_CALL] * (size - len(other_gold))
+    other_predicted += [NO_CALL] * (size - len(other_predicted))
+    return (*((name, name) for name in both.elements()), *zip(other_gold, other_predicted, strict=True))

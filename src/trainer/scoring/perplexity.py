@@ -1,4 +1,4 @@
-"""Perplexity from summed loss, split into the tokens of calls and of prose. Knows no model and no tensor."""
+"""Perplexity from summed loss, split into call tokens and prose tokens."""
 
 import math
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TokenLoss:
-    """Summed negative log-likelihood, in nats, and counts of supervised tokens: of calls, and of prose.
+    """Summed negative log-likelihood (nats) and number of supervised tokens, for calls and for prose.
 
-    Every supervised token is one or the other: a token inside the text of a gold call is a call token, and
-    the rest of the turn, its stop token included, is prose. Sums of two passes add up with `+`.
+    Every supervised token is one or the other: a token inside the text of a gold call is a call token; the rest
+    of the turn, including its stop token, is prose. `+` adds the sums of two passes.
     """
 
     call_nll: float = 0.0
@@ -26,7 +26,7 @@ class TokenLoss:
         )
 
     def metrics(self) -> dict[str, float | None]:
-        """`perplexity`, `perplexity_call_tokens`, `perplexity_prose_tokens`, and the counts of tokens."""
+        """`perplexity`, `perplexity_call_tokens`, `perplexity_prose_tokens`, and the token counts."""
         n_tokens = self.n_call_tokens + self.n_prose_tokens
         return {
             "perplexity": perplexity(self.call_nll + self.prose_nll, n_tokens),
@@ -40,8 +40,8 @@ class TokenLoss:
 def perplexity(total_nll: float, n_tokens: int) -> float | None:
     """e to the mean negative log-likelihood (nats) per token; lower is better, 1 is certainty.
 
-    None where there are no tokens, and where the loss is not finite or its exponential is out of range, so that
-    the result is always valid JSON.
+    None if there are no tokens, or if the loss is not finite or its exponential is out of range, so the result is
+    always valid JSON.
 
     >>> perplexity(0.0, 7)
     1.0

@@ -2,115 +2,126 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, Self
+
+from pydantic import BaseModel, StrictInt, model_validator
 
 from trainer.errors import DataError
-from trainer.scoring.judging import Verdict
+from trainer.scoring.judging import Decision, Reason, Verdict
 from trainer.types import Call, CallStatus, FinishReason, ParsedCall, Prediction
+from trainer.util.records import as_record, read_object
+
+# The records state the keys of a line, their order and their types, for writing and for reading. Lines may have more
+# keys, which are ignored: verdicts, and what an evaluation of a server adds.
+
+
+class CallRecord(BaseModel):
+    """A gold call."""
+
+    name: str
+    arguments: dict[str, Any]
+
+    def value(self) -> Call:
+        """Return the call."""
+        return Call(self.name, self.arguments)
+
+
+class ParsedCallRecord(BaseModel):
+    """An attempt at a call."""
+
+    status: CallStatus
+    name: str | None = None
+    arguments: dict[str, Any] | None = None
+    raw: str
+    start: StrictInt
+    end: StrictInt
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.status == "ok" and (self.name is None or self.arguments is None):
+            raise ValueError("a call with status 'ok' has a name and arguments")
+        return self
+
+    def value(self) -> ParsedCall:
+        """Return the attempt."""
+        return ParsedCall(self.status, self.raw, self.start, self.end, self.name, self.arguments)
+
+
+class PredictionRecord(BaseModel):
+    """A line of a predictions file."""
+
+    session_id: str
+    turn: StrictInt
+    context_hash: str
+    tool_names: tuple[str, ...]
+    gold_content: str
+    gold_calls: tuple[CallRecord, ...]
+    text: str
+    content: str
+    calls: tuple[ParsedCallRecord, ...]
+    finish_reason: FinishReason
+    error: str | None = None
+
+    def value(self) -> Prediction:
+        """Return the prediction."""
+        return Prediction(
+            session_id=self.session_id,
+            turn=self.turn,
+            context_hash=self.context_hash,
+            tool_names=self.tool_names,
+            gold_content=self.gold_content,
+            gold_calls=tuple(call.value() for call in self.gold_calls),
+            text=self.text,
+            content=self.content,
+            calls=tuple(call.value() for call in self.calls),
+            finish_reason=self.finish_reason,
+            error=self.error,
+        )
+
+
+class VerdictRecord(BaseModel):
+    """A verdict beside its prediction, for people and other tools. Scoring judges the turn again."""
+
+    predicted: Decision | None
+    exact: bool | None
+    reasons: tuple[Reason, ...]
+
+
+_KEYS: Mapping[type, tuple[str, ...]] = {
+    kind: tuple(record.model_fields)
+    for kind, record in (
+        (Prediction, PredictionRecord),
+        (Call, CallRecord),
+        (ParsedCall, ParsedCallRecord),
+        (Verdict, VerdictRecord),
+    )
+}
 
 
 def to_line(prediction: Prediction, verdict: Verdict | None = None, *, extra: Mapping[str, Any] | None = None) -> str:
-    """The line, without its end.
-
-    `verdict` is added for readers of the file; scoring makes it anew. `extra` are more keys, which scoring ignores.
-    """
-    record = _to_record(prediction) | dict(extra or {})
+    """Return the line, without its end. `verdict` and the keys of `extra` are added; scoring ignores them."""
+    record = _fields(prediction) | dict(extra or {})
     if verdict is not None:
-        record["verdict"] = {
-            "predicted": verdict.predicted,
-            "exact": verdict.exact,
-            "reasons": verdict.reasons,
-        }
-    line = json.dumps(record, ensure_ascii=False)
+        record["verdict"] = verdict
+    line = json.dumps(record, ensure_ascii=False, default=_fields)
     try:
         line.encode()
     except UnicodeEncodeError:  # half of a surrogate pair: JSON escapes can express it, UTF-8 cannot
-        return json.dumps(record)
+        return json.dumps(record, default=_fields)
     return line
 
 
+def _fields(value: Any) -> dict[str, Any]:
+    return {key: getattr(value, key) for key in _KEYS[type(value)]}
+
+
 def from_line(line: str, where: str) -> Prediction:
-    """The prediction. Raises DataError, which begins with `where`, if the line is malformed."""
+    """Return the prediction of a line. Raises `DataError`, which begins with `where`, if the line is malformed."""
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not a JSON object: {error}") from None
-    if not isinstance(record, dict):
-        raise DataError(f"{where}: not a JSON object")
+        record = read_object(line)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
     try:
-        return _from_record(record)
-    except (KeyError, TypeError, ValueError) as error:
-        problem = f"missing {error}" if isinstance(error, KeyError) else str(error)
-        raise DataError(f"{where}: not a prediction: {problem}") from None
-
-
-def _to_record(prediction: Prediction) -> dict[str, Any]:
-    return {
-        "session_id": prediction.session_id,
-        "turn": prediction.turn,
-        "context_hash": prediction.context_hash,
-        "tool_names": prediction.tool_names,
-        "gold_content": prediction.gold_content,
-        "gold_calls": [{"name": call.name, "arguments": call.arguments} for call in prediction.gold_calls],
-        "text": prediction.text,
-        "content": prediction.content,
-        "calls": [_call_record(call) for call in prediction.calls],
-        "finish_reason": prediction.finish_reason,
-        "error": prediction.error,
-    }
-
-
-def _call_record(call: ParsedCall) -> dict[str, Any]:
-    return {
-        "status": call.status,
-        "name": call.name,
-        "arguments": call.arguments,
-        "raw": call.raw,
-        "start": call.start,
-        "end": call.end,
-    }
-
-
-def _from_record(record: Mapping[str, Any]) -> Prediction:
-    return Prediction(
-        session_id=_typed(record, "session_id", str),
-        turn=_typed(record, "turn", int),
-        context_hash=_typed(record, "context_hash", str),
-        tool_names=tuple(_typed(record, "tool_names", list)),
-        gold_content=_typed(record, "gold_content", str),
-        gold_calls=tuple(
-            Call(_typed(call, "name", str), _typed(call, "arguments", dict))
-            for call in _typed(record, "gold_calls", list)
-        ),
-        text=_typed(record, "text", str),
-        content=_typed(record, "content", str),
-        calls=tuple(_parsed_call(call) for call in _typed(record, "calls", list)),
-        finish_reason=_one_of(record, "finish_reason", get_args(FinishReason)),
-        error=None if record.get("error") is None else _typed(record, "error", str),
-    )
-
-
-def _parsed_call(record: Mapping[str, Any]) -> ParsedCall:
-    status: CallStatus = _one_of(record, "status", get_args(CallStatus))
-    well_formed = status == "ok"
-    return ParsedCall(
-        status=status,
-        raw=_typed(record, "raw", str),
-        start=_typed(record, "start", int),
-        end=_typed(record, "end", int),
-        name=_typed(record, "name", str) if well_formed or record.get("name") is not None else None,
-        arguments=_typed(record, "arguments", dict) if well_formed else None,
-    )
-
-
-def _typed(record: Mapping[str, Any], key: str, kind: type) -> Any:
-    value = record[key]
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{key} is {value!r:.80}; expected {kind.__name__}")
-    return value
-
-
-def _one_of(record: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> Any:
-    if record[key] not in allowed:
-        raise ValueError(f"{key} is {record[key]!r:.80}; allowed: {', '.join(allowed)}")
-    return record[key]
+        return as_record(PredictionRecord, record).value()
+    except DataError as error:
+        raise DataError(f"{where}: not a prediction: {error}") from None

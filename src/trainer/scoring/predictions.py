@@ -1,4 +1,4 @@
-"""Predictions: made from what a model wrote, kept as JSON lines, read back to be scored without a model."""
+"""Make predictions from what a model wrote, write them as JSON lines, and read them back. Needs no model."""
 
 import hashlib
 import json
@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trainer.errors import DataError
+from trainer.run_layout import TOOLS_FILE
 from trainer.scoring.judging import Verdict
 from trainer.scoring.prediction_json import from_line, to_line
 from trainer.types import EvalTurn, FinishReason, Message, ParsedText, Prediction, Tool
 from trainer.util.files import replace_file
 
-TOOLS_FILE = "tools.json"
-"""The tool schemas beside the predictions files of a folder, so that lines stay small."""
-
 
 class TextReader(Protocol):
-    """Whatever takes model text apart; `trainer.tool_calls.ToolCallFormat` does."""
+    """Something that splits model text into prose and calls, such as `trainer.tool_calls.ToolCallFormat`."""
 
     def parse(self, text: str, *, finished: bool = True, tools: Sequence[Tool] = ()) -> ParsedText:
         """See `ToolCallFormat.parse`."""
@@ -32,7 +30,7 @@ def make_prediction(
     finish_reason: FinishReason,
     error: str | None = None,
 ) -> Prediction:
-    """The record of one evaluated turn. `text` is decoded with special tokens kept and the stop token removed."""
+    """Return the record of an evaluated turn. `text` has its special tokens, but not the stop token."""
     parsed = fmt.parse(text, finished=finish_reason != "length", tools=example.tools)
     return record_turn(example, text, parsed, finish_reason=finish_reason, error=error)
 
@@ -40,7 +38,7 @@ def make_prediction(
 def record_turn(
     turn: EvalTurn, text: str, parsed: ParsedText, *, finish_reason: FinishReason, error: str | None = None
 ) -> Prediction:
-    """The record of a turn whose text has been taken apart already."""
+    """Return the record of a turn whose text has been parsed already."""
     return Prediction(
         session_id=turn.session_id,
         turn=turn.turn,
@@ -57,10 +55,10 @@ def record_turn(
 
 
 def context_hash(messages: Sequence[Message], tools: Sequence[Tool]) -> str:
-    """Sixteen hexadecimal digits that identify a history and its tools, in their order.
+    """Return sixteen hexadecimal digits that identify a history and its tools, in their order.
 
-    The same in every process and for every way of writing the same history: key order, absent or null fields, and
-    arguments as object or as JSON string make no difference, nor does the `train` mark.
+    They are the same in every process, and for every way to write the same history: the order of keys, missing or null
+    fields, arguments as an object or as a JSON string, and the `train` mark make no difference.
     """
     history = [_plain_message(message) for message in messages]
     text = json.dumps([history, list(tools)], sort_keys=True, separators=(",", ":"))
@@ -93,9 +91,9 @@ def write_predictions(
     *,
     verdicts: Sequence[Verdict] | None = None,
 ) -> None:
-    """Write one JSON line per turn, all or nothing; with `tools`, also the folder's `tools.json`.
+    """Write one JSON line per turn, all or nothing. With `tools`, also write the folder's `tools.json`.
 
-    `verdicts`, one per prediction, are added for readers of the file; scoring makes them anew.
+    `verdicts`, one per prediction, are for readers of the file; scoring judges the turns again.
     """
     target = Path(path)
     turns = list(predictions)
@@ -107,7 +105,7 @@ def write_predictions(
 
 
 def read_predictions(path: str | Path) -> list[Prediction]:
-    """Read what `write_predictions` wrote. Raises DataError, with file and line, where a line is malformed."""
+    """Read what `write_predictions` wrote. Raises `DataError`, with file and line, if a line is malformed."""
     source = Path(path)
     predictions = []
     try:

@@ -1,7 +1,7 @@
-"""The definitions of the metrics: what is divided by what, which way is better, and how others differ.
+"""The definitions of the metrics: numerator, denominator, which direction is better, and how other tools differ.
 
-Every rate is a quotient of sums over turns, so that sums over resampled sessions give its interval. A rate whose
-denominator is zero is None, "there was nothing to judge": never 0 and never 1.
+Every rate is a ratio of sums over turns, so sums over resampled sessions give its interval. A rate with a zero
+denominator is None ("there was nothing to judge"), never 0 or 1.
 """
 
 from typing import Literal, NamedTuple
@@ -27,30 +27,31 @@ class Rate(NamedTuple):
 RATES: tuple[Rate, ...] = (
     Rate(
         "turn_exact", ("exact_turns",), ("turns",), "higher",
-        "Turns with the right decision, and on call turns exactly the gold calls with equal arguments, in any order; "
-        "on talk turns no attempt at a call. A failed, truncated or malformed answer is never exact. The headline.",
+        "Turns with the right decision: on call turns exactly the gold calls with equal arguments, in any order; on "
+        "no-call turns no attempt at a call. A failed, truncated or malformed answer is never exact. The headline "
+        "metric.",
     ),
     Rate(
         "session_exact", ("exact_sessions",), ("sessions",), "higher",
-        "Sessions all of whose turns are exact. Sessions with a turn skipped for length are left out.",
+        "Sessions in which every turn is exact. Sessions with a turn skipped for length are left out.",
     ),
     Rate(
-        "hallucination_rate", ("hallucinated_turns",), ("talk_turns",), "lower",
-        "Talk turns (gold calls nothing) with any attempt at a call, well formed or not. BFCL counts a garbled call "
-        "there as a correct abstention.",
+        "hallucination_rate", ("hallucinated_turns",), ("no_call_turns",), "lower",
+        "No-call turns (gold makes no call) with any attempt at a call, well formed or not. BFCL counts a garbled "
+        "call there as a correct abstention.",
     ),
     Rate(
         "missed_call_rate", ("missed_turns",), ("call_turns",), "lower",
-        "Call turns without any attempt at a call; a failed request is one.",
+        "Call turns without any attempt at a call, including failed requests.",
     ),
     Rate(
         "tool_name_precision", ("matched_names",), ("attempts",), "higher",
-        "Names called rightly, matched as multisets within each turn, of all attempts; an attempt without a readable "
-        "name matches nothing.",
+        "Correct tool names, matched as multisets within each turn, out of all attempts; an attempt without a "
+        "readable name matches nothing.",
     ),
     Rate(
         "tool_name_recall", ("matched_names",), ("gold_calls",), "higher",
-        "Names called rightly, of all gold calls.",
+        "Correct tool names out of all gold calls.",
     ),
     Rate(
         "tool_name_f1", ("matched_names", "matched_names"), ("attempts", "gold_calls"), "higher",
@@ -58,28 +59,28 @@ RATES: tuple[Rate, ...] = (
     ),
     Rate(
         "call_exact_precision", ("exact_calls",), ("attempts",), "higher",
-        "Calls equal to a gold call of their turn, name and arguments, matched one to one, of all attempts.",
+        "Calls equal to a gold call of their turn in name and arguments, matched one to one, out of all attempts.",
     ),
     Rate(
         "call_exact_recall", ("exact_calls",), ("gold_calls",), "higher",
-        "Gold calls that were made exactly, of all gold calls.",
+        "Gold calls that were made exactly, out of all gold calls.",
     ),
     Rate(
         "arguments_parse_rate", ("well_formed",), ("attempts",), "higher",
-        "Attempts with a name and an arguments object that can be read, of all attempts.",
+        "Attempts with a readable name and a readable arguments object, out of all attempts.",
     ),
     Rate(
         "arguments_exact_match", ("exact_calls",), ("gold_calls",), "higher",
-        "Calls matched by name whose arguments are equal, of all gold calls, so that a call not made counts against "
+        "Calls matched by name whose arguments are equal, out of all gold calls, so a missing call counts against "
         "it. The same number as call_exact_recall, under the name that training logs use.",
     ),
     Rate(
         "argument_precision", ("shared_paths",), ("predicted_paths",), "higher",
-        "JSON paths of the predicted arguments that gold has too, of all predicted paths.",
+        "JSON paths of the predicted arguments that gold also has, out of all predicted paths.",
     ),
     Rate(
         "argument_recall", ("shared_paths",), ("gold_paths",), "higher",
-        "JSON paths of the gold arguments that the prediction has too, of all gold paths.",
+        "JSON paths of the gold arguments that the prediction also has, out of all gold paths.",
     ),
     Rate(
         "argument_f1", ("shared_paths", "shared_paths"), ("predicted_paths", "gold_paths"), "higher",
@@ -87,16 +88,16 @@ RATES: tuple[Rate, ...] = (
     ),
     Rate(
         "value_accuracy", ("equal_paths",), ("shared_paths",), "higher",
-        "Shared paths with equal values, of all shared paths.",
+        "Shared paths with equal values, out of all shared paths.",
     ),
     Rate(
         "schema_valid_rate", ("valid_calls",), ("checked_calls",), "higher",
-        "Well-formed calls that their tool's JSON Schema accepts, of the well-formed calls of specified tools; an "
-        "undeclared argument is a violation unless the schema allows it.",
+        "Well-formed calls that their tool's JSON Schema accepts, out of the well-formed calls of tools with a "
+        "schema; an undeclared argument is a violation unless the schema allows it.",
     ),
     Rate(
         "unknown_tool_rate", ("unknown_tool",), ("named",), "lower",
-        "Attempts that name a tool the turn did not offer, of all attempts with a readable name.",
+        "Attempts that name a tool that the turn did not offer, out of all attempts with a readable name.",
     ),
 )  # fmt: skip
 
@@ -115,19 +116,19 @@ _NUMERATORS, _DENOMINATORS = _weights("numerator"), _weights("denominator")
 
 
 def rates(sums: FloatArray) -> FloatArray:
-    """The rates of sums of counts; NaN where the denominator is zero.
+    """The rates of summed counts; NaN if the denominator is zero.
 
-    sums   # float64 [..., counters]
-    gives  # float64 [..., rates]
+    sums     # float64 [..., counters]
+    returns  # float64 [..., rates]
     """
     return _divide(sums @ _NUMERATORS, sums @ _DENOMINATORS)
 
 
 def macro_f1(matched: FloatArray, occurring: FloatArray) -> FloatArray:
-    """The mean over tools of 2 × matched names ÷ (gold calls + attempts); NaN where no tool occurs.
+    """The mean over tools of 2 × matched names ÷ (gold calls + attempts); NaN if no tool occurs.
 
     matched, occurring  # float64 [..., tools]
-    gives               # float64 [...]
+    returns             # float64 [...]
     """
     f1 = _divide(2 * matched, occurring)
     return _divide(np.nansum(f1, axis=-1), (~np.isnan(f1)).sum(axis=-1).astype(np.float64))

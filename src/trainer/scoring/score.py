@@ -1,7 +1,7 @@
 """Score tool calls: predictions in, metrics with intervals out.
 
-The one scorer for generation in process, a served model and saved predictions. Runs no model and knows no
-format. What each metric means is in `trainer.scoring.rates`; how a turn is judged, in `trainer.scoring.judging`.
+The only scorer: for in-process generation, served models and saved predictions. Runs no model and parses no text.
+`trainer.scoring.rates` defines the metrics; `trainer.scoring.judging` judges a turn.
 """
 
 import math
@@ -17,8 +17,8 @@ from trainer.scoring.aggregate import (
     ToolRow,
     add_counts,
     confusion,
-    count_endings,
     count_names,
+    count_outcomes,
     decisions,
     session_counts,
     tool_rows,
@@ -36,12 +36,12 @@ _N_COUNTERS = len(Counts._fields)
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Everything that scoring found out.
+    """The result of scoring.
 
     `metrics` is flat and ready for JSON: every rate of `trainer.scoring.rates`, `tool_name_f1_macro`, and counts
-    (`n_…`). `intervals` has the 95% interval of every rate that is defined, from two sessions on. `per_tool`
-    is sorted worst first, `confusion` counts predicted names by gold name, `decisions` counts what was done
-    by what gold does, and `verdicts` follows the order of the predictions.
+    (`n_…`). `intervals` has the 95% interval of every defined rate, if there are at least two sessions. `per_tool`
+    is sorted worst first. `confusion` counts predicted names by gold name, and `decisions` counts predicted
+    decisions by gold decision. `verdicts` is in the order of the predictions.
     """
 
     metrics: dict[str, float | None]
@@ -52,7 +52,7 @@ class Scores:
     verdicts: tuple[Verdict, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the verdicts of single turns, as JSON values."""
+        """Everything except the verdicts, as JSON values."""
         return {
             "metrics": dict(self.metrics),
             "intervals": {name: list(interval) for name, interval in self.intervals.items()},
@@ -62,7 +62,7 @@ class Scores:
         }
 
     def to_state(self) -> dict[str, Any]:
-        """The same with the metrics flat beside the tables, as `metrics.json` keeps the state of a model."""
+        """The same with the metrics at the top level, as `metrics.json` stores each state of a model."""
         tables = self.to_json()
         return {**tables.pop("metrics"), **tables}
 
@@ -77,29 +77,29 @@ def score(
 ) -> Scores:
     """Score predictions against their gold.
 
-    `tools` gives the schemas for validity, defaults and comparators; which tools a turn offered is in the
-    prediction. Failed and truncated turns stay in every denominator. Turns skipped for length are counted by
-    `n_skipped_for_length` and are in no rate, for the model was never asked. `progress` shows a bar on
+    `tools` provides the schemas for validation, defaults and comparators. Each prediction lists the tools that its
+    turn offered. Failed and truncated turns stay in every denominator. Turns skipped for length are counted by
+    `n_skipped_for_length` and are in no rate, because the model was never asked. `progress` shows a progress bar on
     standard error.
 
-    Raises DataError where a turn occurs twice or a tool schema is broken.
+    Raises DataError if a turn occurs twice or a tool schema is invalid.
     """
     judged = judge_all(predictions, tools, progress=progress)
     return score_judged(predictions, judged, n_resamples=n_resamples, seed=seed)
 
 
 def judge_all(predictions: Sequence[Prediction], tools: Sequence[Tool], *, progress: bool = False) -> list[JudgedTurn]:
-    """Judge every turn, in order. Raises DataError where a turn occurs twice or a tool schema is broken."""
+    """Judge every turn, in order. Raises DataError if a turn occurs twice or a tool schema is invalid."""
     specs = ToolSpecs(tools)
     seen = Counter((prediction.session_id, prediction.turn) for prediction in predictions)
     twice = [key for key, n in seen.items() if n > 1]
     if twice:
         session_id, turn = twice[0]
         raise DataError(
-            f"{len(twice)} turns are predicted more than once, the first is turn {turn} of session "
+            f"{len(twice)} turns are predicted more than once, for example turn {turn} of session "
             f'"{session_id}"; score one prediction per turn'
         )
-    from trainer.util.progress import progress_bar  # brings the terminal library, which scoring itself does not need
+    from trainer.util.progress import progress_bar  # imports the terminal library, which scoring does not need
 
     judged = []
     with progress_bar("Scoring turns", total=len(predictions), unit="turns", show=progress) as advance:
@@ -112,7 +112,7 @@ def judge_all(predictions: Sequence[Prediction], tools: Sequence[Tool], *, progr
 def score_judged(
     predictions: Sequence[Prediction], judged: Sequence[JudgedTurn], *, n_resamples: int, seed: int
 ) -> Scores:
-    """The scores of turns that are judged already. Without resamples, there are no intervals."""
+    """The scores of turns that are already judged. With zero resamples there are no intervals."""
     sessions = list(turns_by_session(judged).values())
     per_tool = tool_rows(judged)
     gold_names = [row.name for row in per_tool if row.n_gold]
@@ -122,7 +122,7 @@ def score_judged(
     sums = add_counts([turn.counts for turn in judged])
     names = [*(rate.name for rate in RATES), MACRO_F1]
     return Scores(
-        metrics=_by_name(names, values) | count_endings(predictions, judged, sums),
+        metrics=_by_name(names, values) | count_outcomes(predictions, judged, sums),
         intervals=_intervals(names, counts, n_resamples=n_resamples, seed=seed),
         per_tool=per_tool,
         confusion=confusion(judged),
@@ -132,15 +132,15 @@ def score_judged(
 
 
 def _session_vector(turns: Sequence[JudgedTurn], tools: Sequence[str]) -> FloatArray:
-    """What one session adds up to: its counters, then what the F1 of each tool is made of."""
+    """The counts of one session: its counters, then the terms of each tool's F1."""
     return np.concatenate([np.array(session_counts(turns), float), count_names(turns, tools).ravel()])
 
 
 def _statistics(sums: FloatArray) -> FloatArray:
     """Every rate and the macro F1 of summed session vectors.
 
-    sums   # float64 [..., counters + 2 * tools]
-    gives  # float64 [..., rates + 1]
+    sums     # float64 [..., counters + 2 * tools]
+    returns  # float64 [..., rates + 1]
     """
     names = sums[..., _N_COUNTERS:]
     matched, occurring = np.split(names, 2, axis=-1)
@@ -156,7 +156,7 @@ def _intervals(
     names: Sequence[str], counts: FloatArray, *, n_resamples: int, seed: int
 ) -> dict[str, tuple[float, float]]:
     if len(counts) < 2 or n_resamples < 1:
-        return {}  # one session says nothing about how sessions differ
+        return {}  # one session cannot show how sessions vary
     lower, upper = session_intervals(counts, _statistics, n_resamples=n_resamples, seed=seed).tolist()
     bounds = zip(names, lower, upper, strict=True)
     return {name: (low, high) for name, low, high in bounds if not math.isnan(low)}

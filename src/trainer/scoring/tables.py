@@ -1,4 +1,4 @@
-"""Scores, comparisons and the before/after table, for the terminal and as Markdown. Computes nothing."""
+"""Tables of scores, comparisons and a run's states, for the terminal and as Markdown. Computes nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -34,7 +34,7 @@ Metrics = Mapping[str, Any]
 
 
 def score_tables(scores: Scores) -> Iterator[RenderableType]:
-    """The rates with their intervals, the counts, decisions, tools worst first, and the commonest confusions."""
+    """The rates with their intervals, the counts, decisions, tools (worst first), and the most common confusions."""
     rates = Table("metric", "better", "value", "95% interval", title="Tool-call metrics")
     for name, better in _BETTER.items():
         interval = scores.intervals.get(name)
@@ -54,17 +54,17 @@ def score_tables(scores: Scores) -> Iterator[RenderableType]:
 
 
 def comparison_tables(comparison: Comparison) -> Iterator[RenderableType]:
-    """The differences, this minus the other, and the turns that flipped."""
+    """The differences (this minus other), and the turns that flipped."""
     table = Table("metric", "better", "other", "this", "difference", "95% interval", title="Comparison")
     for name, row in comparison.differences.items():
-        # An interval that leaves out zero is marked, in words too: colour alone does not survive a log file.
-        clear = row.interval is not None and not row.interval[0] <= 0 <= row.interval[1]
+        # An interval without zero is marked with a character, since color does not survive in a log file.
+        excludes_zero = row.interval is not None and not row.interval[0] <= 0 <= row.interval[1]
         table.add_row(
             name,
             _ARROW[_BETTER[name]],
             _share(row.first),
             _share(row.second),
-            f"{row.difference:+.3f}{' *' if clear else ''}",
+            f"{row.difference:+.3f}{' *' if excludes_zero else ''}",
             _interval(row.interval, signed=True),
         )
     yield table
@@ -72,7 +72,7 @@ def comparison_tables(comparison: Comparison) -> Iterator[RenderableType]:
     yield (
         f"{comparison.n_paired} turns compared, {comparison.n_unpaired} left out; "
         f"{n_gained} became exact, {len(comparison.flips) - n_gained} stopped being exact; "
-        "* = the interval leaves out zero"
+        "* = the interval excludes zero"
     )
     if comparison.flips:
         yield _flip_table(comparison)
@@ -94,7 +94,7 @@ def _confusion_table(scores: Scores) -> Iterator[Table]:
         if gold != predicted
     ]
     if cells:
-        table = Table("gold", "predicted", "n", title="Commonest confusions")
+        table = Table("gold", "predicted", "n", title="Most common confusions")
         for n, gold, predicted in sorted(cells, key=lambda cell: (-cell[0], cell[1:]))[:_N_CONFUSIONS]:
             table.add_row(gold, predicted, str(n))
         yield table
@@ -122,7 +122,7 @@ def _interval(interval: tuple[float, float] | None, *, signed: bool = False) -> 
 
 
 def before_after_table(states: Mapping[str, Metrics], *, intervals: bool = False) -> Table:
-    """The headline metrics of each evaluated state (`base`, `final`), side by side, on request with 95% intervals."""
+    """The headline metrics of each evaluated state (`base`, `final`) side by side, optionally with 95% intervals."""
     table = Table(title="Tool calls on unseen sessions")
     table.add_column("metric")
     for name in states:
@@ -134,7 +134,7 @@ def before_after_table(states: Mapping[str, Metrics], *, intervals: bool = False
 
 
 def report_markdown(title: str, states: Mapping[str, Metrics], notes: Sequence[str]) -> str:
-    """The same table as Markdown, with 95% intervals, the counts behind it, and `notes` as a list."""
+    """The same table as Markdown, with 95% intervals, the counts, and `notes` as a list."""
     lines = [
         f"# {title}",
         "",

@@ -1,37 +1,54 @@
-"""Compare what a server answers with what the training run measured in process. Asks nothing, writes nothing."""
+"""Compare the answers of a server with those that the run generated in process. Asks nothing, writes nothing."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
 
 from trainer.errors import DataError
 from trainer.eval_metrics import Scores, read_predictions, score
+from trainer.run_layout import RunLayout, State
 from trainer.scoring.rates import RATES
 from trainer.types import Prediction, Tool
+from trainer.util.records import read_record
 
-State = Literal["base", "final"]
 
+class RunState(NamedTuple):
+    """What a run measured of one state: its metrics, and its predictions if they are still there."""
 
-class InTraining(NamedTuple):
-    """What the training run found out about a state: metrics, and predictions where they are kept."""
-
-    state: State
+    name: State
     metrics: Mapping[str, Any]
     predictions: tuple[Prediction, ...]
 
 
-class Pairs(NamedTuple):
-    """Turns that both judged on the same history, in the order of the served ones.
+class _StateRecord(BaseModel):
+    """The metrics of a state; what is not named here is a rate, a count or a table."""
 
-    `kept` are the served turns that count, `n_skipped` those left out since training skipped them for their length:
-    the model was never asked there, so that neither a server's answer nor its error compares with anything.
+    model_config = ConfigDict(extra="allow")
+
+    intervals: dict[str, tuple[float, float] | None] | None = None
+
+
+class _MetricsRecord(BaseModel):
+    """The states in the metrics file of a run."""
+
+    base: _StateRecord | None = None
+    final: _StateRecord | None = None
+
+
+class Pairs(NamedTuple):
+    """Turns that both sides judged with the same history, in the order of the served ones.
+
+    `kept` are the served turns that count. `n_skipped` is the number of those left out because the run skipped them for
+    their length: the model was never asked there, and neither a server's answer nor its error has a counterpart.
     """
 
     kept: list[Prediction]
     served: list[Prediction]
-    trained: list[Prediction]
+    in_process: list[Prediction]
     n_skipped: int
 
 
@@ -39,9 +56,9 @@ class Pairs(NamedTuple):
 class Agreement:
     """How served answers compare with those that the run generated in process, in the same state.
 
-    Paired are turns on the same history, without the `n_skipped` that training skipped for their length. `n_identical`
-    of them have the same prose and the same calls. `outside` names the rates that lie outside the 95% interval of the
-    rate in training; it is None where the two judged different turns.
+    Turns with the same history are paired, without the `n_skipped` that the run skipped for their length. `n_identical`
+    of them have the same prose and the same calls. `outside` names the rates outside the run's 95% interval. It is
+    None if the two judged different turns.
     """
 
     state: State
@@ -55,81 +72,85 @@ class Agreement:
         return self.n_identical / self.n_paired if self.n_paired else None
 
     def to_json(self) -> dict[str, Any]:
-        """The agreement as JSON values."""
+        """Return the agreement as JSON values."""
         return {**asdict(self), "identical_share": self.identical_share}
 
     def lines(self) -> list[str]:
-        """The agreement for people."""
+        """Return the agreement as sentences for people."""
         lines = []
         if self.n_skipped:
-            lines.append(f"{self.n_skipped} turns left out of the comparison: training skipped them for their length")
+            lines.append(f"{self.n_skipped} turns are not compared: the run skipped them for their length")
         if not self.n_paired:
-            return [*lines, f"{self.state} in training: no turn was judged on the same history"]
+            return [*lines, f"the run's {self.state} state and the server have no turn with the same history"]
         share = f"{self.n_identical} of {self.n_paired} turns ({self.identical_share:.1%})"
-        lines.append(f"same answer as {self.state} in training: {share}")
+        lines.append(f"same answer as the run's {self.state} state: {share}")
         if self.outside is None:
-            return [*lines, "the two did not judge the same turns, so their rates are not compared"]
+            return [*lines, "the two did not judge the same turns, and their rates are not compared"]
         if self.outside:
-            return [*lines, f"outside the 95% interval of training: {', '.join(self.outside)}"]
-        return [*lines, "all rates lie in training's 95% intervals"]
+            return [*lines, f"outside the 95% interval of the run: {', '.join(self.outside)}"]
+        return [*lines, "all rates are inside the 95% intervals of the run"]
 
 
-def read_in_training(run: Path, *, state: State) -> InTraining | None:
-    """A state of the run in a folder; None where the run has not evaluated it."""
-    try:
-        metrics = dict(json.loads((run / "metrics.json").read_text(encoding="utf-8"))[state])
-    except (OSError, ValueError, KeyError, TypeError):
+def read_run_state(run: Path, name: State) -> RunState | None:
+    """Return a state of the run in a folder, or None if the run has not evaluated it.
+
+    Raises `DataError` if its metrics or predictions are there and cannot be read.
+    """
+    files = RunLayout(run)
+    if not files.metrics.is_file():
         return None
     try:
-        predictions = tuple(read_predictions(run / "predictions" / f"{state}.jsonl"))
-    except DataError:
-        predictions = ()
-    return InTraining(state, metrics, predictions)
+        states = read_record(_MetricsRecord, files.metrics.read_bytes())
+    except (OSError, DataError) as error:
+        raise DataError(f"{files.metrics}: cannot read the metrics of the run: {error}") from None
+    state = states.base if name == "base" else states.final
+    if state is None:
+        return None
+    path = files.predictions(name)
+    return RunState(name, state.model_dump(), tuple(read_predictions(path)) if path.is_file() else ())
 
 
-def agreement(
-    served: Sequence[Prediction], scores: Scores, training: InTraining, *, tools: Sequence[Tool]
-) -> Agreement:
-    """Compare served answers, read leniently and scored as `scores`, with those of training."""
-    pairs = pair_up(served, training.predictions)
-    same_turns = len(pairs.served) == len(pairs.kept) and len(served) == len(training.predictions)
+def agreement(served: Sequence[Prediction], scores: Scores, run_state: RunState, *, tools: Sequence[Tool]) -> Agreement:
+    """Compare served answers, read leniently and scored as `scores`, with those of the run."""
+    pairs = pair_up(served, run_state.predictions)
+    same_turns = len(pairs.served) == len(pairs.kept) and len(served) == len(run_state.predictions)
     outside: tuple[str, ...] | None = None
     if same_turns and pairs.n_skipped:
-        outside = outside_rates(score(pairs.served, tools), score(pairs.trained, tools).to_state())
+        outside = outside_rates(score(pairs.served, tools), score(pairs.in_process, tools).to_state())
     elif same_turns:
-        outside = outside_rates(scores, training.metrics)
+        outside = outside_rates(scores, run_state.metrics)
     return Agreement(
-        state=training.state,
+        state=run_state.name,
         n_paired=len(pairs.served),
-        n_identical=sum(said(a) == said(b) for a, b in zip(pairs.served, pairs.trained, strict=True)),
+        n_identical=sum(said(a) == said(b) for a, b in zip(pairs.served, pairs.in_process, strict=True)),
         n_skipped=pairs.n_skipped,
         outside=outside,
     )
 
 
-def pair_up(served: Sequence[Prediction], trained: Sequence[Prediction]) -> Pairs:
-    """The turns of both sides that can be compared."""
-    before = {(p.session_id, p.turn, p.context_hash): p for p in trained}
+def pair_up(served: Sequence[Prediction], in_process: Sequence[Prediction]) -> Pairs:
+    """Return the turns of both sides that can be compared."""
+    before = {(p.session_id, p.turn, p.context_hash): p for p in in_process}
     found = [(p, before.get((p.session_id, p.turn, p.context_hash))) for p in served]
     kept = [(p, own) for p, own in found if own is None or own.finish_reason != "skipped_for_length"]
     pairs = [(p, own) for p, own in kept if own is not None]
     return Pairs(
         kept=[p for p, _ in kept],
         served=[p for p, _ in pairs],
-        trained=[own for _, own in pairs],
+        in_process=[own for _, own in pairs],
         n_skipped=len(found) - len(kept),
     )
 
 
 def said(prediction: Prediction) -> tuple[Any, ...]:
-    """A whole answer, comparable: its prose, its calls, how it ended."""
+    """Return a whole answer in a form that can be compared: its prose, its calls, and how it ended."""
     calls = [(c.status, c.name, json.dumps(c.arguments, sort_keys=True)) for c in prediction.calls]
     return prediction.content.strip(), calls, prediction.finish_reason
 
 
-def outside_rates(scores: Scores, training: Mapping[str, Any]) -> tuple[str, ...]:
-    """The rates that lie outside their 95% interval in training."""
-    intervals = training.get("intervals") or {}
+def outside_rates(scores: Scores, metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the rates outside their 95% interval in a run's metrics."""
+    intervals = metrics.get("intervals") or {}
     outside = []
     for rate in RATES:
         value, interval = scores.metrics[rate.name], intervals.get(rate.name)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainer.config import Config
-from trainer.data.chat_setup import ModelSide, read_model_side
+from trainer.data.chat_setup import RequestSetup, make_request_setup
 from trainer.data.domains import domain_turns, load_domain
 from trainer.endpoint import (
     Answer,
@@ -22,17 +23,16 @@ from trainer.endpoint import (
 )
 from trainer.endpoint.schedule import ask_turns
 from trainer.errors import DataError
-from trainer.run_layout import SERVED_FOLDER
-from trainer.server_eval.agreement import read_in_training
+from trainer.run_layout import BASE, FINAL, RunLayout
+from trainer.server_eval.agreement import read_run_state
 from trainer.server_eval.journal import Journal, TurnKey, key_of
 from trainer.server_eval.readings import latency, read_twice, total
 from trainer.server_eval.report import ServedResult, write_report
 from trainer.tools import read_tools
 from trainer.types import EvalTurn
-from trainer.util.progress import console, progress_bar
+from trainer.util.progress import progress_bar
 
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
-"""Where, in a run folder, the adapter's weights lie."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +76,23 @@ def evaluate_served(cfg: Config, options: ServedOptions) -> ServedResult:
     the result is written all the same. Other `ToolSftError`s tell what is wrong with configuration, data or folder.
     """
     asyncio.run(_require(options))
-    domain = load_domain(cfg.data.load_module)
-    turns = domain_turns(domain, cfg)[: options.limit]
+    turns = domain_turns(load_domain(cfg), cfg)[: options.limit]
     if not turns:
         raise DataError("there is no turn to judge; see data.eval_split and data.n_tool_sessions_eval")
-    side = read_model_side(cfg, notify=_say)
-    folder = options.output or cfg.output_dir / SERVED_FOLDER / options.asked.replace("/", "--")
-    generation = _generation(cfg, options, side)
+    setup = make_request_setup(cfg)
+    run_state = read_run_state(cfg.output_dir, BASE if _asks_base(cfg, options) else FINAL)
+    folder = options.output or RunLayout(cfg.output_dir).served(options.asked)
+    generation = _generation(cfg, options, setup)
     with Journal(folder, _request(cfg, options, generation)) as journal:
         try:
-            asked = asyncio.run(_ask(turns, journal, options.settings, generation=generation, side=side))
+            asked = asyncio.run(_ask(turns, journal, options.settings, generation=generation, setup=setup))
         except KeyboardInterrupt:
-            _say(f"what was answered is kept in {journal.path}; the same command goes on from there")
+            logger.info(f"what was answered is kept in {journal.path}; the same command goes on from there")
             raise
         answers = [asked.answers[key_of(turn)] for turn in turns]
         facts = _server_facts(answers, asked, options)
         tools = read_tools(cfg.data.tools_path)
-        training = read_in_training(cfg.output_dir, state="base" if _asks_base(cfg, options) else "final")
-        return write_report(journal, turns, answers, fmt=side.fmt, tools=tools, server=facts, training=training)
+        return write_report(journal, turns, answers, fmt=setup.fmt, tools=tools, server=facts, run_state=run_state)
 
 
 async def _require(options: ServedOptions) -> None:
@@ -111,7 +110,7 @@ def _request(cfg: Config, options: ServedOptions, generation: Generation) -> dic
 
     The base model's answers do not depend on the adapter that lies in the run folder by now.
     """
-    adapter = cfg.output_dir / ADAPTER_WEIGHTS
+    adapter = RunLayout(cfg.output_dir).adapter_weights
     digest = None
     if adapter.is_file() and not _asks_base(cfg, options):
         with adapter.open("rb") as file:
@@ -120,13 +119,13 @@ def _request(cfg: Config, options: ServedOptions, generation: Generation) -> dic
     return asdict(generation) | facts
 
 
-def _generation(cfg: Config, options: ServedOptions, side: ModelSide) -> Generation:
+def _generation(cfg: Config, options: ServedOptions, setup: RequestSetup) -> Generation:
     return Generation(
         model=options.asked,
         max_tokens=cfg.eval.max_new_tokens_eval,
         temperature=cfg.eval.temperature,
-        chat_template_kwargs=dict(side.template_kwargs),
-        keep_special_tokens=side.marks_are_special,
+        chat_template_kwargs=dict(setup.template_kwargs),
+        keep_special_tokens=setup.keep_special_tokens,
         extra_body=dict(options.extra_body),
     )
 
@@ -137,26 +136,28 @@ async def _ask(
     settings: EndpointSettings,
     *,
     generation: Generation,
-    side: ModelSide,
+    setup: RequestSetup,
 ) -> _Asked:
     keys = [key_of(turn) for turn in turns]
     answers = {key: journal.answers[key] for key in keys if key in journal.answers}
     open_turns = [turn for key, turn in zip(keys, turns, strict=True) if key not in answers]
     n_kept, n_errors, started = len(answers), 0, time.monotonic()
     if n_kept:
-        _say(f"{n_kept} of {len(turns)} turns are answered in {journal.path} already; remove it to ask them anew")
+        logger.info(
+            f"{n_kept} of {len(turns)} turns are answered in {journal.path} already; remove it to ask them anew"
+        )
     with progress_bar("Asking the server", total=len(open_turns), unit="turns") as advance:
 
         def keep(turn: EvalTurn, answer: Answer) -> None:
             nonlocal n_errors
-            reading = read_twice(turn, answer, side.fmt)
+            reading = read_twice(turn, answer, setup.fmt)
             journal.add(reading.strict, answer)
             strict = reading.strict
             answers[TurnKey(strict.session_id, strict.turn, strict.context_hash)] = answer
             n_errors += answer.error is not None
             advance(1, note=f"{n_errors} errors" if n_errors else "")
 
-        async with Endpoint(settings, notify=_say) as endpoint:
+        async with Endpoint(settings, notify=logger.warning) as endpoint:
             await ask_turns(
                 open_turns,
                 lambda turn: endpoint.chat(turn_request(turn, generation)),
@@ -185,7 +186,3 @@ def _server_facts(answers: Sequence[Answer], asked: _Asked, options: ServedOptio
         "completion_tokens": total([answer.completion_tokens for answer in answers]),
         "latency_s": latency(answers),
     }
-
-
-def _say(line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)

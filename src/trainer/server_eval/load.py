@@ -1,11 +1,12 @@
-"""Send requests to a server at a bounded concurrency and time the streams that come back. Knows no domain, no torch.
+"""Send requests to a server at a bounded concurrency and time the streams that come back. Needs no torch.
 
-Times are measured as `vllm bench serve` does: the first token is the first chunk of the stream, and the time per
-output token is the rest of the stream divided by the other tokens.
+Times are measured like those of `vllm bench serve`: the first token is the first chunk of the stream, and the time per
+output token is the rest of the stream divided by the number of other tokens.
 """
 
 import asyncio
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +19,14 @@ import numpy as np
 from trainer.endpoint import Dialect, EndpointSettings, base_url
 from trainer.endpoint.dialect import REFUSALS
 
+logger = logging.getLogger(__name__)
+
 PERCENTILES = (50, 90, 99)
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One request. Times in seconds since it was sent; None where the stream did not come that far."""
+    """One request. Times are in seconds since it was sent; None if the stream did not get that far."""
 
     first_token_s: float | None
     total_s: float
@@ -41,9 +44,9 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class LevelResult:
-    """What one concurrency came to. Percentiles are over the requests without error; keys are `p50`, `p90`, `p99`.
+    """The figures of one concurrency. Percentiles are over the requests without error; keys are `p50`, `p90`, `p99`.
 
-    Rates count whole answers alone, over the time from the first request to the last answer.
+    Rates count complete answers only, over the time from the first request to the last answer.
     """
 
     concurrency: int
@@ -60,7 +63,7 @@ class LevelResult:
     latency_s: Mapping[str, float | None]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return asdict(self)
 
 
@@ -71,11 +74,11 @@ async def measure(
     concurrency: int,
     dialect: Dialect | None = None,
     on_done: Callable[[int], None] = lambda n_requests: None,
-    notify: Callable[[str], None] = lambda text: None,
 ) -> LevelResult:
     """Send every request, in order, with at most `concurrency` of them open.
 
-    `dialect` is what is known of the server, and learns; a refused request is sent anew and timed from then on.
+    `dialect` holds what is known of the server, and learns from refusals. A refused request is sent again, and its
+    time counts from then.
     """
     spoken = Dialect() if dialect is None else dialect
     url = f"{base_url(settings.url)}/chat/completions"
@@ -87,7 +90,7 @@ async def measure(
 
         async def work() -> None:
             for body in queue:
-                sent = await spoken.converse(body, lambda shaped: _time(http, url, shaped), notify=notify)
+                sent = await spoken.converse(body, lambda shaped: _time(http, url, shaped), notify=logger.warning)
                 timings.append(sent.timing)
                 on_done(1)
 
@@ -100,7 +103,7 @@ async def measure(
 
 
 def level_result(timings: Sequence[Timing], *, concurrency: int, seconds: float) -> LevelResult:
-    """The rates and percentiles of some requests that took `seconds` together."""
+    """Return the rates and percentiles of requests that took `seconds` in all."""
     done = [timing for timing in timings if timing.error is None]
     n_output = sum(timing.n_output for timing in done)
     prompts = [timing.n_prompt for timing in done]
@@ -151,7 +154,7 @@ async def _time(http: httpx2.AsyncClient, url: str, body: Mapping[str, Any]) -> 
 
 
 class _StreamTimes:
-    """A stream of server-sent events, timed while it is read."""
+    """Times a stream of server-sent events while it is read."""
 
     def __init__(self) -> None:
         self.error: str | None = None
@@ -162,7 +165,7 @@ class _StreamTimes:
         self._finished = False
 
     def read(self, line: str) -> None:
-        """Take in one line."""
+        """Read one line of the stream."""
         if not line.startswith("data:") or self.error is not None:
             return
         data = line.removeprefix("data:").strip()
@@ -174,7 +177,7 @@ class _StreamTimes:
             choice = choices[0] if choices else {}
             delta = choice.get("delta") or {}
         except (ValueError, AttributeError, LookupError, TypeError):
-            self.error = "a chunk of the stream is no chat completion"
+            self.error = "a chunk of the stream is not a chat completion"
             return
         if value.get("error"):
             self.error = f"the stream reports an error: {json.dumps(value['error'])[:200]}"
@@ -187,7 +190,7 @@ class _StreamTimes:
             self._finished = self._finished or choice.get("finish_reason") is not None
 
     def timing(self) -> Timing:
-        """What was measured; a stream without its end is an error."""
+        """Return what was measured; a stream without its end is an error."""
         if self.error is None and not self._finished:
             self.error = "the stream ended early" if self._first is not None else "no stream of events came back"
         n_output = self._usage.get("completion_tokens")
@@ -196,7 +199,7 @@ class _StreamTimes:
             first_token_s=None if self._first is None else self._first - self._started,
             total_s=self._last - self._started,
             n_prompt=n_prompt if isinstance(n_prompt, int) else None,
-            # Most servers send a token a chunk, so that chunks stand in where tokens are not counted.
+            # Most servers send one token per chunk, so without a token count the chunks are counted.
             n_output=n_output if isinstance(n_output, int) else self._n_chunks,
             error=self.error,
         )

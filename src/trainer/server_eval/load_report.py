@@ -1,4 +1,4 @@
-"""The report of a load test as one HTML file that needs no other: a table and plots in SVG. Measures nothing."""
+"""Write the report of a load test as one self-contained HTML file: a table and SVG plots. Measures nothing."""
 
 import html
 import math
@@ -31,7 +31,7 @@ svg .grid {{ stroke: #8884; }}
 
 
 def report_html(title: str, levels: Sequence[LevelResult], *, notes: str) -> str:
-    """The whole page. `notes` say what was measured, and where."""
+    """Return the whole page. `notes` says what was measured, and where."""
     percentile_names = [f"p{q}" for q in PERCENTILES]
     figures = [_figure("Output tokens per second", levels, {"": [level.output_tokens_per_s for level in levels]})]
     for name, attribute in (
@@ -68,7 +68,7 @@ HEADER = (
 
 
 def table_rows(levels: Sequence[LevelResult]) -> list[tuple[str, ...]]:
-    """The cells of the table, one row per concurrency, in the order of `HEADER`."""
+    """Return the cells of the table, one row per concurrency, in the order of `HEADER`."""
     return [
         (
             str(level.concurrency),
@@ -92,7 +92,7 @@ def _table(levels: Sequence[LevelResult]) -> str:
 
 
 def _figure(title: str, levels: Sequence[LevelResult], lines: dict[str, list[float | None]]) -> str:
-    """A line per entry of `lines` over the concurrencies, which stand at equal distances."""
+    """Draw one line per entry of `lines` over the concurrencies, which are spaced evenly."""
     top = _round_up(max((value for line in lines.values() for value in line if value is not None), default=1.0))
     span = max(len(levels) - 1, 1)
     xs = [
@@ -125,7 +125,7 @@ def _y(value: float, top: float) -> float:
 
 
 def _round_up(value: float) -> float:
-    """The next of 1, 2, 5, 10, 20, … at or above a value."""
+    """Return the next of 1, 2, 5, 10, 20, … at or above a value."""
     if value <= 0:
         return 1.0
     unit = 10.0 ** math.floor(math.log10(value))

@@ -1,4 +1,4 @@
-"""Write what an evaluation of a server came to: metrics, both readings of every answer, a report. Asks nothing."""
+"""Write the results of an evaluation of a server: metrics, both readings of every answer, a report. Asks nothing."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,19 +11,17 @@ from trainer.errors import EndpointError
 from trainer.eval_metrics import score
 from trainer.scoring.predictions import write_predictions
 from trainer.scoring.tables import report_markdown
-from trainer.server_eval.agreement import InTraining, agreement
+from trainer.server_eval.agreement import RunState, agreement
 from trainer.server_eval.journal import Journal
 from trainer.server_eval.readings import Reading, format_loss, read_twice
 from trainer.tool_calls import ToolCallFormat
 from trainer.types import EvalTurn, Tool
-from trainer.util.files import replace_file
-
-LENIENT_FILE = "lenient.jsonl"
+from trainer.util.files import replace_file, replace_json
 
 
 @dataclass(frozen=True, slots=True)
 class ServedResult:
-    """Where the result lies, the metrics of each state, and what else people should know."""
+    """The folder of the result, the metrics of each table column, and notes for people."""
 
     output: Path
     states: Mapping[str, Mapping[str, Any]]
@@ -38,36 +36,35 @@ def write_report(
     fmt: ToolCallFormat,
     tools: Sequence[Tool],
     server: Mapping[str, Any],
-    training: InTraining | None,
+    run_state: RunState | None,
 ) -> ServedResult:
-    """Score both readings, write all the files, and compare with what the training run measured, where it did.
+    """Score both readings, write all the files, and compare with the state of the run that the server has, if known.
 
-    Raises `EndpointError` where no turn was answered at all, after everything is written.
+    Raises `EndpointError` if no turn was answered at all, after everything is written.
     """
     readings = [read_twice(turn, answer, fmt) for turn, answer in zip(turns, answers, strict=True)]
     strict_turns, lenient_turns = ([getattr(r, name) for r in readings] for name in Reading._fields)
     strict, lenient = score(strict_turns, tools), score(lenient_turns, tools)
-    journal.write_tools(tools)
     n_outdated = journal.finish(strict_turns, answers, strict.verdicts)
-    write_predictions(journal.folder / LENIENT_FILE, lenient_turns, verdicts=lenient.verdicts)
+    write_predictions(journal.files.lenient, lenient_turns, tools, verdicts=lenient.verdicts)
 
     loss = format_loss(readings, fmt)
     states: dict[str, Mapping[str, Any]] = {"strict": strict.to_state(), "lenient": lenient.to_state()}
     metrics = {**states, "format_loss": loss.to_json(), "server": server}
     notes = [_server_line(server), *_request_lines(server)]
     if n_outdated:
-        notes.append(f"{n_outdated} kept answers dropped: given to the same turns on another history or other tools")
-    if training is not None:
-        states[f"{training.state} in training"] = training.metrics
-        agreed = agreement(lenient_turns, lenient, training, tools=tools)
+        notes.append(f"{n_outdated} kept answers were dropped: the history or the tools of their turns have changed")
+    if run_state is not None:
+        states[f"{run_state.name}, in process"] = run_state.metrics
+        agreed = agreement(lenient_turns, lenient, run_state, tools=tools)
         metrics["in_training"] = agreed.to_json()
         notes += agreed.lines()
     notes += [advice] if (advice := loss.advice()) else []
     failures = Counter(answer.error for answer in answers if answer.error is not None)
-    notes += [f"{n} turns without answer: {reason}" for reason, n in failures.most_common(3)]
-    journal.write_json("metrics.json", metrics)
+    notes += [f"{n} turns have no answer: {reason}" for reason, n in failures.most_common(3)]
+    replace_json(journal.files.metrics, metrics)
     title = f"{server['lora_name'] or server['model']}, served"
-    replace_file(journal.folder / "report.md", report_markdown(title, states, notes))
+    replace_file(journal.files.report, report_markdown(title, states, notes))
     if failures.total() == len(turns):
         raise EndpointError(f"no turn was answered: {failures.most_common(1)[0][0]} (see {journal.path})")
     return ServedResult(journal.folder, states, tuple(notes))
@@ -83,10 +80,10 @@ def _server_line(server: Mapping[str, Any]) -> str:
 
 
 def _request_lines(server: Mapping[str, Any]) -> list[str]:
-    """What the requests lacked of what training has, since the server does not take it."""
+    """Return what the requests had to leave out because the server does not accept it."""
     lines = []
     if server["without_parser"]:
-        lines.append("the server has no tool-call parser: asked with tool_choice none, calls are in the text only")
+        lines.append("the server has no tool-call parser: it was asked with tool_choice none, calls are in the text")
     if server["dropped_fields"]:
-        lines.append(f"the server refuses {', '.join(server['dropped_fields'])}: asked without")
+        lines.append(f"the server refuses {', '.join(server['dropped_fields'])}: it was asked without")
     return lines

@@ -1,6 +1,7 @@
 """Ask a server for turns with the tokens of prompt and answer, as far as it tells them. Scores nothing."""
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,6 +12,8 @@ from trainer.endpoint.answer import token_limit
 from trainer.endpoint.client import Reply
 from trainer.endpoint.schedule import ask_turns
 from trainer.types import EvalTurn
+
+logger = logging.getLogger(__name__)
 
 Source = Literal["response", "tokenize", "count"]
 """Where a prompt's tokens are known from: the response itself, POST /tokenize, or only their number from the usage."""
@@ -39,11 +42,10 @@ async def ask_with_tokens(
     generation: Generation,
     *,
     on_done: Callable[[int], None] = lambda n_turns: None,
-    notify: Callable[[str], None] = lambda text: None,
 ) -> list[ServedTurn]:
     """Every turn's prompt tokens and greedy answer, in order. Raises `EndpointError` where the model is not there."""
     tokenizer = EndpointSettings(_tokenize_url(settings.url), settings.api_key, settings.timeout_s)
-    async with Endpoint(settings, notify=notify) as endpoint, Endpoint(tokenizer) as tokenize:
+    async with Endpoint(settings, notify=logger.warning) as endpoint, Endpoint(tokenizer) as tokenize:
         await endpoint.require([generation.model])
 
         served: dict[int, ServedTurn] = {}

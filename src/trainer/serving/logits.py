@@ -1,4 +1,4 @@
-"""Logits of a model on real conversations, and how far those of two models lie apart. Loads nothing."""
+"""Compute logits of a model on real conversations, and how much those of two models differ. Loads no model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from torch import nn
 from trainer.lora_model import takes_logits_to_keep
 
 EXACT_TOLERANCE = 1e-4
-"""Largest difference of a logit between adapter and merged model, both in float32, relative to the largest logit."""
+"""The largest allowed difference of a logit between adapter and merged model in float32, relative to the largest."""
 
 ROUNDED_TOLERANCE = 0.1
-"""Largest mean difference once the weights are rounded, relative to the mean difference that the adapter makes; what
-rounding does to the logits themselves (the precision's epsilon, relative to the largest logit) is allowed as well, as
-long as it stays below what the adapter makes: beyond, nothing tells the merged model from the base model."""
+"""The largest allowed mean difference with rounded weights, relative to the mean difference that the adapter makes. The
+rounding of the logits themselves (the precision's epsilon times the largest logit) is also allowed, as long as it stays
+below the adapter's effect. Above that, the merged model cannot be distinguished from the base model."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogitAgreement:
-    """How far the logits of two models lie apart.
+    """How much the logits of two models differ.
 
     `max_difference` and `mean_difference` are absolute; `largest_logit` is that of the adapter model; `adapter_effect`
     is the mean absolute difference between base and adapter model. `argmax_agreement` is the share of positions with
-    the same likeliest token, which rounding may change where two are nearly equal.
+    the same most likely token, which rounding may change if two are nearly equal.
     """
 
     n_positions: int
@@ -34,19 +34,19 @@ class LogitAgreement:
     argmax_agreement: float
 
     def problem(self, dtype: torch.dtype) -> str | None:
-        """Why this is no merge of the adapter into weights of `dtype`; None where it is one."""
+        """Why this is not a correct merge of the adapter into weights of `dtype`; None if it is."""
         if dtype == torch.float32:
             found, allowed = self.max_difference, EXACT_TOLERANCE * self.largest_logit
         else:
             rounding = torch.finfo(dtype).eps * self.largest_logit
             found, allowed = self.mean_difference, max(ROUNDED_TOLERANCE * self.adapter_effect, rounding)
-        if not found <= allowed:  # NaN is no agreement
-            return f"logits differ by {found:.3g}; allowed is {allowed:.3g}"
+        if not found <= allowed:  # also true for NaN
+            return f"logits differ by {found:.3g}, more than the allowed {allowed:.3g}"
         if dtype != torch.float32 and 0 < found >= self.adapter_effect:
             name = str(dtype).removeprefix("torch.")
             return (
-                f"logits differ by {found:.3g} on average, and the adapter itself moves them by only "
-                f"{self.adapter_effect:.3g}: lost in the rounding to {name}; store it with --dtype float32"
+                f"logits differ by {found:.3g} on average, but the adapter changes them by only "
+                f"{self.adapter_effect:.3g}, so rounding to {name} hides its effect; store it with --dtype float32"
             )
         return None
 
@@ -76,7 +76,7 @@ def logits_at(model: nn.Module, prompt: Prompt) -> torch.Tensor:
 def compare_logits(
     base: Sequence[torch.Tensor], adapted: Sequence[torch.Tensor], merged: Sequence[torch.Tensor]
 ) -> LogitAgreement:
-    """How far `merged` lies from `adapted`, measured against what the adapter changes."""
+    """How much `merged` differs from `adapted`, and how much the adapter itself changes."""
     pairs = list(zip(base, adapted, merged, strict=True))
     gaps = torch.cat([(one - other).abs().amax(dim=1) for _, one, other in pairs])
     means = torch.cat([(one - other).abs().mean(dim=1) for _, one, other in pairs])

@@ -1,8 +1,8 @@
-"""Merge a trained adapter into its base model, and prove on real prompts that the written model answers like it.
+"""Merge an adapter into its base model, and prove on real prompts that the written model answers like the adapter.
 
-Two comparisons, both in float32 on the sessions of the run's evaluation split, at the tokens that the assistant has to
-produce: the merged model in memory, which differs by rounding in float32 alone, and the files read back as a server
-will read them, whose weights are rounded to the stored precision.
+There are two comparisons, both in float32 on sessions of the run's evaluation split, at the tokens that the assistant
+has to produce: for the merged model in memory, which differs only by rounding in float32, and for the files loaded as a
+server will load them, with weights rounded to the stored precision.
 """
 
 import json
@@ -16,24 +16,23 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from trainer.data import DatasetBundle
-from trainer.data.domains import load_domain
+from trainer.data.chat_setup import ChatSetup, make_chat_setup
+from trainer.data.domains import domain_datasets, load_domain
 from trainer.errors import DataError, ModelError, OutputError, ToolSftError
 from trainer.generation.settings import stop_tokens
 from trainer.lora_model import adapter_off, pick_dtype
 from trainer.model_source import load_failure
+from trainer.run_layout import CHAT_TEMPLATE, MERGE_REPORT
 from trainer.serving.logits import LogitAgreement, Prompt, compare_logits, logits_at
 from trainer.training.finished_run import TrainedRun
-from trainer.training.load_run import best_device, load_adapted, load_folder_tokenizer, run_encoder
+from trainer.training.load_run import best_device, load_adapted
 from trainer.types import IGNORE_INDEX
 from trainer.util.files import claim_folder
-
-REPORT = "merge.json"
 
 
 @dataclass(frozen=True, slots=True)
 class MergeReport:
-    """What was merged, and how well merged and adapter model agree: in memory, and read back from the files."""
+    """What was merged, and how well the merged model agrees with the adapter: in memory, and loaded from the files."""
 
     run: str
     base_model: str
@@ -43,31 +42,32 @@ class MergeReport:
     stored: LogitAgreement
 
     def lines(self) -> list[str]:
-        """The report for people."""
+        """The report as text."""
         lines = [f"checked on {self.n_sessions} sessions of the evaluation split, {self.stored.n_positions} tokens"]
         for what, found in (("merged in float32", self.in_memory), (f"stored in {self.dtype}", self.stored)):
             lines.append(
                 f"{what}: logits differ by at most {found.max_difference:.2g} (mean {found.mean_difference:.2g}, "
-                f"largest logit {found.largest_logit:.3g}; the adapter itself moves them by {found.adapter_effect:.2g} "
-                f"on average), same likeliest token at {found.argmax_agreement:.2%}"
+                f"largest logit {found.largest_logit:.3g}; the adapter changes them by {found.adapter_effect:.2g} "
+                f"on average), same most likely token at {found.argmax_agreement:.2%}"
             )
         return lines
 
 
 def merge_run(run: TrainedRun, output: Path, *, dtype: str | None = None, n_sessions: int = 4) -> MergeReport:
-    """Write the merged model of a run to `output`, whole or not at all.
+    """Write the merged model of a run to `output`, completely or not at all.
 
-    `dtype` is the precision of the stored weights, by default that of the training. Raises `OutputError` where `output`
-    is in use, `ModelError` where the adapter cannot be merged or the result does not agree.
+    `dtype` is the precision of the stored weights, by default that of training. Raises `OutputError` if `output` is in
+    use, and `ModelError` if the adapter cannot be merged or the result does not agree with it.
     """
     claim_output(output)
     claim_folder(output.parent, option="--output")
     if run.cfg.model.quantization is not None:
         raise ModelError(
-            f"{run.path}: was trained on a base model quantized to {run.cfg.model.quantization}; merged into other "
-            "weights it would answer differently. Serve it as an adapter (scripts/serve.py --run)"
+            f"{run.path}: the base model was quantized to {run.cfg.model.quantization} during training, so an adapter "
+            "merged into unquantized weights would answer differently. Serve it as an adapter (scripts/serve.py --run)"
         )
     prompts = _prompts(run, n_sessions)
+    chat = make_chat_setup(run.cfg, folder=run.path)
     stored_dtype = pick_dtype(dtype or run.cfg.model.torch_dtype)
     model = load_adapted(run, dtype="float32")
     with adapter_off(model, off=True):
@@ -75,20 +75,20 @@ def merge_run(run: TrainedRun, output: Path, *, dtype: str | None = None, n_sess
     adapted = [logits_at(model, prompt) for prompt in prompts]
     merged = merge(model)
     in_memory = compare_logits(base, adapted, [logits_at(merged, prompt) for prompt in prompts])
-    _require(in_memory.problem(torch.float32), "the merged weights")
+    _require(in_memory.problem(torch.float32), "the merged model")
     scratch = _scratch(output)
     try:
-        _write(run, merged.to(stored_dtype), scratch)  # type: ignore[arg-type]
+        _write(run, merged.to(stored_dtype), scratch, chat=chat)  # type: ignore[arg-type]
         del model, merged
         again = load_merged(scratch, run)
         stored = compare_logits(base, adapted, [logits_at(again, prompt) for prompt in prompts])
         _require(stored.problem(stored_dtype), "the written model")
         name = str(stored_dtype).removeprefix("torch.")
         report = MergeReport(str(run.path), run.cfg.model.base_model_name, name, len(prompts), in_memory, stored)
-        (scratch / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+        (scratch / MERGE_REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
         scratch.chmod(0o755)
         if output.is_dir():
-            output.rmdir()  # empty, or this fails
+            output.rmdir()  # fails unless it is empty
         scratch.rename(output)
     except BaseException as error:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -107,13 +107,13 @@ def _scratch(output: Path) -> Path:
 
 
 def claim_output(output: Path) -> None:
-    """Refuse a folder that holds something. Raises `OutputError`."""
+    """Refuse a folder that is not empty. Raises `OutputError`."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise OutputError(f"--output {output}: exists and is not empty; name another folder")
 
 
 def merge(model: PeftModel) -> PreTrainedModel:
-    """The base model with the adapter added to its weights. Raises `ModelError` for adapters that cannot be."""
+    """The base model with the adapter merged into its weights. Raises `ModelError` if that is impossible."""
     try:
         merged: Any = model.merge_and_unload(safe_merge=True)
     except (ValueError, NotImplementedError, TypeError) as error:
@@ -136,25 +136,25 @@ def load_merged(folder: Path, run: TrainedRun) -> PreTrainedModel:
 
 
 def _prompts(run: TrainedRun, n_sessions: int) -> list[Prompt]:
-    bundle: DatasetBundle = load_domain(run.cfg.data.load_module).build_datasets(run.cfg)
+    bundle = domain_datasets(load_domain(run.cfg), run.cfg)
     rows = bundle.eval_dataset.select(range(min(n_sessions, len(bundle.eval_dataset))))
     if not len(rows):
-        raise DataError(f"{run.cfg.data.dataset_name}: split {run.cfg.data.eval_split} has no session to check with")
+        raise DataError(f"{run.cfg.data.dataset_name}: split {run.cfg.data.eval_split} has no sessions for the check")
     return [
         Prompt(row["input_ids"], [i - 1 for i, label in enumerate(row["labels"]) if label != IGNORE_INDEX])
         for row in rows
     ]
 
 
-def _write(run: TrainedRun, merged: PreTrainedModel, folder: Path) -> None:
-    if merged.generation_config is not None:  # a server stops where the training's evaluation stopped
-        stops = stop_tokens(merged.generation_config) | frozenset(run_encoder(run).stop_token_ids)
+def _write(run: TrainedRun, merged: PreTrainedModel, folder: Path, *, chat: ChatSetup) -> None:
+    if merged.generation_config is not None:  # a server must stop where the run's evaluation stops
+        stops = stop_tokens(merged.generation_config) | frozenset(chat.encoder.stop_token_ids)
         merged.generation_config.eos_token_id = sorted(stops)
     merged.save_pretrained(folder)
-    load_folder_tokenizer(run.path, trust_remote_code=run.cfg.model.trust_remote_code).save_pretrained(folder)
-    shutil.copyfile(run.template, folder / "chat_template.jinja")
+    chat.tokenizer.save_pretrained(folder)
+    shutil.copyfile(run.template, folder / CHAT_TEMPLATE)
 
 
 def _require(problem: str | None, what: str) -> None:
     if problem is not None:
-        raise ModelError(f"{what} do not answer like the adapter: {problem}. Nothing was written")
+        raise ModelError(f"{what} does not answer like the adapter: {problem}. Nothing was written")

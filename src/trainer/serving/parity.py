@@ -1,4 +1,4 @@
-"""Compare a server with the run that it serves: the same prompt tokens, and the same greedy answers? Starts nothing."""
+"""Compare what a server did with what the run does: prompt tokens and greedy answers. Asks no server itself."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -21,8 +21,11 @@ _N_MARGINS = 20
 
 @dataclass(frozen=True, slots=True)
 class PromptDifference:
-    """A prompt that the server computes otherwise. `first` is the first differing token, None where only counts are
-    known; the texts begin shortly before it."""
+    """A prompt that the server computes differently.
+
+    `first` is the index of the first differing token, or None if only the counts are known. The texts begin a few
+    tokens before it.
+    """
 
     session_id: str
     turn: int
@@ -35,10 +38,11 @@ class PromptDifference:
 
 @dataclass(frozen=True, slots=True)
 class AnswerDifference:
-    """A greedy answer that differs. `first` is the first differing token, None where the server tells only text.
+    """A greedy answer that differs.
 
-    `margin` is by how much (logits) the model in process prefers its own token there; near 0, the two are as good as
-    equally likely and rounding decides.
+    `first` is the index of the first differing token, or None if the server returns only text. `margin` is by how many
+    logits the model in process prefers its own token there. Near 0 the two tokens are about equally likely, and
+    rounding decides.
     """
 
     session_id: str
@@ -51,10 +55,10 @@ class AnswerDifference:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """What the comparison came to. `sources` counts where the served prompts are known from.
+    """The result of a comparison over `n_turns` turns.
 
-    `n_skipped` turns, whose prompt and answer exceed the context that the run allows, were not asked for and are not
-    among the `n_turns`.
+    `sources` counts how the served prompts became known. `n_skipped` more turns were not asked: their prompt and
+    answer might exceed the run's context.
     """
 
     n_turns: int
@@ -69,22 +73,22 @@ class Parity:
 
     @property
     def prompts_agree(self) -> bool:
-        """Whether there were prompts, and every one was compared and equal; a turn without answer was not."""
+        """Whether there were prompts and all of them are equal. A prompt that was not compared counts as different."""
         return bool(self.n_turns) and not (self.prompts or self.n_unknown_prompts or self.n_errors)
 
     @property
     def answer_agreement(self) -> float | None:
-        """The share of compared greedy answers that are identical."""
+        """Identical greedy answers / compared ones; None if none was compared. Higher is better."""
         return 1 - len(self.answers) / self.n_compared if self.n_compared else None
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, for a file."""
+        """Return everything as plain values."""
         shares = {"prompts_agree": self.prompts_agree, "answer_agreement": self.answer_agreement}
         return {**shares, **asdict(self)}
 
 
 class AnswerChecker:
-    """Decodes turns in process, and compares what a server answered to them."""
+    """Decodes turns in process, and compares the server's answers with them."""
 
     def __init__(
         self, model: nn.Module, settings: DecodeSettings, *, encoder: ChatEncoder, fmt: ToolCallFormat
@@ -99,7 +103,7 @@ class AnswerChecker:
         *,
         on_done: Callable[[int], None] = lambda n_turns: None,
     ) -> tuple[int, list[AnswerDifference]]:
-        """How many answers were compared, and those that differ. Turns too long to decode are left out."""
+        """Return how many answers were compared, and those that differ. Turns too long to decode are left out."""
         pairs = [(e, s) for e, s in zip(examples, served, strict=True) if s.error is None]
         decoded = decode_turns(self._model, [example for example, _ in pairs], self._settings, on_done=on_done)
         differences, n_compared = [], 0
@@ -147,7 +151,7 @@ class AnswerChecker:
 def compare_prompts(
     examples: Sequence[ToolEvalExample], served: Sequence[ServedTurn], *, decode: Callable[[Sequence[int]], str]
 ) -> list[PromptDifference]:
-    """The turns whose served prompt is not that of the training."""
+    """Return the turns whose served prompt differs from that of training. Unknown prompts are left out."""
     differences = []
     for example, turn in zip(examples, served, strict=True):
         own = example.prompt_ids

@@ -1,4 +1,4 @@
-"""The command line that serves a run by vLLM, filled in from the run folder. Starts nothing."""
+"""Make the command line that serves a run with vLLM, from the run folder. Starts nothing."""
 
 import json
 import shlex
@@ -9,52 +9,50 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.errors import EndpointError, ModelError
+from trainer.run_layout import GENERATION_CONFIG, RunLayout
 from trainer.serving.plan import ServePlan
 from trainer.training.finished_run import TrainedRun
 
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""What `--max-lora-rank` takes (vLLM 0.32)."""
-
-GENERATION_FOLDER = "serving"
-"""Where, beside what is served, the generation config for vLLM lies."""
+"""The values that `--max-lora-rank` accepts (vLLM 0.32)."""
 
 _NO_VLLM = """vLLM is not installed here: no `vllm` beside this Python or on PATH.
   with a GPU:     uv sync --extra serve   (or name the program with --vllm PATH)
-  without a GPU:  the same command with --engine transformers, a small server for tests"""
+  without a GPU:  add --engine transformers, a small server for tests"""
 
 
 def write_generation_config(plan: ServePlan) -> Path:
-    """A folder whose `generation_config.json` names the plan's stop tokens and nothing else, for vLLM.
+    """Write a `generation_config.json` with the plan's stop tokens and nothing else, and return its folder.
 
-    vLLM by itself stops at the end-of-text token of the tokenizer and those of the base model; the training's
-    evaluation stops at the template's, too. It lies beside what is served, or in a new temporary folder where that is
-    read-only.
+    By default vLLM stops at the tokenizer's end-of-text token and at those of the base model. Evaluation also stops at
+    the chat template's, so they are written down for vLLM. The folder is inside what is served, or a new temporary one
+    if that is read-only.
     """
     text = json.dumps({"eos_token_id": list(plan.stop_token_ids)}, indent=2) + "\n"
-    folder = plan.files / GENERATION_FOLDER
+    folder = RunLayout(plan.files).serving
     try:
         folder.mkdir(exist_ok=True)
-        (folder / "generation_config.json").write_text(text, encoding="utf-8")
+        (folder / GENERATION_CONFIG).write_text(text, encoding="utf-8")
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="tool-sft-serving-"))
-        (folder / "generation_config.json").write_text(text, encoding="utf-8")
+        (folder / GENERATION_CONFIG).write_text(text, encoding="utf-8")
     return folder
 
 
 def vllm_arguments(plan: ServePlan, *, generation_config: Path, host: str, port: int) -> list[str]:
-    """The arguments of `vllm`, beginning with `serve`. `generation_config` is what `write_generation_config` made."""
+    """Return the arguments of `vllm`, from `serve` on. `generation_config` comes from `write_generation_config`."""
     arguments = ["serve", plan.model, "--served-model-name", plan.names[-1], "--tokenizer", str(plan.files)]
     if plan.adapter is not None:
         rank = next(rank for rank in VLLM_RANKS if rank >= plan.rank)
         arguments += ["--enable-lora", "--max-lora-rank", str(rank)]
         arguments += ["--lora-modules", json.dumps({"name": plan.names[0], "path": str(plan.adapter)})]
-    arguments += ["--chat-template", str(plan.files / "chat_template.jinja")]
-    if plan.template_kwargs:
-        arguments += ["--default-chat-template-kwargs", json.dumps(dict(plan.template_kwargs))]
-    if plan.fmt.vllm_parser is not None:
-        arguments += ["--enable-auto-tool-choice", "--tool-call-parser", plan.fmt.vllm_parser]
+    arguments += ["--chat-template", str(RunLayout(plan.files).chat_template)]
+    if plan.chat.encoder.template_kwargs:
+        arguments += ["--default-chat-template-kwargs", json.dumps(dict(plan.chat.encoder.template_kwargs))]
+    if plan.chat.fmt.vllm_parser is not None:
+        arguments += ["--enable-auto-tool-choice", "--tool-call-parser", plan.chat.fmt.vllm_parser]
     arguments += ["--max-model-len", str(plan.max_context_tokens), "--dtype", plan.dtype]
-    # Stop tokens alone: a base model's sampling defaults (a repetition penalty) would apply to greedy requests, too.
+    # Stop tokens only: a base model's sampling defaults (such as a repetition penalty) also change greedy answers.
     arguments += ["--generation-config", str(generation_config)]
     if plan.quantization == "4bit":
         arguments += ["--quantization", "bitsandbytes"]
@@ -64,7 +62,12 @@ def vllm_arguments(plan: ServePlan, *, generation_config: Path, host: str, port:
 
 
 def shell_line(command: Sequence[str]) -> str:
-    """The command as a shell takes it, one option a line."""
+    """Return the command for pasting into a shell, one option per line.
+
+    >>> print(shell_line(["vllm", "serve", "my model", "--port", "80"]))
+    vllm serve 'my model' \\
+      --port 80
+    """
     lines: list[list[str]] = [[]]
     for word in command:
         if word.startswith("--") and lines[-1]:
@@ -74,7 +77,7 @@ def shell_line(command: Sequence[str]) -> str:
 
 
 def find_vllm(given: str | None) -> str:
-    """The program `vllm`: the given one, that beside this interpreter, or that on PATH. Raises `EndpointError`."""
+    """Return the program `vllm`: the given one, else beside this Python, else on PATH. Raises `EndpointError`."""
     if given is not None:
         found = shutil.which(given)
         if found is None:
@@ -88,11 +91,11 @@ def find_vllm(given: str | None) -> str:
 
 
 def refuse_unservable(run: TrainedRun) -> None:
-    """Refuse at once the adapters that vLLM refuses after minutes of loading. Raises `ModelError`."""
+    """Refuse adapters that vLLM would refuse only after minutes of loading. Raises `ModelError`."""
     if run.cfg.model.quantization == "8bit":
         raise ModelError(
-            f"{run.path}: was trained on a base model quantized to 8bit, which vLLM cannot load (no bitsandbytes in 8 "
-            "bits), and on other weights the adapter would answer differently; serve it with --engine transformers"
+            f"{run.path}: was trained on a base model quantized to 8bit, which vLLM cannot load, and with other "
+            "weights the adapter would answer differently; serve it with --engine transformers"
         )
     extras = [
         what
@@ -106,6 +109,6 @@ def refuse_unservable(run: TrainedRun) -> None:
     ]
     if extras:
         raise ModelError(
-            f"{run.path}: vLLM serves no adapter with {', '.join(extras)}; merge it with scripts/merge.py and serve "
-            "it with --merged"
+            f"{run.path}: vLLM cannot serve an adapter with {', '.join(extras)}; merge it with `tool-sft merge` and "
+            "serve it with --merged"
         )

@@ -1,4 +1,4 @@
-"""Tool-call formats: read the calls in what a model wrote, write them, and tell which format a template uses."""
+"""Tool-call formats: read the calls in model text, write calls as text, and detect a template's format."""
 
 from trainer.tool_calls.base import ToolCallFormat
 from trainer.tool_calls.detect import detect_format

@@ -1,4 +1,4 @@
-"""What a tool-call format is: a reader of model text and a reference writer. Knows no particular format."""
+"""Define what a tool-call format is: a reader of model text and a reference writer. Defines no particular format."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,18 +10,18 @@ from trainer.tools.parameters import schema_nodes
 from trainer.tools.schema import SchemaNode
 from trainer.types import Call, CallStatus, ParsedCall, ParsedText, Tool
 
-# What opens and closes the reasoning of the model families whose formats are known.
+# The markers around the reasoning of the supported model families.
 _REASONING = (("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<|channel>thought", "<channel|>"))
 
-# A text that begins like this is a call whose markers were lost, not an answer to the user. Only at the very
-# beginning: JSON that is quoted inside prose is prose.
+# A text that begins like this is a call that lost its markers, not an answer to the user. This counts only at the
+# very beginning: JSON that is quoted inside prose is prose.
 _BARE_CALL = re.compile(
     r'\s*(?:```(?:json)?\s*)?(?:\[\s*)?\{\s*"name"\s*:\s*"[^"]*"\s*,\s*"(?:arguments|parameters)"\s*:'
 )
 
 
 class Region(NamedTuple):
-    """A stretch of model text that is not prose: `text[start:end]`, markers included, and its attempts."""
+    """A part of model text that is not prose: `text[start:end]` with its markers, and the attempted calls in it."""
 
     start: int
     end: int
@@ -29,7 +29,7 @@ class Region(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What a scanner reads: the text, where to begin, and the tools' schemas if the format needs them."""
+    """The input of a scanner: the text, where to begin, and the schemas of the tools if the format needs them."""
 
     text: str
     start: int
@@ -47,7 +47,7 @@ def attempt(
     name: str | None = None,
     arguments: dict[str, Any] | None = None,
 ) -> ParsedCall:
-    """The record of one attempt at `text[span[0]:span[1]]`."""
+    """Return the record of one attempted call at `text[span[0]:span[1]]`."""
     start, end = span
     return ParsedCall(status=status, raw=text[start:end], start=start, end=end, name=name, arguments=arguments)
 
@@ -55,10 +55,10 @@ def attempt(
 def scan_marked(
     source: Source, markers: Sequence[str], read: Callable[[Source, int, Finder], Region | None]
 ) -> Iterator[Region]:
-    """The regions that begin at a marker.
+    """Yield the regions that begin at a marker.
 
-    `read` is given a marker's position and gives a region that ends after it, or None where the marker is part
-    of prose.
+    `read` receives the position of a marker. It returns a region that ends after that position, or None if the
+    marker is part of the prose.
     """
     finder = Finder(source.text)
     position = finder.first(markers, source.start)
@@ -73,10 +73,10 @@ def scan_marked(
 class ToolCallFormat:
     """One way of writing tool calls as text.
 
-    `vllm_parser` is the value of vLLM's `--tool-call-parser` that reads the format, None where there is none.
-    `wrappers` are markers around a turn's calls as a whole, which belong to no call and to no prose.
-    `needs_schema` says that values carry no type of their own (`5` may be a number or a string), so that
-    reading them exactly takes the tools.
+    `vllm_parser` is the value of vLLM's `--tool-call-parser` for this format, or None if vLLM has no parser for it.
+    `wrappers` are markers around all the calls of a turn. They belong neither to a call nor to the prose.
+    `needs_schema` means that the text does not show the type of a value (`5` may be a number or a string), so
+    exact reading needs the tools.
     """
 
     name: str
@@ -87,12 +87,12 @@ class ToolCallFormat:
     needs_schema: bool = False
 
     def parse(self, text: str, *, finished: bool = True, tools: Sequence[Tool] = ()) -> ParsedText:
-        """Take apart what a model wrote, in time linear in its length. Never raises, never evaluates.
+        """Split model text into prose and attempted calls, in linear time. Never raises and never evaluates code.
 
-        Every attempt at a call is kept, in order, with its status and its span. `content` is the prose
-        outside the attempts, without the reasoning block. `finished=False` says that generation hit its
-        token limit: an unclosed last attempt is then `truncated`, not `unclosed`. `tools` gives untyped
-        values their type.
+        Every attempted call is kept, in order, with its status and its span. `content` is the prose outside
+        them, without the reasoning block. `finished=False` means that generation hit its token limit: an
+        unclosed last attempt is then `truncated`, not `unclosed`. `tools` are needed for the type of untyped
+        values.
         """
         start = _reasoning_end(text)
         nodes = schema_nodes(tools) if self.needs_schema else {}
@@ -102,16 +102,16 @@ class ToolCallFormat:
             span = (start + _n_leading_spaces(text[start:]), len(text))
             regions = [Region(*span, (attempt(text, span, status="unclosed"),))]
         calls = [call for region in regions for call in region.calls]
-        is_last_word = bool(calls) and bool(regions[-1].calls) and not text[regions[-1].end :].strip()
-        if not finished and is_last_word and calls[-1].status == "unclosed":
+        ends_with_call = bool(calls) and bool(regions[-1].calls) and not text[regions[-1].end :].strip()
+        if not finished and ends_with_call and calls[-1].status == "unclosed":
             calls[-1] = replace(calls[-1], status="truncated")
         return ParsedText(content=self._prose(text, start, regions), calls=tuple(calls))
 
     def render(self, calls: Sequence[Call]) -> str:
-        """The reference text of `calls`, as a model would write it, without the stop token.
+        """Return the reference text of `calls`, as a model would write it, without the stop token.
 
-        What a format cannot carry, such as its own delimiter inside a string, is not read back as it was
-        (docs/tool-call-formats.md lists it); `check_round_trip` tells.
+        Some values cannot be expressed in a format, such as its own delimiter inside a string, and are not read
+        back correctly. docs/tool-call-formats.md lists them, and `check_round_trip` finds them.
         """
         return self.write(calls)
 
@@ -131,7 +131,7 @@ def _n_leading_spaces(text: str) -> int:
 
 
 def _reasoning_end(text: str) -> int:
-    """Where the answer begins: after a reasoning block at the very start, else at 0."""
+    """Return where the answer begins: after a reasoning block at the very start, else at 0."""
     begin = _n_leading_spaces(text)
     for opening, closing in _REASONING:
         if text.startswith(opening, begin):
@@ -141,9 +141,9 @@ def _reasoning_end(text: str) -> int:
 
 
 def _drop_unopened_reasoning(text: str, start: int, regions: list[Region]) -> tuple[int, list[Region]]:
-    """Drop what was drafted in a reasoning block that the prompt opened, so that the text only closes it.
+    """Drop the calls inside a reasoning block that the prompt opened and the text only closes.
 
-    A closing tag inside an attempt is an argument's text and ends nothing.
+    A closing tag inside an attempted call is part of an argument and does not end the block.
     """
     if start or not any(closing in text for _, closing in _REASONING):
         return start, regions

@@ -1,4 +1,4 @@
-"""Find out which format a chat template writes, by rendering known calls. Knows templates only as a function."""
+"""Detect which format a chat template writes, by rendering known calls. Sees a template only as a function."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -52,17 +52,17 @@ PROBE_CALLS = (
     ),
     Call("probe_book", {"city": "Bern", "n_seats": 2}),
 )
-# Some templates write every value as a quoted string. Their format is told all the same, and the check of the
-# data's own calls then says which of them such a template cannot carry.
+# Some templates write every value as a quoted string. Their format is detected all the same. The round-trip check
+# of the data's own calls then shows which ones such a template cannot express.
 PLAIN_CALLS = (Call("probe_book", {"city": "Bern", "note": "by the lake"}),)
 
 
 class _Probe(NamedTuple):
-    """A conversation ending in known calls, and the same one ending in plain words instead."""
+    """A conversation that ends with known calls, and the same one with plain text in their place."""
 
     calls: tuple[Call, ...]
-    calling: list[Message]
-    talking: list[Message]
+    with_calls: list[Message]
+    with_text: list[Message]
 
 
 class _Reading(NamedTuple):
@@ -71,39 +71,38 @@ class _Reading(NamedTuple):
 
 
 def detect_format(render: Render) -> ToolCallFormat:
-    """The format whose parse gives back known calls that `render` wrote with the chat template.
+    """Return the format that reads back known calls from what `render` wrote with the chat template.
 
     `render` turns a conversation and its tools into text, without a generation prompt. Templates differ in
-    what they take, so these are tried until one is understood: two parallel calls, a single call, a call with
-    strings only; content empty, null; arguments as an object, as a JSON string; without and with the tools'
-    results. Where several formats read the calls, the one that leaves the least of the turn's text
-    unexplained wins.
+    what they accept, so these are tried until a format is found: two parallel calls, one call, one call with
+    strings only; empty and null content; arguments as an object and as a JSON string; without and with tool
+    results. If several formats read the calls, the one that leaves the least text of the turn unread wins.
 
-    Raises FormatError when no format or more than one format fits; it names the candidates and the remedy.
+    Raises FormatError if no format fits or several fit equally well. The text names the candidates and what to do.
     """
     failures = []
     for probe in _probes():
         try:
             turn = _assistant_text(render, probe)
-        except Exception as error:  # a template is foreign code: whatever it raises means "not this way"
+        except Exception as error:  # a template may raise anything; it means "not this way"
             failures.append(f"{type(error).__name__}: {error}")
             continue
         readings = sorted(_readings(turn, probe.calls), key=lambda reading: reading.n_left_over)
         best = [reading.fmt for reading in readings if reading.n_left_over == readings[0].n_left_over]
         if len(best) > 1:
             names = ", ".join(fmt.name for fmt in best)
-            raise FormatError(f"the chat template's tool calls fit several formats: {names}; {_REMEDY}")
+            raise FormatError(f"the chat template's tool calls match several formats: {names}; {_REMEDY}")
         if best:
             return best[0]
         failures.append(f"no format reads {_shorten(turn)!r}" if turn else "it writes nothing for a call")
-    raise FormatError(f"cannot tell the chat template's tool-call format: {failures[0]}; {_REMEDY}")
+    raise FormatError(f"cannot detect the chat template's tool-call format: {failures[0]}; {_REMEDY}")
 
 
 def _probes() -> Iterator[_Probe]:
-    # The words begin and end with letters that no format begins or ends with, so that the text that both
-    # conversations share stops exactly where the turns differ.
+    # This text begins and ends with letters that no format begins or ends with. So the text that both
+    # conversations share ends exactly where the turns differ.
     question: Message = {"role": "user", "content": "Probe?"}
-    words: Message = {"role": "assistant", "content": "Qz words zQ"}
+    answer: Message = {"role": "assistant", "content": "Qz words zQ"}
     variants = product((False, True), (PROBE_CALLS, PROBE_CALLS[:1], PLAIN_CALLS), ("", None), (False, True))
     for has_results, calls, content, as_string in variants:
         tool_calls = _to_json(calls, as_string)
@@ -112,14 +111,14 @@ def _probes() -> Iterator[_Probe]:
             {"role": "tool", "tool_call_id": call["id"], "name": call["function"]["name"], "content": "found"}
             for call in tool_calls
         ]
-        rest = [*results, words] if has_results else []
-        yield _Probe(calls, [question, turn, *rest], [question, words])
+        rest = [*results, answer] if has_results else []
+        yield _Probe(calls, [question, turn, *rest], [question, answer])
 
 
 def _to_json(calls: Sequence[Call], as_string: bool) -> list[ToolCallJson]:
     return [
         {
-            "id": f"probe000{index}",  # nine characters: Mistral's templates insist
+            "id": f"probe000{index}",  # Mistral's templates require nine characters
             "type": "function",
             "function": {
                 "name": call.name,
@@ -131,16 +130,16 @@ def _to_json(calls: Sequence[Call], as_string: bool) -> list[ToolCallJson]:
 
 
 def _assistant_text(render: Render, probe: _Probe) -> str:
-    """What the template wrote for the calling turn: the part that the talking conversation does not share."""
-    calling = render(probe.calling, PROBE_TOOLS)
-    talking = render(probe.talking, PROBE_TOOLS)
-    n_before = _n_shared(calling, talking)
-    n_after = _n_shared(calling[n_before:][::-1], talking[n_before:][::-1])
-    return calling[n_before : len(calling) - n_after]
+    """Return what the template wrote for the turn with calls: the part that the conversation with text lacks."""
+    with_calls = render(probe.with_calls, PROBE_TOOLS)
+    with_text = render(probe.with_text, PROBE_TOOLS)
+    n_before = _n_shared(with_calls, with_text)
+    n_after = _n_shared(with_calls[n_before:][::-1], with_text[n_before:][::-1])
+    return with_calls[n_before : len(with_calls) - n_after]
 
 
 def _n_shared(a: str, b: str) -> int:
-    """The number of characters at the beginning that both texts share."""
+    """Return the number of characters that both texts share at the beginning."""
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 

@@ -1,4 +1,4 @@
-"""FunctionGemma and Gemma 4: `call:name{key:value,…}` between markers, strings between delimiters of their own."""
+"""FunctionGemma and Gemma 4: `call:name{key:value,…}` between markers, with special string delimiters."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ _PLAIN_KEY = re.compile(r"[\w.\-]+")
 
 
 class _Reader:
-    """A recursive reader of values in one text; `quote` delimits strings, which know no escapes."""
+    """A recursive reader of the values in one text. `quote` delimits strings, which have no escapes."""
 
     def __init__(self, text: str, quote: str, finder: Finder) -> None:
         self._text = text

@@ -1,4 +1,4 @@
-"""gpt-oss: messages with channels and recipients; one addressed to `functions.name` is a call (OpenAI Harmony)."""
+"""gpt-oss (OpenAI Harmony): messages have channels and recipients. One with recipient `functions.name` is a call."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -42,18 +42,18 @@ def _scan(source: Source) -> Iterator[Region]:
 
 
 def _header_start(text: str, position: int, message: int, finder: Finder) -> int:
-    """Where the header of the message begins: its `<|start|>`, or `position` when the prompt held that."""
+    """Return where the header of the message begins: at `<|start|>`, or at `position` if that was in the prompt."""
     start = finder.find(_START, position)
     return start if start < message else position
 
 
 def _may_be_header(header: str) -> bool:
-    """Whether the end of a text that was cut off is the beginning of a header, and not prose."""
+    """Return whether the end of a truncated text is the beginning of a header and not prose."""
     return _CHANNEL in header or header.lstrip().startswith(("to=", _START))
 
 
 def _tool_called(header: str) -> str | None:
-    """The tool that a message is addressed to; None where it is addressed to a person."""
+    """Return the tool that a message is addressed to, or None if it is addressed to a person."""
     recipient = _RECIPIENT.search(header)
     if recipient is None or (not recipient[1] and recipient[2] in _PEOPLE):
         return None
@@ -73,7 +73,7 @@ def _read_call(text: str, start: int, head: tuple[int, str], finder: Finder) -> 
 
 
 def _write(calls: Sequence[Call]) -> str:
-    # The first message follows the generation prompt, which ends in `<|start|>assistant`.
+    # The first message follows the generation prompt, which ends with `<|start|>assistant`.
     messages = [
         f" to=functions.{call.name}<|channel|>commentary json<|message|>{to_json(call.arguments)}<|call|>"
         for call in calls

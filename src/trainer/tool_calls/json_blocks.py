@@ -1,4 +1,4 @@
-"""Formats with one marked block of JSON per call: Hermes, DeepSeek V3 and V3.1, Mistral from v11 on."""
+"""Formats with one JSON block between markers per call: Hermes, DeepSeek V3 and V3.1, Mistral from v11 on."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from trainer.types import Call, CallStatus
 
 _HERMES_OPEN, _HERMES_CLOSE = "<tool_call>", "</tool_call>"
 _MISTRAL_OPEN = "[TOOL_CALLS]"
-# Possessive quantifiers (`*+`) throughout: backtracking over hostile white space would be quadratic.
+# All quantifiers are possessive (`*+`): backtracking over malicious white space would take quadratic time.
 _MISTRAL_HEAD = re.compile(r"\[TOOL_CALLS\]\s*+([^\s\[\]{}]*+)\s*+(?:\[CALL_ID\]\s*+\w*+\s*+)?\[ARGS\]")
 _DEEPSEEK_OPEN, _DEEPSEEK_CLOSE = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>"
 _DEEPSEEK_BEGIN, _DEEPSEEK_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
@@ -34,7 +34,7 @@ def _scan_hermes(source: Source) -> Iterator[Region]:
 
 def _read_hermes(source: Source, start: int, finder: Finder) -> Region:
     text, body = source.text, start + len(_HERMES_OPEN)
-    # The JSON is read before the closing marker is looked for: a string in it may hold the marker itself.
+    # Read the JSON before searching for the closing marker, because a string in it may contain the marker.
     read = read_json(text, body)
     close = skip_space(text, read.end)
     if read.failure is None and text.startswith(_HERMES_CLOSE, close):
@@ -108,9 +108,9 @@ def _region(text: str, span: tuple[int, int], parts: CallParts) -> Region:
 
 
 def _block_end(text: str, body: int, finder: Finder, *, opening: str, closing: str) -> tuple[int, bool]:
-    """Where an attempt that cannot be read ends, and whether its closing marker is there.
+    """Return where an unreadable attempt ends, and whether it has its closing marker.
 
-    Without one, it ends where the next attempt opens, or with the text.
+    Without the marker, it ends where the next attempt opens or where the text ends.
     """
     close, next_open = finder.find(closing, body), finder.find(opening, body)
     return (close + len(closing), True) if close < next_open else (next_open, False)

@@ -1,5 +1,6 @@
-"""Formats that write all the calls of a turn as JSON: lists (xLAM, Mistral before v11, Granite 3, Phi-4-mini),
-and the bare objects of Llama 3.
+"""Formats that write all the calls of a turn as JSON lists, and Llama 3, which writes bare JSON objects.
+
+The lists are those of xLAM, Mistral before v11, Granite 3 and Phi-4-mini.
 """
 
 import re
@@ -14,7 +15,7 @@ from trainer.types import Call, CallStatus, ParsedCall
 
 
 class _Marker(NamedTuple):
-    """What opens a list, and what must follow it. A `word` is ordinary text unless objects follow."""
+    """The markers that open and close a list. A `word` is prose unless a list of objects follows."""
 
     opening: str
     closing: str = ""
@@ -27,8 +28,8 @@ _PHI = (_Marker("<|tool_call|>", closing="<|/tool_call|>"), _Marker("functools",
 _LIST = re.compile(r"\s*+\[")
 _LIST_OF_OBJECTS = re.compile(r"\s*+\[\s*+\{")
 
-# Each of these ends right before the bracket, or the marker, that opens the JSON. Their quantifiers are
-# possessive (`*+`): backtracking over hostile white space would be quadratic.
+# Each match ends directly before the bracket or the marker that opens the JSON. All quantifiers are possessive
+# (`*+`): backtracking over malicious white space would take quadratic time.
 _CALL_KEY = r"""["'](?:name|id|type|function|parameters|arguments)["']\s*+:"""
 _XLAM_AT_START = re.compile(rf"\s*+(?:```(?:json)?\s*+)?(?=\[\s*+\{{\s*+{_CALL_KEY})")
 _XLAM_IN_PROSE = re.compile(r'(?=\[\s*+\{\s*+"name"\s*+:\s*+"[^"]*+"\s*+,\s*+"arguments"\s*+:\s*+\{)')
@@ -48,7 +49,7 @@ class _ListRead(NamedTuple):
 
 
 def _read_list(text: str, start: int, limit: int) -> _ListRead:
-    """Read call objects from the `[` at `start`. What cannot be read is one attempt, up to `limit`."""
+    """Read call objects from the `[` at `start` on. An unreadable part is one attempt up to `limit`."""
     calls: list[ParsedCall] = []
     separator, position = start, skip_space(text, start + 1)
     while not text.startswith("]", position):
@@ -58,7 +59,7 @@ def _read_list(text: str, start: int, limit: int) -> _ListRead:
             calls.append(attempt(text, (position, read.end), **call_parts(read.value)._asdict()))
             separator, position = after, skip_space(text, after + 1) if text[after] == "," else after
             continue
-        # The item is broken, or it is whole and the list goes wrong after it: nobody would read it either way.
+        # Either the item is broken, or the list is broken after it. A server's parser would not read it in either case.
         ends_early = read.failure == "unclosed" or after >= len(text)
         parts = CallParts("unclosed" if ends_early else "invalid_json")
         end = max(limit, read.end)

@@ -1,4 +1,4 @@
-"""Small readers that the formats share: JSON at a position, markers found in linear time. Knows no format."""
+"""Small readers that the formats share: JSON at a position, and markers in linear time. Defines no format."""
 
 import json
 import math
@@ -9,19 +9,19 @@ from typing import Any, NamedTuple
 from trainer.types import CallStatus
 
 MAX_DEPTH = 64
-"""Nesting beyond this is refused: no tool takes it, and it would exhaust the stack of whoever reads it."""
+"""Deeper nesting is refused: no tool takes it, and it would exhaust the stack of a recursive reader."""
 
 _WINDOW = 2048
 _NEAR_END = 16
-"""An error this close to the end of a window may be the window's fault: a literal or an escape is cut."""
+"""An error this close to the end of a window may come from the window itself, which can cut a literal or an escape."""
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-# What may be left of a JSON token that the token limit cut in two: `tru`, `-`, `1e`, `\u00`.
+# The possible rests of a JSON token that the token limit cut in two: `tru`, `-`, `1e`, `\u00`.
 _CUT_TOKEN = re.compile(r"[\w.+\\-]{0,12}\s*")
 
 
 class Finder:
-    """`str.find` with a memory, so that many searches with rising starts are linear together."""
+    """`str.find` with a memory. Any number of searches with rising start positions take linear time together."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -29,7 +29,7 @@ class Finder:
         self._matches: dict[re.Pattern[str], tuple[int, re.Match[str] | None]] = {}
 
     def find(self, marker: str, start: int) -> int:
-        """The first position of `marker` at or after `start`; the text's length where there is none."""
+        """Return the first position of `marker` at or after `start`, or the length of the text if there is none."""
         searched_from, found = self._known.get(marker, (0, -1))
         if searched_from <= start <= found:
             return found
@@ -39,7 +39,7 @@ class Finder:
         return found
 
     def search(self, pattern: re.Pattern[str], start: int) -> re.Match[str] | None:
-        """The first match of `pattern` at or after `start`."""
+        """Return the first match of `pattern` at or after `start`."""
         searched_from, match = self._matches.get(pattern, (len(self._text) + 1, None))
         if searched_from <= start and (match is None or start <= match.start()):
             return match
@@ -48,18 +48,18 @@ class Finder:
         return match
 
     def first(self, markers: Sequence[str], start: int) -> int:
-        """The first position of any of `markers` at or after `start`; the text's length where none is."""
+        """Return the first position of any of `markers` at or after `start`, or the length of the text."""
         return min(self.find(marker, start) for marker in markers)
 
 
 def skip_space(text: str, position: int) -> int:
-    """The first position at or after `position` that is not JSON white space."""
+    """Return the first position at or after `position` that is not JSON white space."""
     match = _SPACE.match(text, position)
     return position if match is None else match.end()
 
 
 class ValueRead(NamedTuple):
-    """A value read at a position. `failure` tells broken text from text that ends too early."""
+    """A value read at a position. `failure` distinguishes broken text from text that ends too early."""
 
     value: Any
     end: int
@@ -69,8 +69,8 @@ class ValueRead(NamedTuple):
 def read_json(text: str, position: int) -> ValueRead:
     """Read one strict JSON value (RFC 8259: no NaN, no raw line breaks in strings) after optional space."""
     begin = skip_space(text, position)
-    # The decoder counts the lines before an error, which over many errors would be quadratic in the text. So it
-    # gets a window, and a larger one only if the value reaches the window's end.
+    # For every error the decoder counts the lines before it. Over many errors that takes quadratic time. So it
+    # gets a window of the text, and a larger one only if the value reaches the end of the window.
     size = _WINDOW
     while True:
         read = _read_window(text[begin : begin + size])
@@ -87,7 +87,7 @@ def _read_window(text: str) -> ValueRead:
         is_open = error.msg.startswith("Unterminated string")
         is_cut = is_open or _CUT_TOKEN.fullmatch(text, error.pos)
         return ValueRead(None, len(text) if is_open else error.pos, "unclosed" if is_cut else "invalid_json")
-    except (ValueError, RecursionError):  # NaN, 1e999, an integer of 5,000 digits; brackets without end
+    except (ValueError, RecursionError):  # NaN, 1e999, an integer of 5,000 digits; endless brackets
         return ValueRead(None, 0, "invalid_json")
     if _is_too_deep(value, text[:end]):
         return ValueRead(None, 0, "invalid_json")
@@ -112,7 +112,7 @@ def _is_too_deep(value: Any, text: str) -> bool:
 
 
 class CallParts(NamedTuple):
-    """A decoded call object, judged: `status` is "ok" exactly when both other fields are set."""
+    """The checked parts of a call. `status` is "ok" exactly if both other fields are set."""
 
     status: CallStatus
     name: str | None = None
@@ -120,7 +120,7 @@ class CallParts(NamedTuple):
 
 
 def call_parts(value: Any, keys: Sequence[str] = ("arguments",)) -> CallParts:
-    """Judge a decoded `{"name": …, "arguments": {…}}`; the first of `keys` present holds the arguments.
+    """Check a decoded `{"name": …, "arguments": {…}}`. The first key of `keys` that is present has the arguments.
 
     Arguments that are missing, null or a JSON *string* are `bad_arguments`: no server passes them on as an
     object.
@@ -132,7 +132,7 @@ def call_parts(value: Any, keys: Sequence[str] = ("arguments",)) -> CallParts:
 
 
 def named_parts(name: str, arguments: Any) -> CallParts:
-    """Judge a name and decoded arguments that a format writes apart."""
+    """Check a name and decoded arguments, for formats that write them separately."""
     if not name:
         return CallParts("missing_name")
     return CallParts("ok", name, arguments) if isinstance(arguments, dict) else CallParts("bad_arguments", name)
@@ -153,5 +153,5 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite
 
 
 def to_json(value: Any) -> str:
-    """JSON text with every character that needs no escape as itself, as chat templates write it."""
+    """Return JSON text without needless escapes, as chat templates write it."""
     return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Read values written as Python literals or as JSON, without evaluating anything. Knows no calls."""
+"""Read values that are written as Python literals or as JSON, without evaluating anything."""
 
 import math
 import re
@@ -19,7 +19,7 @@ _ESCAPED = {
 
 
 class LiteralError(ValueError):
-    """No literal here. `position` is how far the text was read; `cut` says that the text ended too early."""
+    """There is no literal here. `position` is how far the text was read. `cut` means that the text ended too early."""
 
     def __init__(self, position: int, *, cut: bool) -> None:
         super().__init__(f"no literal at {position}")
@@ -30,7 +30,7 @@ class LiteralError(ValueError):
 def read_literal(text: str, position: int) -> ValueRead:
     """Read a string, number, constant, list or dictionary (with string keys) after optional space.
 
-    Strings take either quote and Python's escapes; constants are written as in Python or in JSON.
+    Strings have either kind of quote and Python's escapes. Constants have their Python or their JSON spelling.
     """
     try:
         value, end = _read(text, skip_blank(text, position), 0)
@@ -40,7 +40,7 @@ def read_literal(text: str, position: int) -> ValueRead:
 
 
 def skip_blank(text: str, position: int) -> int:
-    """The first position at or after `position` that is not white space."""
+    """Return the first position at or after `position` that is not white space."""
     match = _SPACE.match(text, position)
     return position if match is None else match.end()
 
@@ -55,13 +55,13 @@ def _read(text: str, position: int, depth: int) -> tuple[Any, int]:
 
 
 def read_number(text: str, position: int) -> tuple[int | float, int] | None:
-    """A number and where it ends; None where there is none. Raises LiteralError if it is out of range."""
+    """Return a number and where it ends, or None if there is none. Raises LiteralError if it is out of range."""
     match = _NUMBER.match(text, position)
     return None if match is None else (_to_number(match[0], position), match.end())
 
 
 def read_word(text: str, position: int) -> tuple[bool | None, int]:
-    """True, False or None, as Python or JSON spell them, and where it ends. Raises LiteralError."""
+    """Return True, False or None, in Python or JSON spelling, and where the word ends. Raises LiteralError."""
     match = _WORD.match(text, position)
     if match is not None and match[0] in _WORDS:
         return _WORDS[match[0]], match.end()
@@ -81,7 +81,7 @@ def _unescape(text: str) -> str:
         return text
     plain = _ESCAPE.sub(_character, text)
     if any("\ud800" <= character <= "\udfff" for character in plain):
-        # JSON writes characters beyond the basic plane as two escapes that belong together.
+        # JSON writes characters beyond the basic plane as a pair of escapes.
         plain = plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return plain
 
@@ -128,7 +128,7 @@ def _read_dict(text: str, position: int, depth: int) -> tuple[dict[str, Any], in
 
 
 def _next_item(text: str, position: int, closing: str) -> int:
-    """Past the comma after an item, or at the closing bracket."""
+    """Return the position after an item's comma, or that of the closing bracket."""
     position = skip_blank(text, position)
     if text.startswith(",", position):
         return skip_blank(text, position + 1)

@@ -1,4 +1,4 @@
-"""Calls written as a Python list of function calls: Llama 4, Llama 3.2, Gemma 3, and LFM2 between its own markers."""
+"""Calls as a Python list of function calls: Llama 4, Llama 3.2, Gemma 3, and LFM2 with its own markers."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,8 @@ _LFM2_OPEN, _LFM2_CLOSE = "<|tool_call_start|>", "<|tool_call_end|>"
 _LLAMA4_WRAPPERS = ("<|python_start|>", "<|python_end|>")
 _NAME = re.compile(r"([^\W\d][\w.\-]*+)\s*+\(")
 _KEYWORD = re.compile(r"([\w.\-]++)\s*+=")
-# A list of calls begins a line. Prose has such brackets too, `[see(this)](…)`, but not with keyword arguments
-# on a line of their own.
+# A list of calls begins a line. Prose may also have such brackets, `[see(this)](…)`, but not with keyword arguments
+# on a separate line.
 _AT_START = re.compile(r"\s*+(?:<\|python_start\|>\s*+)?(?=\[\s*+[^\W\d][\w.\-]*+\s*+\()")
 _AT_LINE = re.compile(r"^[ \t]*+(?:<\|python_start\|>\s*+)?(?=\[\s*+[^\W\d][\w.\-]*+\s*+\()", re.MULTILINE)
 _LINE_END = re.compile(r"[ \t]*+(?:<\|python_end\|>[ \t]*+)?(?:\n|\Z)")
@@ -29,7 +29,7 @@ class _ListRead(NamedTuple):
 
 
 def _read_calls(text: str, start: int, limit: int) -> _ListRead:
-    """Read calls from the `[` at `start`. What cannot be read is one attempt, up to `limit`."""
+    """Read calls from the `[` at `start` on. An unreadable part is one attempt up to `limit`."""
     calls: list[ParsedCall] = []
     separator, position = start, skip_blank(text, start + 1)
     while not text.startswith("]", position):
@@ -109,7 +109,7 @@ def _read_block(source: Source, start: int, finder: Finder) -> Region:
     after = skip_blank(text, read.end)
     if read.whole and read.calls and text.startswith(_LFM2_CLOSE, after):
         return Region(start, after + len(_LFM2_CLOSE), read.calls)
-    # The list is broken, or the block goes on after it: its last call is the one that cannot be trusted.
+    # The list is broken, or the block goes on after it. So its last call cannot be trusted.
     last = read.calls[-1] if read.calls else attempt(text, (start, end), status="missing_name")
     if not is_closed:
         last = replace(last, status="unclosed", name=None, arguments=None)

@@ -1,4 +1,4 @@
-"""The formats that are known, by name. A format is named after the vLLM parser that reads it, where there is one."""
+"""The known formats by name. A format has the name of the vLLM parser that reads it, if there is one."""
 
 from trainer.errors import FormatError
 from trainer.tool_calls.base import ToolCallFormat
@@ -34,12 +34,12 @@ _FORMATS = {
 
 
 def formats() -> tuple[str, ...]:
-    """The names of all the formats."""
+    """Return the names of all formats."""
     return tuple(_FORMATS)
 
 
 def get_format(name: str) -> ToolCallFormat:
-    """The format called `name`. Raises FormatError, which lists the known names, where there is none."""
+    """Return the format called `name`. Raises FormatError with the known names if there is no such format."""
     if name not in _FORMATS:
         raise FormatError(f'unknown tool-call format "{name}"; known: {", ".join(_FORMATS)}')
     return _FORMATS[name]

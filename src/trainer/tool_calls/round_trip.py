@@ -1,4 +1,4 @@
-"""The gate before training: what the template writes must be read back as the calls of the data."""
+"""The round-trip check before training: reading what the template writes must give the calls of the data."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from trainer.types import Call, Tool
 
 
 class RenderedTurn(NamedTuple):
-    """An assistant turn as the chat template renders it (without the stop token) and the calls it stands for."""
+    """An assistant turn as the chat template renders it (without the stop token), and its gold calls."""
 
     where: str
     text: str
@@ -20,10 +20,10 @@ class RenderedTurn(NamedTuple):
 def check_round_trip(
     fmt: ToolCallFormat, turns: Iterable[RenderedTurn], *, tools: Sequence[Tool] = (), n_shown: int = 5
 ) -> int:
-    """Check that `fmt` reads every turn's gold calls back from its text; gives the number of turns checked.
+    """Check that `fmt` reads back the gold calls of every turn from its text. Returns the number of turns.
 
-    A turn without calls must hold no attempt either. Raises FormatError with the first `n_shown` turns that
-    differ: a model trained on them could never be scored, or served, correctly.
+    The text of a turn without calls must not contain an attempted call. Raises FormatError with the first
+    `n_shown` turns that differ: a model trained on them could not be scored or served correctly.
     """
     n_turns, problems = 0, []
     for turn in turns:
@@ -35,19 +35,19 @@ def check_round_trip(
         shown = "\n".join(problems[:n_shown])
         raise FormatError(
             f'format "{fmt.name}" does not read back {len(problems)} of {n_turns} assistant turns:\n{shown}\n'
-            "Check that the format is the template's own, or change the values that it cannot carry."
+            "Check that this is the template's format, or change the values that it cannot express."
         )
     return n_turns
 
 
 def find_difference(fmt: ToolCallFormat, turn: RenderedTurn, *, tools: Sequence[Tool] = ()) -> str | None:
-    """How the calls read from `turn` differ from its gold calls; None when they do not."""
+    """Return how the calls read from `turn` differ from its gold calls, or None if they do not."""
     parsed = fmt.parse(turn.text, tools=tools)
     if len(parsed.calls) != len(turn.calls):
         return f"{len(parsed.calls)} calls read, {len(turn.calls)} expected, in {turn.text[:200]!r}"
     for read, gold in zip(parsed.calls, turn.calls, strict=True):
         if read.status != "ok":
-            return f"call of {gold.name!r} reads as {read.status}: {read.raw[:200]!r}"
+            return f"the call of {gold.name!r} reads as {read.status}: {read.raw[:200]!r}"
         if read.name != gold.name or not equal(read.arguments, gold.arguments):
             return f"{gold.name}({gold.arguments}) reads as {read.name}({read.arguments})"
     return None

@@ -1,6 +1,6 @@
 """Formats that write each argument between tags, without its type: Qwen3-Coder and Qwen3.5, GLM 4.5, Muse Glimmer.
 
-The tool's schema says what a value is; without it, what looks like JSON is read as JSON.
+The tool's schema gives the type of a value. Without a schema, text that looks like JSON is read as JSON.
 """
 
 import re
@@ -20,9 +20,9 @@ _CONSTANTS = {"True": True, "False": False, "None": None}
 class _Tags(NamedTuple):
     """The grammar of one format.
 
-    `head` captures the tool's name, `parameter` an argument's. `value_close` matches a value's closing tag only
-    where the call goes on or ends after it; anything else is part of the value. `tail` is what must follow the
-    call's closing tag when `opening[0]` began it. `padded` values stand on lines of their own.
+    `head` captures the name of the tool, `parameter` that of an argument. `value_close` matches the closing tag of
+    a value only if the call continues or ends after it; otherwise the tag is part of the value. `tail` must follow
+    the closing tag of a call that `opening[0]` began. `padded` values are on separate lines.
     """
 
     opening: tuple[str, ...]
@@ -34,7 +34,7 @@ class _Tags(NamedTuple):
     padded: bool = False
 
 
-# Possessive quantifiers (`*+`): backtracking over hostile white space would be quadratic.
+# Possessive quantifiers (`*+`): backtracking over malicious white space would take quadratic time.
 _QWEN = _Tags(
     opening=("<tool_call>", "<function="),
     head=re.compile(r"(?:<tool_call>\s*+)?<function=([^>\n]*+)>"),
@@ -90,7 +90,7 @@ class _ValuesRead(NamedTuple):
 
 
 def _read_values(text: str, position: int, tags: _Tags, finder: Finder) -> _ValuesRead | None:
-    """The raw values by name, and the end of the call's closing tag; None where the text is broken."""
+    """Return the raw values by name and the end of the call's closing tag, or None if the text is broken."""
     values: dict[str, str] = {}
     position = skip_blank(text, position)
     while not text.startswith(tags.call_close, position):
@@ -107,7 +107,7 @@ def _read_values(text: str, position: int, tags: _Tags, finder: Finder) -> _Valu
 
 
 def _past(tag: str, text: str, position: int) -> int | None:
-    """The end of `tag` if it comes next, space aside."""
+    """Return the end of `tag` if it comes next, after optional space, else None."""
     position = skip_blank(text, position)
     return position + len(tag) if text.startswith(tag, position) else None
 
@@ -121,7 +121,7 @@ def _unpad(value: str) -> str:
 
 
 def _to_value(text: str, node: SchemaNode) -> Any:
-    """The value that `text` stands for, given its place in the tool's schema."""
+    """Return the value that `text` means, given its part of the tool's schema."""
     types = node.types
     if "string" in types and types <= {"string", "null"}:
         return None if "null" in types and text in ("null", "None") else text

@@ -1,15 +1,25 @@
-"""Read what a finished run folder says about its adapter: configuration, rank, base model. Loads no weights."""
+"""Read a finished run folder: its configuration, and the settings of its adapter. Loads no weights."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, StrictInt
 
 from trainer.config import Config, load_config
-from trainer.errors import OutputError
+from trainer.errors import DataError, OutputError
+from trainer.run_layout import RunLayout
+from trainer.util.records import as_record, read_object
 
-_CONFIG, _ADAPTER, _TEMPLATE = "config.resolved.yaml", "adapter_config.json", "chat_template.jinja"
+Rank = Annotated[StrictInt, Field(ge=1)]
+
+
+class _LoraRecord(BaseModel):
+    """The ranks in a LoRA adapter's own configuration."""
+
+    r: Rank
+    rank_pattern: dict[str, Rank] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,31 +32,35 @@ class TrainedRun:
 
     @property
     def name(self) -> str:
-        """The name that the adapter is served under, unless another one is asked for."""
+        """The name that the adapter is served under by default."""
         return self.path.resolve().name
 
     @property
     def rank(self) -> int:
         """The largest rank of any adapted module."""
-        return max([int(self.adapter["r"]), *map(int, (self.adapter.get("rank_pattern") or {}).values())])
+        ranks = as_record(_LoraRecord, self.adapter)
+        return max([ranks.r, *(ranks.rank_pattern or {}).values()])
 
     @property
     def template(self) -> Path:
         """The chat template that the adapter was trained with."""
-        return self.path / _TEMPLATE
+        return RunLayout(self.path).chat_template
 
 
 def read_run(path: str | Path) -> TrainedRun:
-    """The run in a folder. Raises `OutputError` where the folder holds no finished run, `ConfigError`."""
+    """Return the run in a folder. Raises `OutputError` if the folder holds no finished run, and `ConfigError`."""
     folder = Path(path)
-    missing = [name for name in (_CONFIG, _ADAPTER, _TEMPLATE) if not (folder / name).is_file()]
+    files = RunLayout(folder)
+    missing = [file.name for file in (files.config, files.adapter_config, files.chat_template) if not file.is_file()]
     if missing:
         state = f"it has no {', '.join(missing)}" if folder.is_dir() else "there is no such folder"
         raise OutputError(f"{folder}: holds no finished training run ({state}); name a run folder of scripts/train.py")
     try:
-        adapter = json.loads((folder / _ADAPTER).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise OutputError(f"{folder / _ADAPTER}: is no JSON: {error}") from error
-    if not isinstance(adapter, dict) or not isinstance(adapter.get("r"), int):
-        raise OutputError(f"{folder / _ADAPTER}: describes no LoRA adapter (it has no rank r)")
-    return TrainedRun(folder, load_config(folder / _CONFIG), adapter)
+        adapter = read_object(files.adapter_config.read_bytes())
+    except (OSError, DataError) as error:
+        raise OutputError(f"{files.adapter_config}: cannot be read: {error}") from error
+    try:
+        as_record(_LoraRecord, adapter)
+    except DataError as error:
+        raise OutputError(f"{files.adapter_config}: describes no LoRA adapter: {error}") from error
+    return TrainedRun(folder, load_config(files.config), adapter)

@@ -1,5 +1,6 @@
 """Show and record training: a bar in a terminal, a line per logged step elsewhere, `history.jsonl` always."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,6 +11,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from trainer.tool_trainer import ToolTrainer
 from trainer.training.memory import peak_memory_gb
 from trainer.util.progress import console, make_bar
+
+logger = logging.getLogger(__name__)
 
 
 class TrainingLog(TrainerCallback):
@@ -70,7 +73,7 @@ class TrainingLog(TrainerCallback):
             return
         self._loss = f"loss {float(logs['loss']):.3f}"
         if self._bar is None:
-            print(f"step {state.global_step}/{state.max_steps} | {self._note()}", file=console.file, flush=True)
+            logger.info(f"step {state.global_step}/{state.max_steps} | {self._note()}")
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self._bar is not None and state.global_step < state.max_steps:

@@ -1,25 +1,33 @@
-"""How much memory the process has used at most. Knows no model."""
+"""Measure the most memory that the process has used. Knows no model."""
 
 import re
-import resource
 import sys
 from pathlib import Path
 
 import torch
 
+_STATUS = Path("/proc/self/status")
+
 
 def peak_memory_gb() -> float:
-    """Peak memory in GB (10^9 bytes): of the GPU where there is one, else of the process."""
+    """Return the peak memory in GB (10^9 bytes) of the GPU if there is one, otherwise of the process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
-    return _peak_resident_bytes() / 1e9
+    return peak_resident_bytes() / 1e9
 
 
-def _peak_resident_bytes() -> int:
-    # Linux hands getrusage's peak of a parent down to the program that it starts; this one begins anew.
-    status = Path("/proc/self/status")
-    found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(encoding="utf-8"), re.M) if status.exists() else None
+def peak_resident_bytes() -> int:
+    """Return the peak memory of the process, or its present memory on a platform that keeps no peak."""
+    # On Linux, a program inherits getrusage's peak from the process that started it. This one starts at zero.
+    found = re.search(r"^VmHWM:\s*(\d+) kB", _STATUS.read_text(encoding="utf-8"), re.M) if _STATUS.exists() else None
     if found:
         return int(found[1]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        memory = psutil.Process().memory_info()
+        return int(getattr(memory, "peak_wset", memory.rss))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024)

@@ -1,5 +1,6 @@
 """One whole training run: data, base evaluation, training, final evaluation, run folder. Decides nothing else."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,23 +10,25 @@ from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.utils import logging as transformers_logging
 
-from trainer.chat import ChatEncoder
 from trainer.collate import PaddingCollator
 from trainer.config import Config, config_to_yaml
-from trainer.data import DatasetBundle, pick_format
-from trainer.data.domains import load_domain
+from trainer.data import DatasetBundle
+from trainer.data.chat_setup import make_chat_setup
+from trainer.data.domains import domain_datasets, load_domain
+from trainer.data.report import DataReport
 from trainer.errors import ConfigError
 from trainer.evaluation import Evaluation
 from trainer.generation.settings import decode_settings
 from trainer.lora_model import add_lora, load_base_model, load_model_config
+from trainer.run_layout import BASE, ENVIRONMENT_FILE, FINAL, METRICS_FILE, REPORT_FILE, RUN_CONFIG
 from trainer.scoring.tables import report_markdown
-from trainer.tokenizer import load_tokenizer
 from trainer.tool_trainer import ToolTrainer
 from trainer.training.arguments import check_trackers, resolved_config, training_arguments
 from trainer.training.log import TrainingLog
 from trainer.training.memory import peak_memory_gb
 from trainer.training.run_folder import RunFolder, claim, environment, prepare
-from trainer.util.progress import console
+
+logger = logging.getLogger(__name__)
 
 _N_NAMES_SHOWN = 10
 
@@ -49,29 +52,29 @@ def train_run(cfg: Config) -> RunResult:
     overwrite = bool(cfg.train.get("overwrite_output_dir", False))
     resume = bool(cfg.train.get("resume_from_checkpoint"))
     claim(cfg.output_dir, overwrite=overwrite, resume=resume)
-    domain = load_domain(cfg.data.load_module)
+    domain = load_domain(cfg)
     arguments = training_arguments(cfg)
     set_seed(cfg.seed)
     load_model_config(cfg)
     with arguments.main_process_first(desc="data preparation"):
-        bundle: DatasetBundle = domain.build_datasets(cfg)
-    for name, split in (("train", bundle.report.train), ("eval", bundle.report.eval)):
-        _say(*split.lines(name))
+        bundle = domain_datasets(domain, cfg)
+    for line in bundle.report.lines():
+        logger.info(line)
     trainer = make_trainer(cfg, bundle, arguments)
-    folder = RunFolder(cfg.output_dir, bundle.global_tools)
+    folder = RunFolder(cfg.output_dir, tuple(bundle.global_tools))
     if trainer.is_world_process_zero():
         prepare(cfg.output_dir, overwrite=overwrite, resume=resume)
-        folder.write_text("config.resolved.yaml", config_to_yaml(resolved_config(cfg, arguments)))
-        folder.write_json("environment.json", environment(seed=cfg.seed, data_fingerprint=bundle.report.fingerprint))
+        folder.write_text(RUN_CONFIG, config_to_yaml(resolved_config(cfg, arguments)))
+        folder.write_json(ENVIRONMENT_FILE, environment(seed=cfg.seed, data_fingerprint=bundle.report.fingerprint))
     trainer.accelerator.wait_for_everyone()
-    return _train(cfg, bundle, trainer, folder)
+    return _train(cfg, bundle.report, trainer, folder)
 
 
 def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrainer:
     """Base model, adapter and Trainer for a built dataset."""
-    tokenizer = load_tokenizer(cfg)
-    model = load_base_model(cfg, pad_token_id=tokenizer.pad_token_id)
-    encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)
+    chat = bundle.chat or make_chat_setup(cfg)
+    pad_token_id: Any = chat.tokenizer.pad_token_id
+    model = load_base_model(cfg, pad_token_id=pad_token_id)
     adapted = add_lora(model, cfg.lora)
     if arguments.gradient_checkpointing:
         adapted.enable_input_require_grads()
@@ -81,12 +84,12 @@ def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrai
             args=arguments,
             train_dataset=bundle.train_dataset,
             eval_dataset=bundle.eval_dataset,
-            data_collator=PaddingCollator(tokenizer.pad_token_id, multiple_of=_length_step(arguments.device)),
-            processing_class=tokenizer,
+            data_collator=PaddingCollator(pad_token_id, multiple_of=_length_step(arguments.device)),
+            processing_class=chat.tokenizer,
             tool_eval_examples=bundle.tool_eval_examples,
             global_tools=bundle.global_tools,
-            fmt=pick_format(cfg, encoder),
-            decoding=decode_settings(cfg, encoder, model),
+            fmt=chat.fmt,
+            decoding=decode_settings(cfg, chat.encoder, model),
         )
     except OSError as error:
         if not arguments.push_to_hub:
@@ -103,28 +106,27 @@ def _length_step(device: Any) -> int:
     return 32 if device.type == "cpu" else 1
 
 
-def _train(cfg: Config, bundle: DatasetBundle, trainer: ToolTrainer, folder: RunFolder) -> RunResult:
+def _train(cfg: Config, report: DataReport, trainer: ToolTrainer, folder: RunFolder) -> RunResult:
     trainer.on_evaluation = folder.write_evaluation
     log = TrainingLog(trainer, folder.append_history)
     trainer.add_callback(log)
     states: dict[str, dict[str, Any]] = {}
     if cfg.eval.evaluate_base:
-        states["base"] = state_metrics(trainer.evaluate_base())
+        states[BASE] = state_metrics(trainer.evaluate_base())
     resume = cfg.train.get("resume_from_checkpoint")
     outcome = trainer.train(resume_from_checkpoint=resume)
     trainer.save_model(_internal_call=True)
-    states["final"] = state_metrics(_final_evaluation(trainer))
+    states[FINAL] = state_metrics(_final_evaluation(trainer))
     if trainer.is_world_process_zero():
         train = {"loss": outcome.training_loss, "n_steps": outcome.global_step, **log.rates()}
         train |= {"runtime_s": round(log.seconds, 2), "peak_memory_gb": round(peak_memory_gb(), 2)}
         final = trainer.last_evaluation
         assert final is not None
-        folder.write_evaluation("final", final[1])
-        folder.write_json("metrics.json", {**states, "train": train, "data": bundle.report.to_json()})
-        notes = [*bundle.report.train.lines("train"), *bundle.report.eval.lines("eval")]
-        notes += skipped_lines(final[1])
+        folder.write_evaluation(FINAL, final[1])
+        folder.write_json(METRICS_FILE, {**states, "train": train, "data": report.to_json()})
+        notes = [*report.lines(), *skipped_lines(final[1])]
         notes.append(f"training: {train['n_steps']} steps, {train['tokens_per_s']} tokens/s")
-        folder.write_text("report.md", report_markdown(folder.path.name, states, notes))
+        folder.write_text(REPORT_FILE, report_markdown(folder.path.name, states, notes))
     if trainer.args.push_to_hub:
         trainer.push_to_hub(commit_message="Adapter and metrics")
     return RunResult(folder.path, states)
@@ -155,8 +157,3 @@ def skipped_lines(evaluation: Evaluation) -> list[str]:
         f"eval: {len(names)} turns skipped for length, prompt and eval.max_new_tokens_eval exceed "
         f"data.max_context_length (session/turn): {shown}"
     ]
-
-
-def _say(*lines: str) -> None:
-    for line in lines:
-        console.print(line, highlight=False)

@@ -1,10 +1,14 @@
-"""What every script does with errors: a user's mistake is one message and exit code 2, without traceback."""
+"""What every command shares: its parser, its messages on standard error, its exit codes. Imports nothing heavy."""
 
+import argparse
+import json
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from trainer.errors import ConfigError, ToolSftError
 
@@ -14,17 +18,21 @@ INTERRUPTED = 130
 
 @dataclass(slots=True)
 class ExitCode:
-    """The exit code of a script, known when its `exit_code` block has ended."""
+    """The exit code of a command, known when its `exit_code` block has ended."""
 
     value: int = 0
 
 
 @contextmanager
 def exit_code() -> Iterator[ExitCode]:
-    """Run a script's work: errors of the user are printed to standard error, others keep their traceback."""
+    """Run a command's work, with the package's log messages shown on standard error.
+
+    A user's mistake is one message and exit code 2; any other error keeps its traceback.
+    """
     code = ExitCode()
     try:
-        yield code
+        with messages_shown():
+            yield code
     except ToolSftError as error:
         print(f"error: {error}", file=sys.stderr)
         code.value = USER_ERROR
@@ -33,10 +41,110 @@ def exit_code() -> Iterator[ExitCode]:
         code.value = INTERRUPTED
 
 
-def api_key(variable: str | None) -> str | None:
-    """The key in the environment variable that `--api-key-env` names; None where it names none.
+@contextmanager
+def messages_shown() -> Iterator[None]:
+    """Print what the package logs, from level INFO up. Loggers of other packages are left alone."""
+    logger = logging.getLogger("trainer")
+    if any(isinstance(handler, _TerminalHandler) for handler in logger.handlers):
+        yield  # a command inside another one
+        return
+    handler, level = _TerminalHandler(), logger.level
+    handler.setFormatter(_PlainFormatter("%(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
-    Raises `ConfigError` where the variable is not set.
+
+class _TerminalHandler(logging.Handler):
+    """Prints above a progress bar instead of through it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            from trainer.util.progress import console  # brings the terminal library, which --help does not need
+
+            console.print(self.format(record), emoji=False, highlight=False, markup=False, soft_wrap=True)
+        except Exception:  # as every handler of the standard library: a failed message ends no run
+            self.handleError(record)
+
+
+class _PlainFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
+
+
+def command_parser(prog: str, description: str | None, examples: str) -> argparse.ArgumentParser:
+    """A parser whose help ends with examples; `%(prog)s` in them becomes `prog`."""
+    return argparse.ArgumentParser(
+        prog=prog, description=description, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add `--config` and `--set`."""
+    parser.add_argument("--config", required=True, metavar="PATH", help="run configuration (YAML)")
+    add_overrides(parser)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add `--set`, which ends up as the list `overrides`."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="SECTION.KEY=VALUE",
+        help="override one key of the configuration; may be given several times",
+    )
+
+
+def add_server(parser: argparse.ArgumentParser) -> None:
+    """Add `--endpoint` and `--api-key-env`."""
+    parser.add_argument("--endpoint", required=True, metavar="URL", help="address of the API: http://127.0.0.1:8000/v1")
+    parser.add_argument("--api-key-env", metavar="VAR", help="environment variable that holds the API key")
+
+
+def positive(text: str) -> int:
+    """Parse an argument that is a whole number of at least 1.
+
+    >>> positive("12")
+    12
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text}; must be a whole number of at least 1")
+    return int(text)
+
+
+def positive_number(text: str) -> float:
+    """Parse an argument that is a finite number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"got {text}; must be a number above 0")
+    return number
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Parse an argument that is a JSON object."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"got {text}; must be a JSON object")
+    return value
+
+
+def api_key(variable: str | None) -> str | None:
+    """Return the key in the environment variable that `--api-key-env` names; None if it names none.
+
+    Raises `ConfigError` if the variable is not set.
     """
     if variable is None:
         return None

@@ -1,5 +1,6 @@
-"""Show how far long work is: a bar with rate and end estimate in a terminal, plain lines elsewhere."""
+"""Show how far long work is: a bar with rate and time left in a terminal, log messages elsewhere."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,10 @@ from rich.progress import (
 from rich.progress import Task as RichTask
 from rich.text import Text
 
+logger = logging.getLogger(__name__)
+
 console = Console(stderr=True)
+"""Where bars are drawn. The messages of commands go through it as well, so they never tear a bar."""
 
 _SECONDS_BETWEEN_LINES = 15.0
 
@@ -35,7 +39,7 @@ class _RateColumn(ProgressColumn):
 
 
 def make_bar(unit: str) -> Progress:
-    """A bar that shows counts, rate, elapsed and remaining time."""
+    """Return a bar that shows counts, rate, elapsed time and time left."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -51,16 +55,16 @@ def make_bar(unit: str) -> Progress:
 
 
 class Advance(Protocol):
-    """Is told how many more units are done; a `note` is shown at the end of the bar or line."""
+    """Reports how many more units are done; a `note` appears at the end of the bar or line."""
 
     def __call__(self, n_done: int, /, *, note: str = "") -> None: ...
 
 
 @contextmanager
 def progress_bar(description: str, *, total: int, unit: str, show: bool = True) -> Iterator[Advance]:
-    """A function that is told how many more units are done, and shows it.
+    """Yield a function to call with the number of units that were just done.
 
-    In a log that is no terminal, a line now and then and one at the end.
+    In a terminal it moves a bar. Elsewhere it logs a line every 15 seconds, and one at the end.
     """
     if not show:
         yield lambda n_done, /, *, note="": None
@@ -75,7 +79,7 @@ def progress_bar(description: str, *, total: int, unit: str, show: bool = True) 
 
 
 class _Lines:
-    """The same in plain lines."""
+    """The same as log messages."""
 
     def __init__(self, description: str, total: int, unit: str) -> None:
         self._description, self._total, self._unit = description, total, unit
@@ -94,4 +98,4 @@ class _Lines:
         rate = self._n_done / seconds if seconds else 0.0
         left = f", {(self._total - self._n_done) / rate:.0f} s left" if rate and self._n_done < self._total else ""
         done = f"{self._description}: {self._n_done}/{self._total} {self._unit}"
-        print(f"{done} | {rate:.2f} {self._unit}/s | {seconds:.0f} s{left}{self._note}", file=console.file, flush=True)
+        logger.info(f"{done} | {rate:.2f} {self._unit}/s | {seconds:.0f} s{left}{self._note}")

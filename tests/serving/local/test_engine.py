@@ -1,4 +1,4 @@
-"""The small server's engine gives the tokens of `generate`, whatever caches it keeps."""
+"""The engine of the small server returns the same tokens as `generate`, with and without kept caches."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def model(tiny_model_folder: Path, tmp_path: Path) -> Any:
     return load_adapted(make_run(tiny_model_folder, tmp_path / "run"))
 
 
-def test_a_growing_conversation_is_answered_as_by_generate(model: Any) -> None:
+def test_a_growing_conversation_has_the_same_answers_as_with_generate(model: Any) -> None:
     engine = LocalEngine(model)
     prompt = list(range(5, 45))
     for turn in range(4):
@@ -42,7 +42,7 @@ def test_a_growing_conversation_is_answered_as_by_generate(model: Any) -> None:
         prompt += [*found.token_ids, STOP, *range(50 + turn, 70 + turn)]
 
 
-def test_prompts_that_part_ways_share_only_what_they_have_in_common(model: Any) -> None:
+def test_prompts_that_differ_share_only_their_common_beginning(model: Any) -> None:
     engine = LocalEngine(model)
     first, second = [*range(5, 45), 60, 61, 62], [*range(5, 45), 70, 71]
     for prompt, n_cached in ((first, 0), (second, 40), (first, 42), (second[:30], 29)):
@@ -62,14 +62,14 @@ def test_base_and_adapter_never_share_a_cache(model: Any) -> None:
         assert list(base.token_ids) == generated(model, prompt)
 
 
-def test_only_so_many_caches_are_kept(model: Any) -> None:
+def test_the_number_of_kept_caches_is_limited(model: Any) -> None:
     engine = LocalEngine(model)
     for start in range(30):
         engine.generate(list(range(5 + start, 45 + start)), settings(1), adapted=True)
     assert len(engine._kept) == 8
 
 
-def test_a_length_limit_and_a_stop_are_told_apart(model: Any) -> None:
+def test_the_finish_reason_is_length_or_stop(model: Any) -> None:
     prompt = list(range(5, 45))
     answer = generated(model, prompt)
     assert LocalEngine(model).generate(prompt, settings(3), adapted=True).finish_reason == "length"
@@ -79,7 +79,7 @@ def test_a_length_limit_and_a_stop_are_told_apart(model: Any) -> None:
     assert list(stopped.token_ids) == answer[: answer.index(answer[2])]
 
 
-def test_an_interrupted_answer_leaves_the_engine_whole(model: Any) -> None:
+def test_the_engine_still_works_after_an_interrupted_answer(model: Any) -> None:
     engine = LocalEngine(model)
     prompt = list(range(5, 45))
 

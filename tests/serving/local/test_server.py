@@ -1,4 +1,4 @@
-"""The small server speaks OpenAI's protocol: calls, streams, counts, and errors that say what is wrong."""
+"""The small server follows OpenAI's protocol: calls, streams, token counts and error messages."""
 
 import http.client
 import json
@@ -48,8 +48,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> LocalService:
 
 
 def scripted(service: LocalService, text: str, finish_reason: str = "stop") -> LocalService:
-    engine: Any = ScriptedEngine(service.tokenizer, text, finish_reason)
-    return LocalService(service.plan, engine, service.encoder, service.tokenizer, service.stop_token_ids)
+    engine: Any = ScriptedEngine(service.plan.chat.tokenizer, text, finish_reason)
+    return LocalService(service.plan, engine, service.stop_token_ids)
 
 
 def ask(url: str, body: Any) -> tuple[int, Any]:
@@ -75,7 +75,7 @@ def stream(url: str, body: Any) -> Iterator[dict[str, Any]]:
         yield json.loads(line.removeprefix("data: "))
 
 
-def test_a_call_comes_back_as_a_call(service: LocalService) -> None:
+def test_a_call_is_returned_as_a_tool_call(service: LocalService) -> None:
     with serving(scripted(service, "One moment.\n" + CALL)) as url:
         status, value = ask(f"{url}/chat/completions", chat())
     (choice,) = value["choices"]
@@ -84,25 +84,25 @@ def test_a_call_comes_back_as_a_call(service: LocalService) -> None:
     assert call["function"] == {"name": "search_inventory", "arguments": '{"make": "Škoda"}'}
     answer = read_answer(json.dumps(value).encode())
     assert answer.error is None
-    assert answer.completion_tokens == len(service.tokenizer("One moment.\n" + CALL)["input_ids"])
+    assert answer.completion_tokens == len(service.plan.chat.tokenizer("One moment.\n" + CALL)["input_ids"])
 
 
 @pytest.mark.parametrize("text", [BROKEN, CALL + "\n" + BROKEN, "No Škoda here."])
-def test_what_is_no_well_formed_call_stays_text_as_it_is(service: LocalService, text: str) -> None:
+def test_text_without_only_well_formed_calls_stays_unchanged(service: LocalService, text: str) -> None:
     with serving(scripted(service, text)) as url:
         _, value = ask(f"{url}/chat/completions", chat())
     assert value["choices"][0]["message"] == {"role": "assistant", "content": text}
     assert value["choices"][0]["finish_reason"] == "stop"
 
 
-def test_calls_stay_text_where_none_are_to_be_read(service: LocalService) -> None:
+def test_calls_stay_text_without_tools_or_with_tool_choice_none(service: LocalService) -> None:
     with serving(scripted(service, CALL)) as url:
         for body in (chat(tool_choice="none"), chat(tools=None)):
             _, value = ask(f"{url}/chat/completions", body)
             assert value["choices"][0]["message"]["content"] == CALL
 
 
-def test_a_cut_answer_says_so(service: LocalService) -> None:
+def test_a_cut_answer_has_the_finish_reason_length(service: LocalService) -> None:
     with serving(scripted(service, CALL[:40], "length")) as url:
         _, value = ask(f"{url}/chat/completions", chat())
     assert value["choices"][0]["finish_reason"] == "length"
@@ -124,7 +124,7 @@ def test_a_stream_adds_up_to_the_whole_answer(service: LocalService, text: str, 
     assert chunks[-2]["choices"][0]["finish_reason"] == whole["choices"][0]["finish_reason"]
 
 
-def test_models_are_adapter_and_base_and_each_answers_for_itself(service: LocalService) -> None:
+def test_adapter_and_base_model_are_listed_and_each_answers_its_own_requests(service: LocalService) -> None:
     fake = scripted(service, "Yes.")
     engine: Any = fake.engine
     with serving(fake) as url:
@@ -137,8 +137,8 @@ def test_models_are_adapter_and_base_and_each_answers_for_itself(service: LocalS
     assert [adapted for adapted, _ in engine.asked] == [True, False]
 
 
-def test_the_prompt_is_that_of_the_training(service: LocalService) -> None:
-    expected = service.encoder.prompt_ids(HELLO, TOOLS)  # type: ignore[arg-type]
+def test_the_prompt_equals_the_training_prompt(service: LocalService) -> None:
+    expected = service.plan.chat.encoder.prompt_ids(HELLO, TOOLS)  # type: ignore[arg-type]
     with serving(service) as url:
         _, counted = ask(url.replace("/v1", "/tokenize"), {"messages": HELLO, "tools": TOOLS})
         _, value = ask(f"{url}/chat/completions", chat(return_token_ids=True, max_tokens=4))
@@ -150,7 +150,7 @@ def test_the_prompt_is_that_of_the_training(service: LocalService) -> None:
     assert len(value["choices"][0]["token_ids"]) == 4
 
 
-def test_greedy_answers_repeat_and_a_seed_repeats_a_draw(service: LocalService) -> None:
+def test_greedy_answers_and_answers_with_a_seed_are_repeatable(service: LocalService) -> None:
     with serving(service) as url:
         for settings in ({"temperature": 0}, {"temperature": 1.5, "seed": 7}):
             texts = {
@@ -163,8 +163,8 @@ def test_greedy_answers_repeat_and_a_seed_repeats_a_draw(service: LocalService) 
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
-        (b"{", 400, "no JSON"),
-        (b"[]", 400, "no JSON object"),
+        (b"{", 400, "not JSON"),
+        (b"[]", 400, "not a JSON object"),
         (chat(model="gpt"), 404, "carsales"),
         (chat(messages=[]), 400, "messages"),
         (chat(messages=[{"role": "wizard", "content": "x"}]), 400, "wizard"),
@@ -185,17 +185,17 @@ def test_greedy_answers_repeat_and_a_seed_repeats_a_draw(service: LocalService) 
         (chat(tools=[{"function": {"name": "f", "description": 3}}]), 400, "description"),
     ],
 )
-def test_a_request_that_cannot_be_answered_is_refused_in_words(
+def test_a_request_that_cannot_be_answered_is_refused_with_the_reason(
     service: LocalService, body: Any, status: int, said: str
 ) -> None:
     with serving(scripted(service, "Yes.")) as url:
         found, value = ask(f"{url}/chat/completions", body)
         assert (found, value["error"]["code"]) == (status, status)
         assert said in value["error"]["message"]
-        assert ask(f"{url}/chat/completions", chat())[0] == 200  # and the server goes on
+        assert ask(f"{url}/chat/completions", chat())[0] == 200  # and the server still works
 
 
-def test_what_changes_nothing_is_taken(service: LocalService) -> None:
+def test_keys_that_change_nothing_are_accepted(service: LocalService) -> None:
     with serving(scripted(service, "Yes.")) as url:
         body = chat(n=1, top_p=0.9, stop=None, user="me", lora_name="carsales")
         assert ask(f"{url}/chat/completions", body)[0] == 200
@@ -204,20 +204,34 @@ def test_what_changes_nothing_is_taken(service: LocalService) -> None:
         assert ask(f"{url}/chat/completions", {**body, "skip_special_tokens": False})[0] == 200
 
 
-def test_tools_are_rendered_in_one_order_however_they_are_sent(service: LocalService) -> None:
+def test_the_keys_of_a_tool_are_rendered_in_one_order_however_they_are_sent(service: LocalService) -> None:
     function: dict[str, Any] = TOOLS[0]["function"]  # type: ignore[assignment]
     backwards = {"function": dict(reversed(function.items())), "type": "function"}
     assert service.tokenize(chat(tools=[backwards])) == service.tokenize(chat())
 
 
-def test_a_wrong_path_names_the_right_ones(service: LocalService) -> None:
+def test_the_error_of_a_wrong_path_names_the_right_ones(service: LocalService) -> None:
     with serving(service) as url:
         status, value = ask(f"{url}/completions", chat())
     assert status == 404
     assert "/v1/chat/completions" in value["error"]["message"]
 
 
-def test_a_defect_is_told_to_the_client_and_the_server_goes_on(
+@pytest.mark.parametrize(
+    ("length", "status", "said"), [(str(2**40), 413, "bytes; at most"), ("many", 411, "Content-Length")]
+)
+def test_a_body_that_is_too_large_or_has_no_length_is_refused(
+    service: LocalService, length: str, status: int, said: str
+) -> None:
+    with serving(service) as url:
+        connection = http.client.HTTPConnection(url.removeprefix("http://").removesuffix("/v1"), timeout=30)
+        connection.request("POST", "/v1/chat/completions", headers={"Content-Length": length})
+        response = connection.getresponse()
+        assert (response.status, said in json.load(response)["error"]["message"]) == (status, True)
+        connection.close()
+
+
+def test_an_internal_error_is_reported_to_the_client_and_the_server_still_works(
     service: LocalService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = scripted(service, "Yes.")
@@ -231,13 +245,13 @@ def test_a_defect_is_told_to_the_client_and_the_server_goes_on(
         monkeypatch.setattr(broken.engine, "generate", fail)
         status, value = ask(f"{url}/chat/completions", chat())
         assert (status, value["error"]["message"]) == (500, "MemoryError: too much")
-        with pytest.raises((AssertionError, OSError, http.client.HTTPException)):  # no end mark: a cut stream
+        with pytest.raises((AssertionError, OSError, http.client.HTTPException)):  # no end marker: a cut stream
             list(stream(url, chat()))
         monkeypatch.setattr(broken.engine, "generate", generate)
         assert ask(f"{url}/chat/completions", chat())[0] == 200
 
 
-def test_a_port_in_use_is_an_error_of_the_user(service: LocalService) -> None:
+def test_a_port_in_use_is_an_endpoint_error(service: LocalService) -> None:
     from trainer.errors import EndpointError
 
     with serving(service) as url:

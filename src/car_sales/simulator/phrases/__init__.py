@@ -1,1 +1,1 @@
-"""What customers and sales people say, for each split its own."""
+"""What customers say, separately for each split."""

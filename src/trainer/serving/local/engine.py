@@ -1,7 +1,7 @@
-"""PartialAnswer one prompt at a time with a base model or its adapter, keeping caches of earlier prompts.
+"""Answer one prompt at a time with a base model or its adapter, and keep the caches of earlier prompts.
 
-A conversation's next prompt begins with its last one, so that only its new tokens have to be run. Knows tokens and
-models; no message, no server.
+The next prompt of a conversation begins with the previous one, so only its new tokens have to be run. Works on tokens;
+`service` handles messages and `server` handles HTTP.
 """
 
 import threading
@@ -29,7 +29,7 @@ OnToken = Callable[[Sequence[int]], None]
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """An answer. `token_ids` leaves the stop token out; `n_cached` counts prompt tokens that were not run again."""
+    """An answer. `token_ids` excludes the stop token. `n_cached` counts the prompt tokens that were not run again."""
 
     token_ids: tuple[int, ...]
     finish_reason: Literal["stop", "length"]
@@ -38,7 +38,7 @@ class Generated:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """The tokens that a cache holds, and whether the adapter was on."""
+    """A cache with the tokens in it. `adapted`: the adapter was on."""
 
     adapted: bool
     token_ids: tuple[int, ...]
@@ -46,12 +46,12 @@ class _Kept:
 
 
 class LocalEngine:
-    """A model with or without adapter. Threads may call it; they take turns."""
+    """A model with or without an adapter. Several threads may call it; it answers one at a time."""
 
     def __init__(self, model: PreTrainedModel | PeftModel) -> None:
         self._model = model.eval()
         self._lock = threading.Lock()
-        self._kept: list[_Kept] = []  # the one used last stands last
+        self._kept: list[_Kept] = []  # the last one is the most recently used
 
     def generate(
         self,
@@ -61,7 +61,7 @@ class LocalEngine:
         adapted: bool,
         on_token: OnToken = lambda token_ids: None,
     ) -> Generated:
-        """Decode one answer; greedy where the temperature is 0. `on_token` is given the answer so far."""
+        """Decode one answer, greedily if the temperature is 0. `on_token` receives the answer so far."""
         answer = PartialAnswer(settings, name="request")
         off = isinstance(self._model, PeftModel) and not adapted
         precision = evaluation_precision(self._model)
@@ -103,7 +103,7 @@ class LocalEngine:
         return n_cached
 
     def _run(self, token_ids: Sequence[int], cache: DynamicCache) -> torch.Tensor:
-        """Logits [vocabulary] after the last of some tokens, which the cache takes in."""
+        """Run tokens, add them to the cache, and return the logits [vocabulary] after the last one."""
         model: Any = self._model
         ids = torch.tensor([list(token_ids)], device=model.device)
         logits = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1]
@@ -113,7 +113,7 @@ class LocalEngine:
         return logits
 
     def _nearest(self, prompt_ids: tuple[int, ...], adapted: bool) -> tuple[_Kept | None, int]:
-        """The kept cache that shares most tokens with a prompt, and how many; the last one has to be run anyhow."""
+        """Return the kept cache that shares most tokens with a prompt, and how many. The last token is always run."""
         found, n_found = None, _SHORTEST_SHARED
         for kept in self._kept:
             if kept.adapted == adapted:
@@ -123,7 +123,7 @@ class LocalEngine:
         return (found, n_found) if found is not None else (None, 0)
 
     def _keep(self, kept: _Kept, *, replaced: _Kept | None) -> None:
-        """Keep a cache; the one that it continues goes, and so does the one that was used longest ago."""
+        """Keep a cache. Drop the cache that it continues, and the least recently used one if there are too many."""
         if replaced is not None and kept.token_ids[: len(replaced.token_ids)] == replaced.token_ids:
             self._kept.remove(replaced)
         self._kept = [*self._kept[-(_N_KEPT - 1) :], kept]

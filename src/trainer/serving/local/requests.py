@@ -1,6 +1,6 @@
-"""Requests of OpenAI's chat completions as JSON, checked. Answers none.
+"""Parse and check requests for OpenAI chat completions. Answers none.
 
-What would change the answer and is not supported is refused, never ignored.
+A key that would change the answer and is not supported is refused, never ignored.
 """
 
 import json
@@ -31,9 +31,9 @@ _REFUSED: Mapping[str, Any] = {
     "chat_template": None,
     "continue_final_message": False,
     "structured_outputs": None,
-    "skip_special_tokens": False,  # texts come with the special tokens that the model wrote
+    "skip_special_tokens": False,  # the text includes the special tokens that the model wrote
 }
-"""Keys that are not supported, with the value that changes nothing."""
+"""Keys that are not supported, with the value that would change nothing."""
 
 
 class RequestError(Exception):
@@ -45,13 +45,13 @@ class RequestError(Exception):
 
 
 class StreamOptions(BaseModel):
-    """What a stream carries besides the answer."""
+    """What a stream contains besides the answer."""
 
     include_usage: bool = False
 
 
 class PromptRequest(BaseModel):
-    """What a prompt is made of. Keys beyond are ignored unless they would change the answer."""
+    """The parts of a prompt. Other keys are ignored unless they would change the answer."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
@@ -64,7 +64,7 @@ class PromptRequest(BaseModel):
     @field_validator("messages")
     @classmethod
     def _join_text_parts(cls, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Content may come as a list of text parts; other parts stay, and are refused with the message."""
+        """Join content that is a list of text parts. Other parts stay, and the message is refused later."""
         return [
             {**message, "content": "".join(part["text"] for part in message["content"])}
             if isinstance(message.get("content"), list) and all(map(_is_text, message["content"]))
@@ -78,7 +78,7 @@ def _is_text(part: Any) -> bool:
 
 
 class ChatRequest(PromptRequest):
-    """A request for one answer. `temperature` is 1 where it is not given, as everywhere in this protocol."""
+    """A request for one answer. The default `temperature` is 1, as in OpenAI's API."""
 
     tool_choice: Literal["auto", "none"] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -91,12 +91,12 @@ class ChatRequest(PromptRequest):
 
     @property
     def limit(self) -> int | None:
-        """The longest answer, in tokens, where the client says."""
+        """The limit of the answer in tokens, or None if the client sets none."""
         return self.max_completion_tokens or self.max_tokens
 
     @property
     def reads_calls(self) -> bool:
-        """Whether calls in the answer are taken apart from its content."""
+        """Whether the calls in the answer are separated from its content."""
         return bool(self.tools) and self.tool_choice != "none"
 
 
@@ -104,23 +104,23 @@ Request = TypeVar("Request", bound=PromptRequest)
 
 
 def read_json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a request. Raises `RequestError`."""
+    """Return the JSON object of a request. Raises `RequestError`."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise RequestError(400, f"the request is no JSON: {error}") from error
+        raise RequestError(400, f"the request is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise RequestError(400, "the request is no JSON object")
+        raise RequestError(400, "the request is not a JSON object")
     return value
 
 
 def read_request(kind: type[Request], body: Mapping[str, Any]) -> Request:
-    """A checked request. Raises `RequestError` naming every key that is wrong or not supported."""
+    """Return a checked request. Raises `RequestError` with every key that is wrong or not supported."""
     refused = [key for key, neutral in _REFUSED.items() if body.get(key) not in (None, neutral)]
-    if body.get("temperature") == 0:  # greedy decoding takes the likeliest token, wherever the tail is cut
+    if body.get("temperature") == 0:  # greedy decoding takes the most likely token, which these never exclude
         refused = [key for key in refused if key not in ("top_p", "top_k", "min_p")]
     if refused:
-        raise RequestError(400, f"this small server does not support {', '.join(refused)}; leave out, or use vLLM")
+        raise RequestError(400, f"this small server does not support {', '.join(refused)}; leave them out, or use vLLM")
     try:
         return kind.model_validate(body)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Responses and stream chunks of OpenAI's chat completions as JSON. Knows no model."""
+"""Build the responses and stream chunks of OpenAI chat completions. Runs no model."""
 
 import json
 import time
@@ -13,7 +13,7 @@ from trainer.types import Tool
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
-    """An answer to be sent. `finish_reason` is OpenAI's: stop, length or tool_calls."""
+    """An answer to send. `finish_reason` has OpenAI's values: stop, length or tool_calls."""
 
     model: str
     message: dict[str, Any]
@@ -23,7 +23,7 @@ class ChatAnswer:
     n_cached: int
 
     def usage(self) -> dict[str, Any]:
-        """Token counts."""
+        """Return the token counts."""
         n_prompt, n_completion = len(self.prompt_ids), len(self.token_ids)
         return {
             "prompt_tokens": n_prompt,
@@ -34,9 +34,9 @@ class ChatAnswer:
 
 
 def read_message(text: str, *, fmt: ToolCallFormat, tools: Sequence[Tool], finished: bool) -> dict[str, Any]:
-    """The assistant message of a generated text, its calls in OpenAI form.
+    """Return the assistant message of a generated text, with its calls in OpenAI form.
 
-    A text with any attempt that is no well-formed call stays content as a whole, so that nothing of it is lost.
+    If any attempted call is malformed, the whole text becomes the content, and nothing of it is lost.
     """
     parsed = fmt.parse(text, finished=finished, tools=tools)
     if not parsed.calls or any(call.status != "ok" for call in parsed.calls):
@@ -53,7 +53,7 @@ def read_message(text: str, *, fmt: ToolCallFormat, tools: Sequence[Tool], finis
 
 
 def completion(answer: ChatAnswer, *, return_token_ids: bool) -> dict[str, Any]:
-    """The whole response."""
+    """Return the response for a request without streaming."""
     choice: dict[str, Any] = {"index": 0, "message": answer.message, "finish_reason": answer.finish_reason}
     response = {**_head("chat.completion", answer.model), "choices": [choice], "usage": answer.usage()}
     if return_token_ids:
@@ -63,17 +63,17 @@ def completion(answer: ChatAnswer, *, return_token_ids: bool) -> dict[str, Any]:
 
 
 def opening_chunk(model: str) -> dict[str, Any]:
-    """The first chunk of a stream, sent with the first token."""
+    """Return the first chunk of a stream, which is sent with the first token."""
     return _chunk(model, {"role": "assistant", "content": ""}, None)
 
 
 def text_chunk(model: str, text: str) -> dict[str, Any]:
-    """A chunk of text."""
+    """Return a chunk of text."""
     return _chunk(model, {"content": text}, None)
 
 
 def closing_chunks(answer: ChatAnswer, *, with_text: bool, include_usage: bool) -> list[dict[str, Any]]:
-    """The last chunks: the message where its text was not sent yet, why it ended, and the token counts."""
+    """Return the last chunks: the message if its text was not sent yet, the finish reason, and the token counts."""
     chunks = []
     if with_text:
         delta = {key: value for key, value in answer.message.items() if key != "role" and value}

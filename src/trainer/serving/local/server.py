@@ -1,12 +1,13 @@
 """A small OpenAI-compatible server for machines without a GPU and for tests. Not meant for production.
 
-One process, one answer at a time, others wait; no batching and no authentication. Knows HTTP and no model.
+It has one process, gives one answer at a time while other requests wait, and has no batching and no authentication.
+This module handles HTTP only; `service` answers the requests.
 """
 
 import json
+import logging
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,15 +18,17 @@ from trainer.serving.local.service import LocalService, load_service
 from trainer.serving.plan import ServePlan
 from trainer.training.finished_run import TrainedRun
 
+logger = logging.getLogger(__name__)
+
 _LARGEST_BODY = 16 * 2**20
 
 
 def serve_run(run: TrainedRun, plan: ServePlan, *, host: str, port: int) -> None:
-    """Load a run and serve it until interrupted. Raises `EndpointError` where the address is taken."""
+    """Load a run and serve it until interrupted. Raises `EndpointError` if the address is in use."""
     server = make_server(load_service(run, plan), host=host, port=port)
     names = " and ".join(plan.names)
     address = f"http://{host}:{server.server_port}/v1"
-    print(f"Serving {names} at {address}, one answer at a time (Ctrl-C stops)", file=sys.stderr, flush=True)
+    logger.info(f"Serving {names} at {address}, one answer at a time (Ctrl-C stops)")
     try:
         server.serve_forever()
     finally:
@@ -33,7 +36,7 @@ def serve_run(run: TrainedRun, plan: ServePlan, *, host: str, port: int) -> None
 
 
 def make_server(service: LocalService, *, host: str, port: int) -> ThreadingHTTPServer:
-    """A server that is bound and not yet running; port 0 takes a free one. Raises `EndpointError`."""
+    """Return a server that is bound but not yet running. Port 0 takes a free port. Raises `EndpointError`."""
 
     class Handler(_Handler):
         pass
@@ -42,7 +45,7 @@ def make_server(service: LocalService, *, host: str, port: int) -> ThreadingHTTP
     try:
         return _Server((host, port), Handler)
     except OSError as error:
-        raise EndpointError(f"{host}:{port} cannot be served: {error.strerror}; choose another --port") from error
+        raise EndpointError(f"cannot serve at {host}:{port}: {error.strerror}; choose another --port") from error
 
 
 class _Server(ThreadingHTTPServer):
@@ -50,13 +53,13 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that hang up between two requests."""
+        """Log nothing about clients that hang up between two requests."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One connection. Errors have the form of OpenAI's."""
+    """One connection. Errors have the same form as OpenAI's."""
 
     service: LocalService
     protocol_version = "HTTP/1.1"
@@ -77,21 +80,26 @@ class _Handler(BaseHTTPRequestHandler):
         }
         self._answer(lambda: self._find(routes)(read_json_object(body)), stream=stream)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, the name is the base class's
-        """One line per request, with its time."""
-        print(f"{time.strftime('%H:%M:%S')} {format % args}", file=sys.stderr, flush=True)
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, the base class has this name
+        """Log one line per request, with its time."""
+        logger.info(f"{time.strftime('%H:%M:%S')} {format % args}")
 
     def _find(self, routes: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
         path = self.path.partition("?")[0]
         if path not in routes:
-            raise RequestError(404, f"{self.command} {path}: no such path; there is {', '.join(routes)}")
+            raise RequestError(404, f"{self.command} {path}: there is no such path; known: {', '.join(routes)}")
         return routes[path]
 
     def _body(self) -> bytes | None:
         length = self.headers.get("Content-Length", "")
         if not length.isdigit() or int(length) > _LARGEST_BODY:
             self.close_connection = True
-            self._send_error(RequestError(413 if length.isdigit() else 411, "the request needs a Content-Length"))
+            if length.isdigit():
+                self._send_error(
+                    RequestError(413, f"the request has {length} bytes; at most {_LARGEST_BODY} are allowed")
+                )
+            else:
+                self._send_error(RequestError(411, "the request needs a Content-Length header in bytes"))
             return None
         return self.rfile.read(int(length))
 
@@ -104,10 +112,10 @@ class _Handler(BaseHTTPRequestHandler):
                 stream.close()
         except RequestError as error:
             self._send_error(error)
-        except ConnectionError:  # the client has gone: nobody to tell
+        except ConnectionError:  # the client is gone
             self.close_connection = True
-        except Exception as error:  # a defect of ours or no memory left: the client is told, the log has the rest
-            traceback.print_exc()
+        except Exception as error:  # a bug, or out of memory: report it to the client; the log has the traceback
+            logger.exception(f"{self.command} {self.path} failed")
             self.close_connection = True
             if stream is None or not stream.opened:
                 self._send_error(RequestError(500, f"{type(error).__name__}: {error}"))
@@ -126,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _EventStream:
-    """Server-sent events on a connection; nothing is written before the first one."""
+    """Server-sent events on a connection. Nothing is written before the first one."""
 
     def __init__(self, handler: _Handler) -> None:
         self._handler = handler
@@ -143,7 +151,7 @@ class _EventStream:
         self._write(f"data: {json.dumps(value)}\n\n".encode())
 
     def close(self) -> None:
-        """Send the end mark of the protocol."""
+        """Send the end marker of the protocol."""
         self._write(b"data: [DONE]\n\n")
         self._handler.wfile.write(b"0\r\n\r\n")
 

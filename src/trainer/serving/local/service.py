@@ -1,4 +1,4 @@
-"""What the small server answers: models, prompts as tokens, chat completions. Knows no socket."""
+"""Answer the requests of the small server: models, tokenized prompts and chat completions. Uses no HTTP."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ from trainer.serving.plan import ServePlan
 from trainer.tokenizer import decode_text
 from trainer.tools.wire import rendered_tool
 from trainer.training.finished_run import TrainedRun
-from trainer.training.load_run import load_adapted, load_folder_tokenizer, with_dtype
+from trainer.training.load_run import load_adapted, with_dtype
 from trainer.types import Message
 
 Send = Callable[[Mapping[str, Any]], None]
@@ -31,43 +31,42 @@ Send = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class LocalService:
-    """A model behind OpenAI's protocol. The methods raise `RequestError` for what cannot be answered."""
+    """A model with OpenAI's protocol. The methods raise `RequestError` if a request cannot be answered."""
 
     plan: ServePlan
     engine: LocalEngine
-    encoder: ChatEncoder
-    tokenizer: Any
     stop_token_ids: frozenset[int]
 
     def models(self) -> dict[str, Any]:
-        """The answer to GET /v1/models."""
+        """Return the response to GET /v1/models."""
         limit = self.plan.max_context_tokens
         entries = [{"id": name, "object": "model", "owned_by": "local"} for name in reversed(self.plan.names)]
         return {"object": "list", "data": [{**entry, "max_model_len": limit} for entry in entries]}
 
     def tokenize(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to POST /tokenize, as vLLM gives it."""
+        """Return the response to POST /tokenize, in the form that vLLM has."""
         tokens = self._prompt(read_request(PromptRequest, body))
         return {"count": len(tokens), "max_model_len": self.plan.max_context_tokens, "tokens": tokens}
 
     def complete(self, body: Mapping[str, Any], *, send: Send) -> dict[str, Any] | None:
-        """The answer to POST /v1/chat/completions; a stream goes to `send` chunk by chunk, and None comes back."""
+        """Return the response to POST /v1/chat/completions, or None after streaming it to `send` in chunks."""
         request = read_request(ChatRequest, body)
         name = self._model_name(request)
         prompt_ids = self._prompt(request)
         settings = self._settings(request, n_prompt=len(prompt_ids))
-        stream = _TextStream(name, send, self.tokenizer, live=not request.reads_calls) if request.stream else None
+        tokenizer = self.plan.chat.tokenizer
+        stream = _TextStream(name, send, tokenizer, live=not request.reads_calls) if request.stream else None
         generated = self.engine.generate(
             prompt_ids,
             settings,
             adapted=name == self.plan.names[0],
             on_token=stream.advance if stream else lambda token_ids: None,
         )
-        text = decode_text(self.tokenizer, generated.token_ids)
+        text = decode_text(tokenizer, generated.token_ids)
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if request.reads_calls:
             finished = generated.finish_reason == "stop"
-            message = read_message(text, fmt=self.plan.fmt, tools=request.tools or (), finished=finished)
+            message = read_message(text, fmt=self.plan.chat.fmt, tools=request.tools or (), finished=finished)
         reason = "tool_calls" if "tool_calls" in message and generated.finish_reason == "stop" else None
         answer = ChatAnswer(
             name,
@@ -93,10 +92,10 @@ class LocalService:
         self._model_name(request)
         if not request.add_generation_prompt:
             raise RequestError(400, "add_generation_prompt: only true is supported")
-        encoder = self.encoder
-        switches = {**self.plan.template_kwargs, **(request.chat_template_kwargs or {})}
-        if switches != self.plan.template_kwargs:
-            encoder = ChatEncoder(self.tokenizer, template_kwargs=switches)
+        encoder = self.plan.chat.encoder
+        template_kwargs = {**encoder.template_kwargs, **(request.chat_template_kwargs or {})}
+        if template_kwargs != encoder.template_kwargs:
+            encoder = ChatEncoder(self.plan.chat.tokenizer, template_kwargs=template_kwargs)
         try:
             tools = [
                 rendered_tool(tool, where=f"tools: tool {position}").tool
@@ -113,7 +112,7 @@ class LocalService:
             raise RequestError(
                 400,
                 f"This model's maximum context length is {limit} tokens; the prompt has {n_prompt} and the answer "
-                f"may take {n_new}. Shorten one of them",
+                f"may have {n_new}. Shorten one of them",
             )
         return DecodeSettings(
             stop_token_ids=self.stop_token_ids,
@@ -125,7 +124,7 @@ class LocalService:
 
 
 class _TextStream:
-    """Sends an answer while it grows: its text at once where no calls are read from it, else when it is whole."""
+    """Streams an answer: its text as it grows if no calls are read from it, else all at once when it is complete."""
 
     def __init__(self, model: str, send: Send, tokenizer: Any, *, live: bool) -> None:
         self._model, self._send, self._tokenizer, self._live = model, send, tokenizer, live
@@ -133,7 +132,7 @@ class _TextStream:
         self._opened = False
 
     def advance(self, token_ids: Any) -> None:
-        """Take the answer so far."""
+        """Receive the answer so far."""
         if not self._opened:
             self._send(opening_chunk(self._model))
             self._opened = True
@@ -143,7 +142,7 @@ class _TextStream:
                 self._send_text(text)
 
     def finish(self, answer: ChatAnswer, *, include_usage: bool) -> None:
-        """Send what is left."""
+        """Send the rest of the answer."""
         self.advance(())
         if self._live:
             self._send_text(answer.message["content"])
@@ -157,7 +156,7 @@ class _TextStream:
 
 
 def load_service(run: TrainedRun, plan: ServePlan) -> LocalService:
-    """Load what a plan names. Raises `ModelError`."""
+    """Load the model and tokenizer of a plan. Raises `ModelError`."""
     if plan.adapter is not None:
         model: Any = load_adapted(run)
     else:
@@ -166,7 +165,5 @@ def load_service(run: TrainedRun, plan: ServePlan) -> LocalService:
             update={"model": cfg.model.model_copy(update={"base_model_name": plan.model, "quantization": None})}
         )
         model = load_base_model(cfg)
-    tokenizer = load_folder_tokenizer(plan.files, trust_remote_code=plan.trust_remote_code)
-    encoder = ChatEncoder(tokenizer, template_kwargs=dict(plan.template_kwargs))
-    stops = frozenset(encoder.stop_token_ids) | stop_tokens(model.generation_config)
-    return LocalService(plan, LocalEngine(model), encoder, tokenizer, stops)
+    stops = frozenset(plan.chat.encoder.stop_token_ids) | stop_tokens(model.generation_config)
+    return LocalService(plan, LocalEngine(model), stops)

@@ -1,0 +1,102 @@
+"""Replay a domain's real turns on a server at several concurrencies, and measure throughput and latency.
+
+Each concurrency gets sessions of its own if there are enough, so no level finds its prompts in a cache that another
+one has filled. Needs no torch. The exit code is 1 if a concurrency got no answer at all.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer.util.cli import add_config, add_server, api_key, command_parser, positive, positive_number
+
+if TYPE_CHECKING:
+    from trainer.server_eval.load import LevelResult
+
+_EXAMPLES = """
+examples:
+  %(prog)s --config configs/car_sales/qwen3-4b.yaml --endpoint http://127.0.0.1:8000/v1 \\
+    --model carsales --concurrency 1,4,16,64 --report bench.html --json bench.json
+"""
+
+
+def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
+    """Read the command line."""
+    parser = command_parser(prog, __doc__, _EXAMPLES)
+    add_config(parser)
+    add_server(parser)
+    add = parser.add_argument
+    add("--model", required=True, metavar="NAME", help="model name on the server")
+    add("--concurrency", type=levels, default=(1, 4, 16), metavar="N,N,…", help="open requests (default: 1,4,16)")
+    add("--turns", type=positive, default=64, metavar="N", help="turns per concurrency (default: 64)")
+    add("--timeout", type=positive_number, default=600.0, metavar="S", help="seconds per request (default: 600)")
+    add("--json", type=Path, metavar="PATH", help="write the figures as JSON")
+    add("--report", type=Path, metavar="PATH", help="write a self-contained HTML report with plots")
+    args = parser.parse_args(argv)
+    if max(args.concurrency) > args.turns:
+        parser.error(f"--concurrency {max(args.concurrency)}: --turns {args.turns} are too few to keep so many open")
+    return args
+
+
+def levels(text: str) -> tuple[int, ...]:
+    """Parse a list of concurrencies.
+
+    >>> levels("1,4,16")
+    (1, 4, 16)
+    """
+    return tuple(positive(part) for part in text.split(","))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay, print the table, and write the files."""
+    from trainer.config import load_config
+    from trainer.endpoint import EndpointSettings
+    from trainer.util.files import claim_file
+
+    claim_file(args.json, option="--json")
+    claim_file(args.report, option="--report")
+    cfg = load_config(args.config, args.overrides)
+    settings = EndpointSettings(args.endpoint, api_key(args.api_key_env), timeout_s=args.timeout)
+
+    from trainer.server_eval.replay import replay
+
+    found = replay(cfg, settings, model=args.model, concurrencies=args.concurrency, n_turns=args.turns)
+    _print(found)
+    if args.json:
+        facts = {"endpoint": args.endpoint, "model": args.model, "turns": args.turns}
+        content = {**facts, "levels": [level.to_json() for level in found]}
+        _write(args.json, json.dumps(content, indent=2) + "\n", option="--json")
+    if args.report:
+        from trainer.server_eval.load_report import report_html
+
+        notes = f"{args.turns} turns of {args.config} at each concurrency, streamed by {args.endpoint}"
+        _write(args.report, report_html(f"Load on {args.model}", found, notes=notes), option="--report")
+    return 1 if any(level.n_errors == level.n_requests for level in found) else 0
+
+
+def _print(levels: Sequence["LevelResult"]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from trainer.server_eval.load_report import HEADER, table_rows
+
+    table = Table(title="Times in ms: p50 / p90 / p99")
+    for name in HEADER:
+        table.add_column(name, justify="right")
+    for row in table_rows(levels):
+        table.add_row(*row)
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    console.print(table)
+    for level in levels:
+        for text, n in level.errors.items():
+            console.print(f"concurrency {level.concurrency}: {n} × {text}", highlight=False, markup=False)
+
+
+def _write(path: Path, text: str, *, option: str) -> None:
+    from trainer.util.files import write_file
+
+    write_file(path, text, option=option)
+    print(f"Written: {path}")

@@ -1,0 +1,79 @@
+"""The entry point of `tool-sft`.
+
+Imports only the sub-command that was named, and that one imports nothing heavy before it has read its arguments.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+from trainer.util.cli import command_parser, exit_code
+
+COMMANDS = {
+    "train": "train a LoRA adapter from one YAML file, and measure tool calls before and after",
+    "preview": "show one conversation as the model will be trained on it",
+    "eval": "score a served model on the turns that training evaluates",
+    "score": "score saved predictions again, and compare two sets of them",
+    "serve": "serve a finished run behind an OpenAI-compatible address",
+    "merge": "merge an adapter into its base model, and verify the result",
+    "parity": "check that a server computes the prompts and answers of training",
+    "bench": "measure throughput and latency of a server on real turns",
+}
+"""The sub-commands, each a module of this package, with one line of help."""
+
+_PROG = "tool-sft"
+_EXAMPLES = """
+commands:
+{commands}
+
+examples:
+  %(prog)s train --config configs/car_sales/quickstart.yaml
+  %(prog)s serve --run runs/quickstart --engine transformers
+  %(prog)s eval --config configs/car_sales/quickstart.yaml --endpoint http://127.0.0.1:8000/v1 --model quickstart
+
+`%(prog)s COMMAND --help` shows the arguments of a command and more examples.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the sub-command that the first word names, and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in COMMANDS:
+        return run_command(words[0], words[1:], prog=f"{_PROG} {words[0]}")
+    return _answer_without_command(words)
+
+
+def run_command(name: str, argv: Sequence[str] | None, *, prog: str) -> int:
+    """Run one sub-command on its own words (None: those of the process), and return its exit code.
+
+    `prog` is how the user started it; usage, help and examples show that. Exits with 2 if the words are wrong.
+    """
+    command: Any = import_module(f"trainer.commands.{name}")
+    args = command.parse(sys.argv[1:] if argv is None else argv, prog=prog)
+    with exit_code() as code:
+        code.value = command.run(args)
+    return code.value
+
+
+def _answer_without_command(words: Sequence[str]) -> NoReturn:
+    """Print help or version, or say what is wrong with the words."""
+    from trainer import __version__
+
+    commands = "\n".join(f"  {name:<9}{summary}" for name, summary in COMMANDS.items())
+    description = "Fine-tune a chat model to call your tools, evaluate it, and serve it."
+    parser = command_parser(_PROG, description, _EXAMPLES.replace("{commands}", commands))
+    parser.usage = f"{_PROG} COMMAND [arguments]"
+    parser.add_argument("--version", action="version", version=f"{_PROG} {__version__}")
+    if words and not words[0].startswith("-"):
+        parser.error(_unknown(words[0]))
+    parser.parse_args(words)
+    parser.error(f"name a command: {', '.join(COMMANDS)}")
+
+
+def _unknown(word: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5)
+    hint = f", did you mean {near[0]}?" if near else ""
+    return f"unknown command {word!r}{hint} (choose from {', '.join(COMMANDS)})"

@@ -1,0 +1,65 @@
+"""Score saved predictions again, without a model, and compare two sets of them. Generates nothing."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trainer.util.cli import command_parser, positive
+
+_EXAMPLES = """
+examples:
+  %(prog)s runs/quickstart/predictions/final.jsonl
+  %(prog)s final.jsonl --against base.jsonl
+  %(prog)s final.jsonl --tools data/tool_calls.json --json scores.json
+"""
+
+
+def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
+    """Read the command line."""
+    parser = command_parser(prog, __doc__, _EXAMPLES)
+    add = parser.add_argument
+    add("predictions", type=Path, help="predictions, one JSON line per turn")
+    add("--against", type=Path, metavar="OTHER", help="predictions of another model for the same turns")
+    add("--tools", type=Path, metavar="PATH", help="tool schemas (default: tools.json beside the predictions)")
+    add("--json", type=Path, metavar="PATH", help="also write everything as JSON")
+    add("--resamples", type=positive, default=1000, metavar="N", help="bootstrap resamples (default: 1000)")
+    add("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap (default: 0)")
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read and score, then print the tables and write the file."""
+    from rich.console import Console
+
+    from trainer.errors import DataError
+    from trainer.eval_metrics import read_predictions, read_tools, score
+    from trainer.run_layout import TOOLS_FILE
+    from trainer.scoring.compare import compare
+    from trainer.scoring.tables import comparison_tables, score_tables
+    from trainer.util.files import claim_file, write_file
+
+    claim_file(args.json, option="--json")
+    settings = {"n_resamples": args.resamples, "seed": args.seed}
+    predictions = read_predictions(args.predictions)
+    if not predictions:
+        raise DataError(f"{args.predictions}: holds no predictions")
+    beside = args.predictions.with_name(TOOLS_FILE)
+    if args.tools is None and not beside.is_file():
+        raise DataError(f"{beside}: no tool schemas beside the predictions; name them with --tools")
+    tools = read_tools(args.tools or beside)
+    scores = score(predictions, tools, progress=True, **settings)
+    result: dict[str, Any] = scores.to_json()
+    tables = list(score_tables(scores))
+    if args.against:
+        comparison = compare(read_predictions(args.against), predictions, tools, **settings)
+        result = comparison.to_json()
+        tables += comparison_tables(comparison)
+    console = Console()
+    for table in tables:
+        console.print(table)
+    if args.json:
+        write_file(args.json, json.dumps(result, indent=2, allow_nan=False) + "\n", option="--json")
+        console.print(f"Written: {args.json}", highlight=False, soft_wrap=True)
+    return 0

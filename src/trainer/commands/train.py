@@ -1,0 +1,38 @@
+"""Train a LoRA adapter from one YAML file, and measure the model's tool calls before and after."""
+
+import argparse
+from collections.abc import Sequence
+
+from trainer.util.cli import add_config, command_parser
+
+_EXAMPLES = """
+examples:
+  %(prog)s --config configs/car_sales/quickstart.yaml
+  %(prog)s --config configs/car_sales.yaml --set train.report_to=none --set train.push_to_hub=false
+  accelerate launch -m trainer train --config configs/car_sales/qwen3-4b.yaml    (one process per GPU)
+"""
+
+
+def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
+    """Read the command line."""
+    parser = command_parser(prog, __doc__, _EXAMPLES)
+    add_config(parser)
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, then print the table and the place of the run folder."""
+    from trainer.config import load_config
+
+    cfg = load_config(args.config, args.overrides)
+
+    from rich.console import Console
+
+    from trainer.scoring.tables import before_after_table
+    from trainer.training.train import train_run
+
+    result = train_run(cfg)
+    console = Console()
+    console.print(before_after_table(result.states))
+    console.print(f"Run folder: {result.output_dir}", highlight=False, soft_wrap=True)
+    return 0

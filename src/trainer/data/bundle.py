@@ -1,0 +1,98 @@
+"""What `build_datasets(cfg)` returns, from this project's own code or as a plain tuple. Reads no raw data."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainer.data.chat_setup import ChatSetup
+from trainer.data.report import DataReport, SplitReport
+from trainer.errors import DataError
+from trainer.types import IGNORE_INDEX, Tool, ToolEvalExample
+
+_FIELDS = ("train_dataset", "eval_dataset", "tool_eval_examples", "global_tools", "max_ctx")
+_TOKEN_COLUMNS = ("input_ids", "labels", "attention_mask")
+
+
+@dataclass(frozen=True)
+class DatasetBundle:
+    """Everything that a run needs from its domain. Unpacks into its first five values.
+
+    `train_dataset` and `eval_dataset` have one row of tokens each: `input_ids`, `labels` and `attention_mask`.
+    `tool_eval_examples` are the judged turns, `global_tools` the domain's tool schemas, and `max_ctx` is the longest
+    row in tokens. `report` counts what was read and left out. `chat` is what the rows were made with, so that the run
+    need not load it again; None if a domain made its rows by itself.
+    """
+
+    train_dataset: Any
+    eval_dataset: Any
+    tool_eval_examples: Sequence[ToolEvalExample]
+    global_tools: Sequence[Tool]
+    max_ctx: int
+    report: DataReport
+    chat: ChatSetup | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        return (getattr(self, name) for name in _FIELDS)
+
+    def __len__(self) -> int:
+        return len(_FIELDS)
+
+
+def as_bundle(value: Any, *, domain: str) -> DatasetBundle:
+    """What a domain returned, as a bundle. `domain` names the domain in errors.
+
+    Raises `DataError` if it is not five values, a dataset has no rows of tokens, or an example is not a
+    `ToolEvalExample`.
+    """
+    if isinstance(value, DatasetBundle):
+        return value
+    where = f"{domain}.build_datasets(cfg)"
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != len(_FIELDS):
+        found = f"{len(value)} values" if isinstance(value, tuple | list) else f"a {type(value).__name__}"
+        raise DataError(f"{where} returned {found}; it must return {', '.join(_FIELDS)}")
+    train, judged, examples, tools, max_ctx = value
+    _check_rows(train, where=f"{where}: train_dataset")
+    _check_rows(judged, where=f"{where}: eval_dataset")
+    for example in examples:
+        if not isinstance(example, ToolEvalExample):
+            raise DataError(
+                f"{where}: tool_eval_examples holds a {type(example).__name__}; it must hold ToolEvalExample values "
+                "(trainer.types), as trainer.data.assemble_datasets makes them"
+            )
+    report = DataReport(_count(train), _count(judged))
+    return DatasetBundle(train, judged, examples, tools, max_ctx, report)
+
+
+def _check_rows(rows: Any, *, where: str) -> None:
+    try:
+        n_rows = len(rows)
+        first = rows[0] if n_rows else {}
+    except (TypeError, KeyError, IndexError) as error:
+        raise DataError(f"{where} is a {type(rows).__name__}; it must be a dataset with a length and rows") from error
+    if not n_rows:
+        if where.endswith("train_dataset"):
+            raise DataError(f"{where} has no row to train on")
+        return
+    missing = [name for name in _TOKEN_COLUMNS if not isinstance(first, Mapping) or name not in first]
+    if missing:
+        raise DataError(f"{where}: rows have no {', '.join(missing)}; each row needs {', '.join(_TOKEN_COLUMNS)}")
+
+
+def _count(rows: Any) -> SplitReport:
+    """What can be counted in rows that came without a report."""
+    n_tokens = n_supervised = 0
+    sessions = set()
+    for index in range(len(rows)):
+        row = rows[index]
+        n_tokens += len(row["input_ids"])
+        n_supervised += sum(label != IGNORE_INDEX for label in row["labels"])
+        sessions.add(row.get("session_id", index))
+    return SplitReport(
+        n_sessions=len(sessions),
+        n_rows=len(rows),
+        n_tokens=n_tokens,
+        n_supervised_tokens=n_supervised,
+        n_unsupervised_sessions=0,
+        oversized={},
+        dropped_oversized=False,
+    )

@@ -1,0 +1,86 @@
+"""A domain may return this project's bundle or a plain tuple of five; anything else is refused by name."""
+
+import dataclasses
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import car_sales
+from trainer.config import Config
+from trainer.data import DatasetBundle
+from trainer.data.bundle import as_bundle
+from trainer.data.domains import domain_datasets
+from trainer.errors import DataError
+from trainer.training.train import train_run
+
+MakeConfig = Callable[..., Config]
+TOKENS = ("input_ids", "labels", "attention_mask")
+
+
+def plain_domain(monkeypatch: pytest.MonkeyPatch, change: Callable[[tuple[Any, ...]], Any]) -> str:
+    """The name of a domain whose `build_datasets` returns a changed plain tuple of the car sales'."""
+    domain = ModuleType("plain_domain")
+    domain.build_datasets = lambda cfg: change(tuple(car_sales.build_datasets(cfg)))  # type: ignore[attr-defined]
+    monkeypatch.setitem(__import__("sys").modules, "plain_domain", domain)
+    return "data.load_module=plain_domain"
+
+
+def tokens_only(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same tuple with rows that hold tokens and nothing else."""
+    return (*(rows.select_columns(list(TOKENS)) for rows in values[:2]), *values[2:])
+
+
+def test_a_bundle_is_frozen_and_unpacks(quick_config: MakeConfig) -> None:
+    bundle = car_sales.build_datasets(quick_config())
+    train, judged, examples, tools, max_ctx = bundle
+    assert len(bundle) == 5
+    assert (train, judged, examples, tools, max_ctx) == tuple(bundle)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        bundle.max_ctx = 1  # type: ignore[misc]
+    assert as_bundle(bundle, domain="car_sales") is bundle
+
+
+def test_a_plain_tuple_trains_the_same(quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = train_run(quick_config("train.output_dir=" + str(quick_config().output_dir / "usual")))
+    for name, change in (("tuple", tuple), ("tokens", tokens_only)):
+        domain = plain_domain(monkeypatch, change)
+        plain = train_run(quick_config(domain, "train.output_dir=" + str(quick_config().output_dir / name)))
+        for state in ("base", "final"):
+            assert plain.states[state]["turn_exact"] == usual.states[state]["turn_exact"]
+            assert plain.states[state]["n_turns"] == usual.states[state]["n_turns"]
+            assert plain.states[state]["perplexity"] == pytest.approx(usual.states[state]["perplexity"], rel=1e-5)
+
+
+def test_what_a_plain_tuple_holds_is_counted(quick_config: MakeConfig) -> None:
+    built = car_sales.build_datasets(quick_config())
+    plain = as_bundle(tuple(built), domain="plain").report
+    assert dataclasses.replace(plain.train, dropped_oversized=True) == built.report.train
+    assert (plain.tool_call_format, plain.fingerprint) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda values: values[:4], r"returned 4 values; it must return train_dataset, eval_dataset"),
+        (lambda values: None, r"returned a NoneType; it must return"),
+        (lambda values: ([], *values[1:]), r"train_dataset has no row to train on"),
+        (lambda values: (3, *values[1:]), r"train_dataset is a int; it must be a dataset"),
+        (lambda values: ([{"text": "hi"}], *values[1:]), r"rows have no input_ids, labels, attention_mask"),
+        (lambda values: (*values[:2], ["turn"], *values[3:]), r"tool_eval_examples holds a str"),
+    ],
+)
+def test_what_is_no_dataset_is_refused_by_name(
+    change: Any, problem: str, quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = quick_config(plain_domain(monkeypatch, change))
+    domain = __import__("plain_domain")
+    with pytest.raises(DataError, match=rf"plain_domain\.build_datasets\(cfg\).*{problem}"):
+        domain_datasets(domain, cfg)
+
+
+def test_a_bundle_names_its_parts(quick_config: MakeConfig) -> None:
+    bundle: DatasetBundle = car_sales.build_datasets(quick_config())
+    assert bundle.chat is not None
+    assert bundle.chat.fmt.name == bundle.report.tool_call_format == "hermes"

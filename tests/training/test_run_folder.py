@@ -1,0 +1,30 @@
+"""A run folder that cannot be written is refused before the work, and its files are written whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from trainer.errors import OutputError
+from trainer.training.run_folder import RunFolder, claim
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_place_at_or_below_a_file_is_refused(tmp_path: Path, resume: bool) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(OutputError, match=r"train\.output_dir: .*file is a file; name a folder"):
+            claim(path, overwrite=True, resume=resume)
+
+
+def test_a_new_folder_is_claimed_without_creating_it(tmp_path: Path) -> None:
+    claim(tmp_path / "runs" / "new", overwrite=False, resume=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_metrics_that_are_not_json_are_refused_and_leave_the_old_ones(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, ())
+    folder.write_json("metrics.json", {"loss": 1.0})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        folder.write_json("metrics.json", {"loss": float("inf")})
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+    assert (tmp_path / "metrics.json").read_text(encoding="utf-8") == '{\n  "loss": 1.0\n}\n'
