@@ -57,7 +57,7 @@ def test_two_files_are_compared(folder: Path) -> None:
     ("arguments", "message"),
     [
         (["missing.jsonl"], "missing.jsonl: cannot read predictions"),
-        (["final.jsonl", "--tools", "missing.json"], "missing.json: cannot read tool schemas"),
+        (["final.jsonl", "--tools", "missing.json"], "missing.json: tool schemas cannot be read"),
         (["alone/base.jsonl"], "no tool schemas beside the predictions; name them with --tools"),
         (["empty.jsonl"], "empty.jsonl: holds no predictions"),
         (["broken.jsonl"], "broken.jsonl:1: not a JSON object"),

@@ -177,7 +177,7 @@ def test_ten_thousand_turns_are_written_and_read_in_two_seconds(tmp_path: Path) 
 def test_a_missing_file_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot read predictions"):
         read_predictions(tmp_path / "p.jsonl")
-    with pytest.raises(DataError, match="cannot read tool schemas"):
+    with pytest.raises(DataError, match="tool schemas cannot be read"):
         read_tools(tmp_path / "tools.json")
     (tmp_path / "tools.json").write_text("{}")
     with pytest.raises(DataError, match="must hold a non-empty list of tools"):

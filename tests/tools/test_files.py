@@ -51,7 +51,7 @@ def test_a_file_that_holds_no_tools_is_refused(tmp_path: Path, text: str, said: 
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no\.json: cannot read tool schemas: No such file.*; see data\.tools_path"):
+    with pytest.raises(DataError, match=r"no\.json: tool schemas cannot be read: No such file.*; see data\.tools_path"):
         read_tools(str(tmp_path / "no.json"))
 
 

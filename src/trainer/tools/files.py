@@ -42,7 +42,7 @@ def _read_list(path: str | Path) -> list[Any]:
     try:
         tools = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(f"{path}: cannot read tool schemas: {error.strerror}; see data.tools_path") from error
+        raise DataError(f"{path}: tool schemas cannot be read: {error.strerror}; see data.tools_path") from error
     except ValueError as error:
         raise DataError(f"{path}: tool schemas are not valid JSON: {error}") from error
     except RecursionError:
