@@ -61,6 +61,7 @@ class PredictionRecord(BaseModel):
     calls: tuple[ParsedCallRecord, ...]
     finish_reason: FinishReason
     error: str | None = None
+    tool_hashes: tuple[str, ...] = ()
 
     def value(self) -> Prediction:
         """Return the prediction."""
@@ -76,6 +77,7 @@ class PredictionRecord(BaseModel):
             calls=tuple(call.value() for call in self.calls),
             finish_reason=self.finish_reason,
             error=self.error,
+            tool_hashes=self.tool_hashes,
         )
 
 

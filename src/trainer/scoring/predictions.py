@@ -10,6 +10,7 @@ from trainer.errors import DataError
 from trainer.run_layout import TOOLS_FILE
 from trainer.scoring.judging import Verdict
 from trainer.scoring.prediction_json import from_line, to_line
+from trainer.tools.wire import tool_hash
 from trainer.types import EvalTurn, FinishReason, Message, ParsedText, Prediction, Tool
 from trainer.util.files import replace_file
 
@@ -51,6 +52,7 @@ def record_turn(
         calls=parsed.calls,
         finish_reason=finish_reason,
         error=error,
+        tool_hashes=tuple(map(tool_hash, turn.tools)),
     )
 
 
@@ -92,6 +94,9 @@ def write_predictions(
     verdicts: Sequence[Verdict] | None = None,
 ) -> None:
     """Write one JSON line per turn, all or nothing. With `tools`, also write the folder's `tools.json`.
+
+    A line names the schemas of its turn by their hashes, so each schema is stored once even if every session has tools
+    of its own.
 
     `verdicts`, one per prediction, are for readers of the file; scoring judges the turns again.
     """

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from trainer.errors import DataError
+from trainer.run_layout import TOOLS_FILE
 from trainer.scoring.aggregate import (
     ToolRow,
     add_counts,
@@ -28,6 +29,7 @@ from trainer.scoring.bootstrap import session_intervals
 from trainer.scoring.judging import Counts, Decision, GoldDecision, JudgedTurn, Verdict, judge
 from trainer.scoring.rates import RATES, FloatArray, macro_f1, rates
 from trainer.tools.validation import ToolSpecs
+from trainer.tools.wire import tool_hash
 from trainer.types import Prediction, Tool
 
 MACRO_F1 = "tool_name_f1_macro"
@@ -78,7 +80,7 @@ def score(
     """Score predictions against their gold.
 
     `tools` provides the schemas for validation, defaults and comparators. Each prediction lists the tools that its
-    turn offered. Failed and truncated turns stay in every denominator. Turns skipped for length are counted by
+    turn offered, by hash if sessions have tools of their own. Failed and truncated turns stay in every denominator. Turns skipped for length are counted by
     `n_skipped_for_length` and are in no rate, because the model was never asked. `progress` shows a progress bar on
     standard error.
 
@@ -90,7 +92,7 @@ def score(
 
 def judge_all(predictions: Sequence[Prediction], tools: Sequence[Tool], *, progress: bool = False) -> list[JudgedTurn]:
     """Judge every turn, in order. Raises DataError if a turn occurs twice or a tool schema is invalid."""
-    specs = ToolSpecs(tools)
+    specs = TurnSpecs(tools)
     seen = Counter((prediction.session_id, prediction.turn) for prediction in predictions)
     twice = [key for key, n in seen.items() if n > 1]
     if twice:
@@ -104,9 +106,32 @@ def judge_all(predictions: Sequence[Prediction], tools: Sequence[Tool], *, progr
     judged = []
     with progress_bar("Scoring turns", total=len(predictions), unit="turns", show=progress) as advance:
         for prediction in predictions:
-            judged.append(judge(prediction, specs))
+            judged.append(judge(prediction, specs.of(prediction)))
             advance(1)
     return judged
+
+
+class TurnSpecs:
+    """The tool schemas that each turn is judged by. Raises DataError, when asked, if they are invalid or missing."""
+
+    def __init__(self, tools: Sequence[Tool]) -> None:
+        self._tools = tuple(tools)
+        self._by_hash = {tool_hash(tool): tool for tool in self._tools}
+        self._specs: dict[frozenset[str], ToolSpecs] = {}
+
+    def of(self, prediction: Prediction) -> ToolSpecs:
+        """The schemas of one turn: those that its hashes name, or all of them if it names none of them."""
+        known = frozenset(prediction.tool_hashes) & self._by_hash.keys()
+        if known and len(known) < len(set(prediction.tool_hashes)):
+            missing = sorted(set(prediction.tool_hashes) - known)
+            raise DataError(
+                f'turn {prediction.turn} of session "{prediction.session_id}" had tools whose schemas are not given '
+                f"(hashes {', '.join(missing)}); score it with the {TOOLS_FILE} that was written with it"
+            )
+        if known not in self._specs:
+            tools = [tool for key, tool in self._by_hash.items() if key in known] if known else self._tools
+            self._specs[known] = ToolSpecs(tools)
+        return self._specs[known]
 
 
 def score_judged(

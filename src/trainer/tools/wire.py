@@ -5,7 +5,9 @@ vLLM reads a request's tools into a schema of its own and renders what that writ
 else. A template that writes `tool | tojson` shows all of that, so training renders the same.
 """
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from trainer.errors import DataError
@@ -53,3 +55,16 @@ def rendered_tool(tool: Any, *, where: str) -> RenderedTool:
 def wire_tool(tool: Tool) -> dict[str, Any]:
     """The same tool as requests carry it: missing fields are left out, because not every server accepts null."""
     return {**tool, "function": {key: value for key, value in tool["function"].items() if value is not None}}
+
+
+def tool_hash(tool: Tool) -> str:
+    """Twelve hexadecimal digits that identify a tool's name, description and schema.
+
+    The order of keys counts, because a model sees it.
+    """
+    return hashlib.sha256(json.dumps(tool, separators=(",", ":")).encode()).hexdigest()[:12]
+
+
+def unique_tools(tools: Iterable[Tool]) -> tuple[Tool, ...]:
+    """Every tool once, in the order of first occurrence. Tools of one name with different schemas are different."""
+    return tuple({tool_hash(tool): tool for tool in tools}.values())
