@@ -122,7 +122,7 @@ class Prediction:
 
     `text` is the raw generated text without the stop token; `content` is its prose outside the calls. A failed
     request or a skipped turn is also a prediction, with its `finish_reason` and `error`. `context_hash` identifies
-    the history on which the turn was judged.
+    the history on which the turn was judged; `tool_hashes` identify the schemas of the tools that it offered.
     """
 
     session_id: str
@@ -136,3 +136,4 @@ class Prediction:
     calls: tuple[ParsedCall, ...]
     finish_reason: FinishReason
     error: str | None = None
+    tool_hashes: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ import pytest
 from tests.support.scoring import GARBLED, call, number_turns, tool, turn
 from trainer.errors import DataError
 from trainer.eval_metrics import Scores, score
+from trainer.tools.wire import tool_hash
 from trainer.types import Call, Prediction
 
 F = tool("f", a={"type": "integer"}, b={"type": "string"}, required=["a"])
@@ -367,3 +368,25 @@ def test_importing_the_scorer_imports_neither_torch_nor_transformers(module: str
     code = f"import sys, {module}; print([m for m in ('torch', 'transformers', 'scipy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_sessions_with_tools_of_their_own_are_judged_by_their_own_schemas() -> None:
+    by_number = tool("f", n={"type": "integer"})
+    by_text = tool("f", n={"type": "string", "x-compare": "casefold"})
+    hashes = [(tool_hash(one),) for one in (by_number, by_text)]
+    said = [call("f", n="ABC")]
+    turns = [
+        replace(turn([call("f", n="abc")], said, session=session, offered=["f"]), tool_hashes=own)
+        for session, own in zip(("number", "text"), hashes, strict=True)
+    ]
+    scores = score(turns, [by_number, by_text])
+    assert [verdict.exact for verdict in scores.verdicts] == [False, True]
+    assert scores.metrics["schema_valid_rate"] == 0.5
+    with pytest.raises(DataError, match="has the same name"):
+        score([replace(turns[0], tool_hashes=())], [by_number, by_text])
+
+
+def test_a_schema_that_was_edited_since_is_found_by_name() -> None:
+    before, after = tool("f", n={"type": "string"}), tool("f", n={"type": "string", "x-compare": "casefold"})
+    said = replace(turn([call("f", n="abc")], [call("f", n="ABC")], offered=["f"]), tool_hashes=(tool_hash(before),))
+    assert [score([said], [one]).verdicts[0].exact for one in (before, after)] == [False, True]

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     beside = args.predictions.with_name(TOOLS_FILE)
     if args.tools is None and not beside.is_file():
         raise DataError(f"{beside}: no tool schemas beside the predictions; name them with --tools")
-    tools = read_tools(args.tools or beside)
+    tools = read_tools(args.tools or beside, unique_names=False)
     scores = score(predictions, tools, progress=True, **settings)
     result: dict[str, Any] = scores.to_json()
     tables = list(score_tables(scores))

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from trainer.errors import DataError
-from trainer.run_layout import TOOLS_FILE
 from trainer.scoring.aggregate import (
     ToolRow,
     add_counts,
@@ -80,9 +79,9 @@ def score(
     """Score predictions against their gold.
 
     `tools` provides the schemas for validation, defaults and comparators. Each prediction lists the tools that its
-    turn offered, by hash if sessions have tools of their own. Failed and truncated turns stay in every denominator. Turns skipped for length are counted by
-    `n_skipped_for_length` and are in no rate, because the model was never asked. `progress` shows a progress bar on
-    standard error.
+    turn offered, and identifies their schemas, so sessions may have tools of their own. Failed and truncated turns stay
+    in every denominator. Turns skipped for length are counted by `n_skipped_for_length` and are in no rate, because
+    the model was never asked. `progress` shows a progress bar on standard error.
 
     Raises DataError if a turn occurs twice or a tool schema is invalid.
     """
@@ -112,26 +111,31 @@ def judge_all(predictions: Sequence[Prediction], tools: Sequence[Tool], *, progr
 
 
 class TurnSpecs:
-    """The tool schemas that each turn is judged by. Raises DataError, when asked, if they are invalid or missing."""
+    """The tool schemas that each turn is judged by. Raises DataError, when asked, if they are invalid."""
 
     def __init__(self, tools: Sequence[Tool]) -> None:
         self._tools = tuple(tools)
         self._by_hash = {tool_hash(tool): tool for tool in self._tools}
-        self._specs: dict[frozenset[str], ToolSpecs] = {}
+        names = Counter(map(_name, self._tools))
+        self._by_name = {_name(tool): tool for tool in self._tools if names[_name(tool)] == 1}
+        self._specs: dict[tuple[str, ...], ToolSpecs] = {}
 
     def of(self, prediction: Prediction) -> ToolSpecs:
-        """The schemas of one turn: those that its hashes name, or all of them if it names none of them."""
-        known = frozenset(prediction.tool_hashes) & self._by_hash.keys()
-        if known and len(known) < len(set(prediction.tool_hashes)):
-            missing = sorted(set(prediction.tool_hashes) - known)
-            raise DataError(
-                f'turn {prediction.turn} of session "{prediction.session_id}" had tools whose schemas are not given '
-                f"(hashes {', '.join(missing)}); score it with the {TOOLS_FILE} that was written with it"
-            )
-        if known not in self._specs:
-            tools = [tool for key, tool in self._by_hash.items() if key in known] if known else self._tools
-            self._specs[known] = ToolSpecs(tools)
-        return self._specs[known]
+        """The schemas of the tools that a turn offered: by hash, else by name; all schemas if it has no hashes."""
+        if prediction.tool_hashes not in self._specs:
+            self._specs[prediction.tool_hashes] = ToolSpecs(self._offered(prediction))
+        return self._specs[prediction.tool_hashes]
+
+    def _offered(self, prediction: Prediction) -> list[Tool]:
+        if not prediction.tool_hashes:
+            return list(self._tools)
+        pairs = zip(prediction.tool_names, prediction.tool_hashes, strict=True)
+        found = [self._by_hash.get(key) or self._by_name.get(name) for name, key in pairs]
+        return [tool for tool in found if tool is not None]
+
+
+def _name(tool: Tool) -> object:
+    return tool.get("function", tool).get("name")
 
 
 def score_judged(

@@ -14,11 +14,12 @@ from trainer.types import Tool
 logger = logging.getLogger(__name__)
 
 
-def read_tools(path: str | Path) -> tuple[Tool, ...]:
+def read_tools(path: str | Path, *, unique_names: bool = True) -> tuple[Tool, ...]:
     """The tools of a JSON file in OpenAI form, as servers render them to the model.
 
-    Keys that no server shows are left out, with a warning. Raises `DataError`, which lists every problem with the
-    position and the name of its tool.
+    Keys that no server shows are left out, with a warning. Without `unique_names`, several tools may have one name, as
+    in the file beside the predictions of sessions that have tools of their own. Raises `DataError`, which lists every
+    problem with the position and the name of its tool.
     """
     tools: list[tuple[int, Tool]] = []
     problems: list[ToolProblem] = []
@@ -33,7 +34,7 @@ def read_tools(path: str | Path) -> tuple[Tool, ...]:
         if rendered.dropped:
             keys, name = ", ".join(rendered.dropped), rendered.tool["function"]["name"]
             _warn_once(f"{path}: {where} ({name}): no server shows {keys} to the model; left out")
-    problems += check_tools(tools)[1]
+    problems += check_tools(tools, unique_names=unique_names)[1]
     refuse(problems, where=str(path))
     return tuple(tool for _, tool in tools)
 

@@ -102,7 +102,9 @@ class ToolSpecs:
         return found
 
 
-def check_tools(tools: Iterable[tuple[int, Tool]]) -> tuple[dict[str, Parameters], list[ToolProblem]]:
+def check_tools(
+    tools: Iterable[tuple[int, Tool]], *, unique_names: bool = True
+) -> tuple[dict[str, Parameters], list[ToolProblem]]:
     """The parameters of tools by name, and everything that is wrong with the tools; each comes with its position."""
     checked: dict[str, Parameters] = {}
     positions: dict[str, int] = {}
@@ -115,7 +117,7 @@ def check_tools(tools: Iterable[tuple[int, Tool]]) -> tuple[dict[str, Parameters
             problems.append(ToolProblem(position, message))
             continue
         where = f"tool {position} ({name})"
-        if name in positions:
+        if name in positions and unique_names:
             message = f"{where}: tool {positions[name]} has the same name; rename or remove one of them"
             problems.append(ToolProblem(position, message))
         positions.setdefault(name, position)
