@@ -205,12 +205,12 @@ def test_a_bad_row_is_named_with_file_and_line(
 
 def test_a_session_id_that_stands_twice_is_refused(tmp_path: Path, quick_config: MakeConfig) -> None:
     row = sample_rows(1)[0]
-    assert f"session {row['session_id']} stands 2 times" in refusal([row, row], tmp_path, quick_config)
+    assert f"session {row['session_id']} appears 2 times" in refusal([row, row], tmp_path, quick_config)
 
 
 def test_missing_columns_are_named(tmp_path: Path, quick_config: MakeConfig) -> None:
     rows = [{"session_id": "a", "text": "hello"}]
-    assert "column inferred_date, conversation missing" in refusal(rows, tmp_path, quick_config)
+    assert "column inferred_date, conversation is missing" in refusal(rows, tmp_path, quick_config)
 
 
 def test_an_unknown_split_and_a_missing_dataset_are_named(tmp_path: Path, quick_config: MakeConfig) -> None:

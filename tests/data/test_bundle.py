@@ -1,4 +1,4 @@
-"""A domain may return this project's bundle or a plain tuple of five; anything else is refused by name."""
+"""A domain may return this project's bundle or a plain tuple of five; anything else is refused with its name."""
 
 import dataclasses
 from collections.abc import Callable
@@ -20,7 +20,7 @@ TOKENS = ("input_ids", "labels", "attention_mask")
 
 
 def plain_domain(monkeypatch: pytest.MonkeyPatch, change: Callable[[tuple[Any, ...]], Any]) -> str:
-    """The name of a domain whose `build_datasets` returns a changed plain tuple of the car sales'."""
+    """Return the name of a domain whose `build_datasets` returns the five values of car sales, changed."""
     domain = ModuleType("plain_domain")
     domain.build_datasets = lambda cfg: change(tuple(car_sales.build_datasets(cfg)))  # type: ignore[attr-defined]
     monkeypatch.setitem(__import__("sys").modules, "plain_domain", domain)
@@ -28,7 +28,7 @@ def plain_domain(monkeypatch: pytest.MonkeyPatch, change: Callable[[tuple[Any, .
 
 
 def tokens_only(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The same tuple with rows that hold tokens and nothing else."""
+    """Return the same tuple with rows that contain only tokens."""
     return (*(rows.select_columns(list(TOKENS)) for rows in values[:2]), *values[2:])
 
 
@@ -53,7 +53,7 @@ def test_a_plain_tuple_trains_the_same(quick_config: MakeConfig, monkeypatch: py
             assert plain.states[state]["perplexity"] == pytest.approx(usual.states[state]["perplexity"], rel=1e-5)
 
 
-def test_what_a_plain_tuple_holds_is_counted(quick_config: MakeConfig) -> None:
+def test_rows_of_a_plain_tuple_are_counted(quick_config: MakeConfig) -> None:
     built = car_sales.build_datasets(quick_config())
     plain = as_bundle(tuple(built), domain="plain").report
     assert dataclasses.replace(plain.train, dropped_oversized=True) == built.report.train
@@ -71,7 +71,7 @@ def test_what_a_plain_tuple_holds_is_counted(quick_config: MakeConfig) -> None:
         (lambda values: (*values[:2], ["turn"], *values[3:]), r"tool_eval_examples holds a str"),
     ],
 )
-def test_what_is_no_dataset_is_refused_by_name(
+def test_a_wrong_return_value_is_refused_with_the_name_of_its_part(
     change: Any, problem: str, quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cfg = quick_config(plain_domain(monkeypatch, change))
@@ -80,7 +80,7 @@ def test_what_is_no_dataset_is_refused_by_name(
         domain_datasets(domain, cfg)
 
 
-def test_a_bundle_names_its_parts(quick_config: MakeConfig) -> None:
+def test_the_parts_of_a_bundle_have_names(quick_config: MakeConfig) -> None:
     bundle: DatasetBundle = car_sales.build_datasets(quick_config())
     assert bundle.chat is not None
     assert bundle.chat.fmt.name == bundle.report.tool_call_format == "hermes"

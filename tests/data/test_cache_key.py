@@ -1,4 +1,4 @@
-"""A cached row holds as long as nothing changes that shaped it, wherever that is, and no longer."""
+"""Cached rows are used until something that shaped them changes, wherever it is."""
 
 import importlib
 import json
@@ -54,13 +54,13 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     rows = (ROOT / "data" / "car_sales" / "train.jsonl").read_text(encoding="utf-8").splitlines()[:2]
     (tmp_path / "rows.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # edits within one second would meet stale bytecode
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # after two edits within a second, it would be stale
     yield tmp_path
     forget()
 
 
 def forget() -> None:
-    """Let the next import read the domain's sources again, as a new process would."""
+    """Make the next import read the domain's sources again, as a new process would."""
     for name in [name for name in sys.modules if name.startswith("wording_")]:
         del sys.modules[name]
     importlib.invalidate_caches()
@@ -69,7 +69,10 @@ def forget() -> None:
 
 @pytest.fixture
 def build(shop: Path, quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[Any, bool]]:
-    """Builds the domain's datasets as a new process would: the bundle, and whether rows were prepared."""
+    """Returns a function that builds the domain's datasets as a new process would.
+
+    It returns the bundle, and whether rows were prepared.
+    """
     prepared: list[int] = []
     encode = RowEncoder.__call__
 
@@ -114,7 +117,7 @@ def text_of(bundle: DatasetBundle) -> str:
         ("wording_shop/__init__.py", "GREETING + note", '"Now: " + GREETING + note'),
     ],
 )
-def test_an_edit_of_the_wording_prepares_new_rows_wherever_it_is(
+def test_editing_the_wording_anywhere_prepares_new_rows(
     name: str, before: str, after: str, shop: Path, build: Callable[[], tuple[Any, bool]]
 ) -> None:
     old, _ = build()
@@ -127,7 +130,7 @@ def test_an_edit_of_the_wording_prepares_new_rows_wherever_it_is(
     assert text_of(new) != text_of(old)
 
 
-def test_an_edit_of_what_shapes_no_row_keeps_the_rows(shop: Path, build: Callable[[], tuple[Any, bool]]) -> None:
+def test_editing_code_that_shapes_no_row_keeps_the_rows(shop: Path, build: Callable[[], tuple[Any, bool]]) -> None:
     old, _ = build()
     edit(shop / "wording_shop/unused.py", "1", "2")
     edit(shop / "wording_shop/__init__.py", "COLUMNS =", "# The columns that are read.\nCOLUMNS =")
@@ -136,7 +139,7 @@ def test_an_edit_of_what_shapes_no_row_keeps_the_rows(shop: Path, build: Callabl
     assert new.report.fingerprint == old.report.fingerprint
 
 
-def test_an_edit_of_the_rows_prepares_new_rows(shop: Path, build: Callable[[], tuple[Any, bool]]) -> None:
+def test_editing_the_dataset_prepares_new_rows(shop: Path, build: Callable[[], tuple[Any, bool]]) -> None:
     build()
     lines = (shop / "rows.jsonl").read_text(encoding="utf-8").splitlines()
     row = json.loads(lines[0])
@@ -165,7 +168,7 @@ def test_an_edit_of_the_rows_prepares_new_rows(shop: Path, build: Callable[[], t
         ("util/progress.py", False),
     ],
 )
-def test_the_code_that_counts_is_the_code_that_shapes_a_row(
+def test_the_key_covers_the_code_that_shapes_a_row(
     place: str, shapes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for path in (ROOT / "src" / "trainer").rglob("*.py"):

@@ -1,4 +1,4 @@
-"""What the chat template says about asking a server, and what is done where there is no tokenizer."""
+"""Requests to a server follow the chat template, or the configuration if there is no tokenizer."""
 
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,7 @@ def test_format_and_template_arguments_come_from_the_configured_template(
     assert not caplog.messages
 
 
-def test_arguments_that_the_template_takes_are_those_of_training(
-    tmp_path: Path, tokenizer: PreTrainedTokenizerBase
-) -> None:
+def test_requests_carry_the_template_arguments_of_training(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     template = tokenizer.get_chat_template(tools=[{}])
     path = tmp_path / "thinking.jinja"
     path.write_text(
@@ -44,14 +42,14 @@ def test_arguments_that_the_template_takes_are_those_of_training(
     assert made(cfg)[1] == {"enable_thinking": True}
 
 
-def test_the_tokenizer_in_the_run_folder_serves_where_the_configured_one_is_missing(
+def test_the_tokenizer_in_the_run_folder_replaces_a_missing_configured_one(
     tmp_path: Path, tokenizer: PreTrainedTokenizerBase
 ) -> None:
     tokenizer.save_pretrained(tmp_path)
     assert made(served_config(tmp_path, NOWHERE))[0] == "hermes"
 
 
-def test_without_any_tokenizer_the_format_has_to_be_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_any_tokenizer_the_format_must_be_configured(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(FormatError, match=r"no tokenizer .*nowhere.* set eval\.tool_call_format to one of hermes"):
         made(served_config(tmp_path, NOWHERE))
     kwargs = "data.chat_template_kwargs={thinking: false}"
@@ -60,7 +58,7 @@ def test_without_any_tokenizer_the_format_has_to_be_named(tmp_path: Path, caplog
     assert "sent as configured" in caplog.text
 
 
-def test_marks_that_are_special_tokens_are_noticed(tmp_path: Path, embedded_folder: Path) -> None:
+def test_special_tokens_that_mark_calls_are_detected(tmp_path: Path, embedded_folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(embedded_folder)
     tokenizer.add_tokens(
         [AddedToken(mark, special=True) for mark in ("<tool_call>", "</tool_call>")], special_tokens=True

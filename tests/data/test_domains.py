@@ -62,13 +62,13 @@ def test_the_copy_in_the_working_directory_comes_before_an_installed_one(
     assert load_domain(cfg).build_datasets(cfg) == str(tmp_path / "work" / "src")
 
 
-def test_a_folder_without_code_is_no_domain(
+def test_a_folder_without_code_is_not_a_domain(
     tmp_path: Path, quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "found_data").mkdir()
     monkeypatch.chdir(tmp_path)
     cfg = config_file(tmp_path, quick_config, "found_nowhere.at_all")
-    with pytest.raises(ConfigError, match=r"there is no package found_nowhere\.at_all; put it under src/"):
+    with pytest.raises(ConfigError, match=r"there is no package found_nowhere\.at_all; put it in src/"):
         load_domain(cfg)
 
 

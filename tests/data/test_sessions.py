@@ -1,4 +1,4 @@
-"""Evaluation turns without tokens are those of training, and need no torch."""
+"""Evaluation turns are the same with and without tokens, and reading them needs no torch."""
 
 import json
 import sys
@@ -36,13 +36,13 @@ def test_context_turns_are_not_judged(tmp_path: Path) -> None:
     assert [t.turn for t in _turns_of_rows([row], tmp_path / "some")] == [t.turn for t in before if t.turn != first + 1]
 
 
-def test_a_broken_row_is_named_by_file_and_line(tmp_path: Path) -> None:
+def test_the_error_of_a_broken_row_names_file_and_line(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in Path("data/car_sales/test.jsonl").read_text(encoding="utf-8").splitlines()[:2]]
     rows[1]["conversation"][0]["role"] = "robot"
     with pytest.raises(DataError, match=rf"test.jsonl:2: session {rows[1]['session_id']}: turn 1: role is 'robot'"):
         _turns_of_rows(rows, tmp_path)
     rows[1] = rows[0]
-    with pytest.raises(DataError, match="stands 2 times"):
+    with pytest.raises(DataError, match="appears 2 times"):
         _turns_of_rows(rows, tmp_path)
 
 
@@ -56,7 +56,7 @@ def test_a_row_without_a_session_id_is_named(tmp_path: Path, bad: object) -> Non
         _turns_of_rows(rows, tmp_path)
 
 
-def test_a_domain_without_turns_of_its_own_gives_those_of_its_datasets(tmp_path: Path) -> None:
+def test_a_domain_without_read_turns_uses_the_turns_of_its_datasets(tmp_path: Path) -> None:
     domain = ModuleType("plain_domain")
     cfg = served_config(tmp_path, "data.train_split=train[:2]")
     built = car_sales.build_datasets(cfg)
@@ -64,7 +64,7 @@ def test_a_domain_without_turns_of_its_own_gives_those_of_its_datasets(tmp_path:
     assert domain_turns(domain, cfg) == built.tool_eval_examples
 
 
-def test_a_domain_that_needs_torch_where_there_is_none_is_told_what_to_add(
+def test_without_torch_a_domain_that_needs_it_is_an_error_that_names_read_turns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def build_datasets(cfg: Any) -> Any:

@@ -25,7 +25,7 @@ def test_a_folder_without_a_finished_run_is_refused(missing: str, tmp_path: Path
         read_run(tmp_path)
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="no such folder"):
         read_run(tmp_path / "nothing")
 
@@ -33,9 +33,12 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("adapter", "message"),
     [
-        ('{"peft_type": "IA3"}', "describes no LoRA adapter: missing 'r'"),
-        ('{"r": true}', "describes no LoRA adapter: r is True"),
-        ('{"r": 8, "rank_pattern": {"q_proj": "x"}}', r"describes no LoRA adapter: rank_pattern\.q_proj is 'x'"),
+        ('{"peft_type": "IA3"}', "not the configuration of a LoRA adapter: missing 'r'"),
+        ('{"r": true}', "not the configuration of a LoRA adapter: r is True"),
+        (
+            '{"r": 8, "rank_pattern": {"q_proj": "x"}}',
+            r"not the configuration of a LoRA adapter: rank_pattern\.q_proj is 'x'",
+        ),
         ("[8]", "cannot be read: not a JSON object"),
     ],
 )

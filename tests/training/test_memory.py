@@ -1,4 +1,4 @@
-"""The peak memory of the process is known on every platform, as far as the platform keeps it."""
+"""The peak memory of the process is measured on every platform that keeps it."""
 
 import sys
 from pathlib import Path

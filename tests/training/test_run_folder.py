@@ -1,4 +1,4 @@
-"""A run folder that cannot be written is refused before the work, and its files are written whole or not at all."""
+"""A run folder that cannot be written is refused at the start. Files are written completely or not at all."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from trainer.training.run_folder import RunFolder, claim
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_place_at_or_below_a_file_is_refused(tmp_path: Path, resume: bool) -> None:
+def test_a_path_at_or_below_a_file_is_refused(tmp_path: Path, resume: bool) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(OutputError, match=r"train\.output_dir: .*file is a file; name a folder"):

@@ -1,4 +1,4 @@
-"""A whole run on a tiny random model: what is written, that it repeats exactly, and what is refused."""
+"""A whole run on a tiny random model writes its files, can be repeated exactly, and refuses a user's mistakes."""
 
 import json
 from collections.abc import Callable
@@ -97,7 +97,7 @@ def test_the_same_configuration_gives_the_same_numbers(quick_config: MakeConfig,
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_on_a_cpu_in_bfloat16_training_and_evaluation_use_the_fast_products(
+def test_in_bfloat16_on_a_cpu_training_and_evaluation_use_the_fast_products(
     quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: set[tuple[str, bool]] = set()
@@ -124,10 +124,10 @@ def test_training_moves_the_adapter_and_lowers_the_loss(quick_config: MakeConfig
     assert result.states["final"]["perplexity"] < result.states["base"]["perplexity"]
 
 
-def test_turns_that_the_context_cannot_hold_are_named_in_the_report(quick_config: MakeConfig) -> None:
+def test_turns_that_do_not_fit_in_the_context_are_named_in_the_report(quick_config: MakeConfig) -> None:
     bundle = car_sales.build_datasets(quick_config())
     longest = max([*bundle.eval_dataset["length"], *bundle.train_dataset["length"]])
-    # The longest session fits, its last turns with a long answer after them do not.
+    # The longest session fits, but its last turns with a long answer do not.
     result = train_run(quick_config(f"data.max_context_length={longest}", "eval.max_new_tokens_eval=400"))
     report = (result.output_dir / "report.md").read_text(encoding="utf-8")
     predictions = read_predictions(result.output_dir / "predictions" / "final.jsonl")
@@ -137,9 +137,7 @@ def test_turns_that_the_context_cannot_hold_are_named_in_the_report(quick_config
     assert f"{skipped[0].session_id}/{skipped[0].turn}" in report
 
 
-def test_stop_tokens_are_those_of_the_template_and_of_the_generation_config(
-    quick_config: MakeConfig, tokenizer: Any
-) -> None:
+def test_stop_tokens_come_from_the_template_and_the_generation_config(quick_config: MakeConfig, tokenizer: Any) -> None:
     cfg = quick_config("eval.temperature=0.5")
     encoder = ChatEncoder(tokenizer)
     model = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=[7, 9]))
@@ -199,7 +197,7 @@ def test_an_earlier_run_is_replaced_whole(quick_config: MakeConfig, tmp_path: Pa
     assert (folder / "metrics.json").exists()
 
 
-def test_what_was_served_before_the_run_is_neither_in_its_way_nor_lost(tmp_path: Path) -> None:
+def test_an_evaluation_of_a_server_from_before_the_run_is_no_obstacle_and_is_kept(tmp_path: Path) -> None:
     report = tmp_path / "served" / "base" / "report.md"
     report.parent.mkdir(parents=True)
     report.write_text("mine", encoding="utf-8")
@@ -230,7 +228,7 @@ def test_what_was_served_before_the_run_is_neither_in_its_way_nor_lost(tmp_path:
         ("train.lr_scheduler_type=wavy", ConfigError, "train: "),
     ],
 )
-def test_a_mistake_is_one_message_and_nothing_is_written(
+def test_a_mistake_is_reported_in_one_message_and_nothing_is_written(
     override: str, error: type[Exception], expected: str, quick_config: MakeConfig, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=expected):
@@ -238,7 +236,7 @@ def test_a_mistake_is_one_message_and_nothing_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_batches_on_a_cpu_come_in_few_lengths(quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_on_a_cpu_have_few_lengths(quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     widths: list[int] = []
     compute_loss = ToolTrainer.compute_loss
 
@@ -293,7 +291,7 @@ def test_the_adapter_and_the_metrics_are_pushed_to_the_hub(
     assert uploaded[-1][1] >= {"adapter_model.safetensors", "metrics.json", "report.md", "README.md"}
 
 
-def test_a_hub_that_refuses_is_an_explained_error(quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_by_the_hub_is_explained(quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     def create_repo(api: object, name: str, **options: Any) -> None:
         raise OSError("401 unauthorized")
 

@@ -1,4 +1,4 @@
-"""Two processes that share an evaluation report what one process reports, digit by digit."""
+"""Two processes that share an evaluation report the same digits as one process."""
 
 import json
 import os
@@ -12,14 +12,14 @@ import pytest
 from tests.support.quick import QUICKSTART, ROOT, quick_overrides
 
 TRAIN = str(ROOT / "scripts" / "train.py")
-# A learning rate of zero leaves the weights alone: two processes train on other batches than one does.
+# Two processes train on other batches than one does, so a learning rate of zero keeps the weights equal.
 COMMON = ("train.learning_rate=0.0", "train.max_steps=1", "data.train_split=train[:4]")
-# torch.distributed.run gives each process one thread; the order of sums in a product follows their number.
+# torch.distributed.run starts each process with one thread. The order of sums in a product depends on their number.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "src")}
 
 
 def metrics_of(model: Path, folder: Path, *, n_processes: int, overrides: tuple[str, ...]) -> dict[str, Any]:
-    """The evaluations of a run by the training script in so many processes."""
+    """Run the training script in this many processes, and return its evaluations."""
     settings = [*quick_overrides(model, folder), *COMMON, *overrides]
     settings += ["train.ddp_backend=gloo"] if n_processes > 1 else []
     script = [TRAIN, "--config", str(QUICKSTART), *(part for item in settings for part in ("--set", item))]
@@ -37,9 +37,9 @@ def metrics_of(model: Path, folder: Path, *, n_processes: int, overrides: tuple[
 @pytest.mark.parametrize(
     "overrides",
     [
-        # Two groups of turns, and three rows that count for perplexity alone: work of each kind for both processes.
+        # Two groups of turns, and three rows that only count for perplexity: both processes get work of each kind.
         ("data.eval_split=test[:11]", "data.n_tool_sessions_eval=8"),
-        # One session, no other row: the second process has nothing to do.
+        # One session and no other row: the second process has nothing to do.
         ("data.eval_split=test[:1]", "data.n_tool_sessions_eval=1"),
     ],
     ids=["shared", "fewer sessions than processes"],

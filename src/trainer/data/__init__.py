@@ -1,4 +1,4 @@
-"""From a domain's raw rows to proven rows of tokens, and to the turns that are judged."""
+"""Turn a domain's raw rows into proven rows of tokens, and list the turns to judge."""
 
 from trainer.config import as_config
 from trainer.data.build import assemble_datasets, tokenize_session

@@ -1,6 +1,6 @@
-"""Build a domain's datasets: raw rows → sessions → proven rows of tokens → what is trained and what is judged.
+"""Build a domain's datasets: raw rows → sessions → proven rows of tokens → training rows and judged turns.
 
-What every domain needs is here, so that a domain only says how one raw row becomes messages. Knows no model.
+Everything that domains share is here. A domain only turns one raw row into messages. Knows no model.
 """
 
 import dataclasses
@@ -42,11 +42,11 @@ def assemble_datasets(
     columns: Sequence[str],
     id_column: str = "session_id",
 ) -> DatasetBundle:
-    """Build everything that a run needs from a domain's function.
+    """Build everything that a run needs from its domain.
 
-    `columns` are those that the function reads. Rows come from worker processes and the on-disk cache of
-    `datasets`; see `trainer.data.cache_key` for what a cached row depends on.
-    Raises `DataError` naming each row that cannot be used, `TemplateError`, `FormatError`, `ModelError`.
+    `session_to_messages` reads the given `columns`. Worker processes prepare the rows, and `datasets` caches them on
+    disk; `trainer.data.cache_key` lists what a cached row depends on.
+    Raises `DataError`, which names each row that cannot be used, `TemplateError`, `FormatError`, `ModelError`.
     """
     cfg = as_config(cfg)
     reader = make_reader(cfg, session_to_messages, id_column=id_column)
@@ -82,18 +82,18 @@ def assemble_datasets(
 def tokenize_session(
     messages: Sequence[Message], session_id: str, tokenizer: Any, global_tools: Sequence[Tool]
 ) -> dict[str, list[int]]:
-    """One session as `input_ids`, `labels` and `attention_mask`, each with one integer per token.
+    """Return one session as `input_ids`, `labels` and `attention_mask`, each with one integer per token.
 
-    Labels are `IGNORE_INDEX` outside the assistant's supervised spans. Raises `TemplateError` for a
-    session that needs several rows, as under a template that rewrites history.
+    Labels are `IGNORE_INDEX` outside the assistant's supervised spans. Raises `TemplateError` for a session that needs
+    several rows, for example because its template rewrites history.
     """
     named = enumerate(global_tools, start=1)
     tools = [rendered_tool(tool, where=f"tool {position}").tool for position, tool in named]
     encoded = ChatEncoder(tokenizer).encode(messages, session_tools(tools, session_id), session_id=session_id)
     if len(encoded.rows) != 1:
         raise TemplateError(
-            f"session {session_id}: one row cannot hold every prompt as a server would build it, since the template "
-            "rewrites history or an answer's first characters merge with the prompt's last; the session needs "
+            f"session {session_id}: one row cannot hold every prompt as a server would build it, because the template "
+            "rewrites history or an answer's first characters merge with the prompt's last. The session needs "
             f"{len(encoded.rows)} rows; use ChatEncoder.encode"
         )
     row = encoded.rows[0]
@@ -105,14 +105,14 @@ def _splits(cfg: Config) -> tuple[str, ...]:
 
 
 def _joined(keys: Iterable[str]) -> str:
-    """The fingerprint of all splits together."""
+    """Return one fingerprint for all splits together."""
     return hashlib.sha256("\0".join(keys).encode()).hexdigest()[:32]
 
 
 def _encode_split(
     raw: datasets.Dataset, row_encoder: RowEncoder, *, key: str, num_proc: int | None, split: str
 ) -> datasets.Dataset:
-    """Every row of a split as rows of tokens. Raises `DataError` listing the rows that were refused."""
+    """Return every row of a split as rows of tokens. Raises `DataError`, which lists the rows that cannot be used."""
     ints = datasets.List(datasets.Value("int32"))
     kinds: dict[str, Any] = dict.fromkeys(OUTPUT_COLUMNS, ints)
     kinds |= {"session_id": datasets.Value("string"), "length": datasets.Value("int32")}
@@ -138,7 +138,7 @@ def _encode_split(
 
 
 def _select_rows(cfg: Config, raw: datasets.Dataset, rows: datasets.Dataset) -> tuple[datasets.Dataset, SplitReport]:
-    """Leave out over-long rows where that is configured; say which."""
+    """Drop over-long rows if that is configured, and report which rows are too long."""
     lengths = np.asarray(rows["length"], dtype=np.int64)
     n_supervised = np.asarray(
         [sum(ends) - sum(starts) for starts, ends in zip(rows["starts"], rows["ends"], strict=True)],
@@ -166,7 +166,7 @@ def _flat(lists: Iterable[Iterable[str]]) -> tuple[str, ...]:
 
 
 def _eval_examples(sessions: Sequence[Session], rows: datasets.Dataset) -> list[ToolEvalExample]:
-    """One example per supervised assistant turn, with the tokens that training would use."""
+    """Return one example per supervised assistant turn, with the tokens that training would use."""
     indices = defaultdict(list)
     for index, session_id in enumerate(rows["session_id"]):
         indices[session_id].append(index)

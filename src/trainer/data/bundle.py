@@ -1,4 +1,4 @@
-"""What `build_datasets(cfg)` returns, from this project's own code or as a plain tuple. Reads no raw data."""
+"""Hold what `build_datasets(cfg)` returns, and check it if a domain returns a plain tuple. Reads no raw data."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class DatasetBundle:
 
     `train_dataset` and `eval_dataset` have one row of tokens each: `input_ids`, `labels` and `attention_mask`.
     `tool_eval_examples` are the judged turns, `global_tools` the domain's tool schemas, and `max_ctx` is the longest
-    row in tokens. `report` counts what was read and left out. `chat` is what the rows were made with, so that the run
-    need not load it again; None if a domain made its rows by itself.
+    row in tokens. `report` counts what was read and left out. `chat` is the set-up that made the rows, so the run does
+    not load it again; None if a domain made its rows without it.
     """
 
     train_dataset: Any
@@ -39,9 +39,9 @@ class DatasetBundle:
 
 
 def as_bundle(value: Any, *, domain: str) -> DatasetBundle:
-    """What a domain returned, as a bundle. `domain` names the domain in errors.
+    """Return a domain's result as a bundle. `domain` names the domain in errors.
 
-    Raises `DataError` if it is not five values, a dataset has no rows of tokens, or an example is not a
+    Raises `DataError` if the result is not five values, if a dataset has no rows of tokens, or if an example is not a
     `ToolEvalExample`.
     """
     if isinstance(value, DatasetBundle):
@@ -79,7 +79,7 @@ def _check_rows(rows: Any, *, where: str) -> None:
 
 
 def _count(rows: Any) -> SplitReport:
-    """What can be counted in rows that came without a report."""
+    """Count what can be counted in rows that came without a report."""
     n_tokens = n_supervised = 0
     sessions = set()
     for index in range(len(rows)):

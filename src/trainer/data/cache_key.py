@@ -1,4 +1,4 @@
-"""What cached rows of tokens depend on. A change of anything else keeps them."""
+"""Compute the key of cached rows of tokens from everything they depend on. No other change makes them out of date."""
 
 import hashlib
 import json
@@ -17,15 +17,15 @@ from trainer.util.progress import progress_bar
 
 _SHAPING_CODE = ("data", "chat", "tool_calls", "tools", "tokenizer.py", "util/ordering.py", "types.py")
 _SHAPING_PACKAGES = ("transformers", "tokenizers", "jinja2")
-_MANY = 2_000  # sessions from which on reading them takes seconds
+_MANY = 2_000  # reading this many sessions takes seconds
 
 
 def cache_key(raw: datasets.Dataset, reader: SessionReader, chat: ChatSetup, *, name: str) -> str:
-    """The key of a split's rows of tokens: 32 hexadecimal digits.
+    """Return the key of a split's rows of tokens: 32 hexadecimal digits.
 
-    It covers the messages and tools of every session as the domain returned them, so that whatever the domain reads
-    counts, wherever it is; the tokenizer, the chat template and its arguments; the tool-call format; and the code
-    that turns messages into rows. `name` is the split's name, which the errors of rows carry.
+    It covers the messages and tools of every session as the domain returned them, and so everything that
+    the domain reads for them. It also covers the tokenizer, the chat template and its arguments, the tool-call format,
+    and the code that turns messages into rows. `name` is the split's name, which appears in the errors of rows.
     """
     digest = hashlib.sha256()
     for part in (name, _chat_digest(chat), _code_digest(), _sessions_digest(raw, reader, name=name)):
@@ -34,7 +34,7 @@ def cache_key(raw: datasets.Dataset, reader: SessionReader, chat: ChatSetup, *, 
 
 
 def _sessions_digest(raw: datasets.Dataset, reader: SessionReader, *, name: str) -> str:
-    """A digest of every session, in order. A row that cannot be read counts with its error."""
+    """Return a digest of every session, in order. A row that cannot be read adds its error instead."""
     digest = hashlib.sha256()
     with progress_bar(f"Reading {name}", total=len(raw), unit="sessions", show=len(raw) >= _MANY) as advance:
         for row in raw:
@@ -49,7 +49,7 @@ def _sessions_digest(raw: datasets.Dataset, reader: SessionReader, *, name: str)
 
 
 def _chat_digest(chat: ChatSetup) -> str:
-    """A digest of the tokenizer, its chat template with its arguments, and the tool-call format."""
+    """Return a digest of the tokenizer, the chat template and its arguments, and the tool-call format."""
     tokenizer: Any = chat.tokenizer
     vocabulary = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else sorted(tokenizer.get_vocab().items())
     parts = [
@@ -64,7 +64,7 @@ def _chat_digest(chat: ChatSetup) -> str:
 
 @cache
 def _code_digest() -> str:
-    """A digest of the code that shapes a row, and the versions of the libraries that render and tokenize."""
+    """Return a digest of the code that shapes a row and of the versions of the libraries that render and tokenize."""
     digest = hashlib.sha256()
     for place in _SHAPING_CODE:
         for source in _sources(files("trainer").joinpath(place)):

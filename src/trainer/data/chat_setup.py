@@ -1,4 +1,4 @@
-"""The tokenizer, the chat encoder and the tool-call format of a run: made once, then handed on. Loads no model."""
+"""Make the tokenizer, the chat encoder and the tool-call format of a run, once for all users. Loads no model."""
 
 import logging
 from collections.abc import Mapping
@@ -15,15 +15,15 @@ from trainer.tokenizer import load_tokenizer
 from trainer.tool_calls import ToolCallFormat, detect_format, formats, get_format
 from trainer.tool_calls.detect import PLAIN_CALLS, PROBE_TOOLS
 
-if TYPE_CHECKING:  # transformers brings torch where it is installed
+if TYPE_CHECKING:  # transformers imports torch if it is installed
     from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
 
 class RequestSetup(NamedTuple):
-    """What requests to a server depend on: the tool-call format, the template's arguments, and whether special tokens
-    mark the calls, so that the server must not strip them."""
+    """What requests to a server depend on: the tool-call format, the template arguments, and whether special tokens
+    mark the calls. If they do, the server must not strip them."""
 
     fmt: ToolCallFormat
     template_kwargs: Mapping[str, Any]
@@ -43,7 +43,7 @@ class ChatSetup:
 
     @cached_property
     def marks_are_special(self) -> bool:
-        """Whether a call is lost if special tokens are left out of the text, as servers do by default."""
+        """Whether a call is lost when a server leaves special tokens out of the text, as servers do by default."""
         ids = self.tokenizer(self.fmt.render(PLAIN_CALLS), add_special_tokens=False)["input_ids"]
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
         assert isinstance(text, str)
@@ -51,15 +51,15 @@ class ChatSetup:
         return [call.name for call in calls if call.status == "ok"] != [call.name for call in PLAIN_CALLS]
 
     def requests(self) -> RequestSetup:
-        """What requests to a server of this model have to say."""
+        """Return what requests to a server of this model need."""
         return RequestSetup(self.fmt, self.encoder.template_kwargs, self.marks_are_special)
 
 
 def make_chat_setup(cfg: Config, *, folder: Path | None = None) -> ChatSetup:
-    """Load the tokenizer, probe its chat template and settle the tool-call format.
+    """Load the tokenizer, probe its chat template and choose the tool-call format.
 
-    With `folder`, the tokenizer and its template are those saved there (a run or a merged model), not the configured
-    ones. Raises `ModelError`, `TemplateError`, `FormatError`.
+    With `folder` (a run or a merged model), the tokenizer and its template come from there, not from the
+    configuration. Raises `ModelError`, `TemplateError`, `FormatError`.
     """
     tokenizer = load_tokenizer(cfg, folder=folder)
     encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)
@@ -67,17 +67,16 @@ def make_chat_setup(cfg: Config, *, folder: Path | None = None) -> ChatSetup:
 
 
 def pick_format(cfg: Config, encoder: ChatEncoder) -> ToolCallFormat:
-    """The configured tool-call format; `auto` reads it off the chat template. Raises `FormatError`."""
+    """Return the configured tool-call format; `auto` detects it from the chat template. Raises `FormatError`."""
     if cfg.eval.tool_call_format != "auto":
         return get_format(cfg.eval.tool_call_format)
     return detect_format(lambda messages, tools: encoder.render(messages, tools, add_generation_prompt=False))
 
 
 def make_request_setup(cfg: Config) -> RequestSetup:
-    """What requests have to say, from the configured tokenizer or else from the one that training saved.
+    """Return what requests need, from the configured tokenizer or else from the one that training saved.
 
-    If no tokenizer can be loaded, the configuration's own words count. Raises `FormatError` if they leave the format
-    open.
+    If neither can be loaded, the configuration decides. Raises `FormatError` if it does not name the format.
     """
     reasons = []
     saved = RunLayout(cfg.output_dir.resolve())
@@ -91,7 +90,7 @@ def make_request_setup(cfg: Config) -> RequestSetup:
         return ChatSetup(tokenizer, encoder, pick_format(cfg, encoder)).requests()
     if cfg.eval.tool_call_format == "auto":
         raise FormatError(
-            f"no tokenizer to read the tool-call format from ({'; '.join(reasons)}); set eval.tool_call_format to "
+            f"no tokenizer to detect the tool-call format from ({'; '.join(reasons)}); set eval.tool_call_format to "
             f"one of {', '.join(formats())}"
         )
     logger.warning("no tokenizer could be loaded (%s): template arguments are sent as configured", reasons[0])

@@ -1,4 +1,4 @@
-"""Find a configured domain, and ask it for datasets or for the turns to judge. Knows nothing of what a domain does."""
+"""Find the configured domain, and ask it for datasets or for the turns to judge. Knows no particular domain."""
 
 import importlib
 import sys
@@ -14,10 +14,10 @@ from trainer.types import EvalTurn
 
 
 def load_domain(cfg: Config) -> Any:
-    """The package that `data.load_module` names. It has to have `build_datasets(cfg)`. Raises `ConfigError`.
+    """Return the package that `data.load_module` names. Raises `ConfigError` if it has no `build_datasets(cfg)`.
 
     A package in `src/` of the working directory, in the working directory or beside the configuration file comes
-    before an installed one of the same name, since that is the copy that a user edits.
+    before an installed one of the same name, because that is the copy that a user edits.
     """
     name = cfg.data.load_module
     folder = next((folder for folder in _folders(cfg) if _holds(folder, name)), None)
@@ -47,22 +47,22 @@ def _import(name: str, folder: Path | None) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise  # the domain itself misses something: that traceback is wanted
+            raise  # the domain exists and its own import fails: the user needs that traceback
         raise ConfigError(
-            f"data.load_module: there is no package {name}; put it under src/ of the working directory, beside the "
+            f"data.load_module: there is no package {name}; put it in src/ of the working directory, beside the "
             "configuration file, or on PYTHONPATH"
         ) from None
 
 
 def domain_datasets(domain: Any, cfg: Config) -> DatasetBundle:
-    """What a domain builds for a run. Raises `DataError` if it is not what a run needs."""
+    """Return the datasets that a domain builds. Raises `DataError` if a run cannot use them."""
     return as_bundle(domain.build_datasets(cfg), domain=domain.__name__)
 
 
 def domain_turns(domain: Any, cfg: Config) -> Sequence[EvalTurn]:
-    """The turns to judge: from the domain's `read_turns(cfg)`, or else from its datasets.
+    """Return the turns to judge: from the domain's `read_turns(cfg)`, or else from its datasets.
 
-    Building datasets may need packages that an environment without torch does not have. Raises `ConfigError` then.
+    Raises `ConfigError` if building the datasets needs a package, such as torch, that is not installed here.
     """
     read_turns = getattr(domain, "read_turns", None)
     turns: Sequence[EvalTurn]
@@ -74,7 +74,7 @@ def domain_turns(domain: Any, cfg: Config) -> Sequence[EvalTurn]:
     except ImportError as error:
         raise ConfigError(
             f"data.load_module: {domain.__name__} has no read_turns(cfg), and its build_datasets(cfg) needs "
-            f"{error.name or error}, which is not installed here; add read_turns (trainer.data.read_eval_turns makes "
-            "it one line), or run in the environment that trains"
+            f"{error.name or error}, which is not installed here; add read_turns (one line with "
+            "trainer.data.read_eval_turns), or use the environment that trains"
         ) from error
     return turns

@@ -20,7 +20,7 @@ class _DomainReader(NamedTuple):
 def find_session(cfg: Config, split: str, *, session_id: str | None = None, row: int = 0) -> Session:
     """Return the session with this id, or else the one at `row` (from 0).
 
-    Raises `ConfigError` for a domain that does not say how it reads rows, `DataError` if the session is not there.
+    Raises `ConfigError` if the domain does not define how it reads rows, `DataError` if there is no such session.
     """
     reader, columns = _domain_reader(cfg)
     rows = load_split(cfg.data, split, columns=[reader.id_column, *columns])
@@ -40,5 +40,5 @@ def _domain_reader(cfg: Config) -> _DomainReader:
         module: Any = importlib.import_module(name)
         to_messages, columns = module.session_to_messages, module.COLUMNS
     except (ModuleNotFoundError, AttributeError) as error:
-        raise ConfigError(f"{name} must define session_to_messages and COLUMNS to be previewed: {error}") from error
+        raise ConfigError(f"{name} must define session_to_messages and COLUMNS for a preview: {error}") from error
     return _DomainReader(make_reader(cfg, to_messages, id_column="session_id"), columns)

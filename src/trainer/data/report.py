@@ -1,4 +1,4 @@
-"""What became of the sessions of a split: counts, and the names of those left out. Reads no file."""
+"""Report what happened to the sessions of a split: counts, and the names of those left out. Reads no file."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,8 +9,8 @@ from typing import Any
 class SplitReport:
     """Counts of one split.
 
-    `oversized` maps the ids of over-long sessions to their tokens, `literals` names text that a server would
-    read as special tokens, `violations` gold calls that break their tool's schema.
+    `oversized` maps the ids of over-long sessions to their numbers of tokens. `literals` lists text that a server would
+    read as special tokens, and `violations` lists gold calls that break their tool's schema.
     """
 
     n_sessions: int
@@ -24,7 +24,7 @@ class SplitReport:
     violations: tuple[str, ...] = ()
 
     def lines(self, name: str) -> list[str]:
-        """The report for people, one fact a line."""
+        """Return the report for people, one fact per line."""
         share = self.n_supervised_tokens / self.n_tokens if self.n_tokens else 0.0
         lines = [
             f"{name}: {self.n_sessions} sessions, {self.n_rows} rows, {self.n_tokens:,} tokens, {share:.1%} supervised"
@@ -35,19 +35,19 @@ class SplitReport:
             names = ", ".join(list(self.oversized)[:5]) + (", …" if len(self.oversized) > 5 else "")
             lines.append(f"{name}: {len(self.oversized)} rows {verb} over-long (up to {longest:,} tokens): {names}")
         if self.n_unsupervised_sessions:
-            lines.append(f"{name}: {self.n_unsupervised_sessions} sessions left out, they have no supervised turn")
+            lines.append(f"{name}: {self.n_unsupervised_sessions} sessions left out (no supervised turn)")
         for found, what in (
             (self.literals, "pieces of text read as special tokens"),
             (self.violations, "gold calls break their tool's schema"),
         ):
             if found:
-                lines.append(f"{name}: {len(found)} {what}, the first: {found[0]}")
+                lines.append(f"{name}: {len(found)} {what}; the first: {found[0]}")
         return lines
 
 
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """What data preparation did, for both splits, with the fingerprint of the rows that it made; None if not known."""
+    """What data preparation did with both splits, and the fingerprint of the rows that it made; None if not known."""
 
     train: SplitReport
     eval: SplitReport
@@ -55,9 +55,9 @@ class DataReport:
     fingerprint: str | None = None
 
     def lines(self) -> list[str]:
-        """The report for people, one fact a line."""
+        """Return the report for people, one fact per line."""
         return [*self.train.lines("train"), *self.eval.lines("eval")]
 
     def to_json(self) -> dict[str, Any]:
-        """The report as plain JSON values."""
+        """Return the report as plain JSON values."""
         return asdict(self)

@@ -1,6 +1,6 @@
 """Turn raw dataset rows into proven rows of tokens, in batches. Decides nothing about splits or lengths.
 
-Runs in the worker processes of `datasets.Dataset.map`, so problems travel back as text, not as exceptions.
+Runs in the worker processes of `datasets.Dataset.map`, so it returns problems as text and does not raise them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,11 +34,11 @@ OUTPUT_COLUMNS = (
 
 
 class RowEncoder:
-    """Callable for `Dataset.map(batched=True, with_indices=True)`: raw columns in, token rows out.
+    """Encodes raw columns as rows of tokens, when called by `Dataset.map(batched=True, with_indices=True)`.
 
-    Output columns: `session_id`, `input_ids`, `labels` and `attention_mask` (int, one value per token),
-    `turns`, `starts`, `ends` (the supervised spans) and `length`. A session that is refused yields one row
-    with its `problem`; a session's first row carries its `literals` (text that reads as a special token) and
+    Output columns: `session_id`, `input_ids`, `labels` and `attention_mask` (int, one value per token), `turns`,
+    `starts`, `ends` (the supervised spans) and `length`. A session that cannot be used becomes one row with its
+    `problem`. A session's first row carries its `literals` (text that a server would read as a special token) and
     `violations` (gold arguments that break their tool's schema).
     """
 
@@ -73,7 +73,7 @@ class RowEncoder:
         return {name: [record[name] for record in records] for name in OUTPUT_COLUMNS}
 
     def _unreadable(self, session: Session, encoded: EncodedSession) -> DataError | None:
-        """Why the tokens to be learned would not be read back as the gold calls; None when they are."""
+        """Return why the format does not read the gold calls back from the supervised tokens; None if it does."""
         for row in encoded.rows:
             for span in row.spans:
                 text = decode_text(self._chat.tokenizer, row.input_ids[span.start : span.end - 1])
@@ -117,7 +117,10 @@ def _record(session_id: str, row: EncodedRow) -> dict[str, Any]:
 
 
 def schema_violations(session: Session) -> list[str]:
-    """Gold calls that are not valid for their tool, as `session, turn: tool: reason`. The scorer finds the same."""
+    """Return the gold calls that are not valid for their tool, each as `session, turn: tool: reason`.
+
+    The scorer applies the same checks.
+    """
     specs = ToolSpecs(session.tools)  # cheap: each tool is checked once per process
     return [
         f"session {session.session_id}, turn {turn}: {call.name}: {violation.message}"

@@ -1,4 +1,4 @@
-"""Read raw rows as sessions, choose those that are judged, and list their turns. Knows no tokens and no model."""
+"""Read raw rows as sessions, choose the sessions to judge, and list their turns. Knows no tokens and no model."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,18 +16,18 @@ from trainer.util.ordering import shuffled
 
 
 class SessionToMessages(Protocol):
-    """The one function that a domain has to write: a raw row becomes chat messages, system message first."""
+    """The one function that a domain must define: it turns a raw row into chat messages, system message first."""
 
     def __call__(self, row: Mapping[str, Any], /, *, sysprompt: str, timezone: str) -> Sequence[Message]: ...
 
 
 def session_tools(tools: Sequence[Tool], session_id: str) -> tuple[Tool, ...]:
-    """The domain's tools in this session's own order, so that no model learns a tool by its place."""
+    """Return the domain's tools in this session's own order, so the model does not learn a tool by its position."""
     return shuffled(tools, key=f"tools\0{session_id}")
 
 
 def gold_calls(message: Message) -> tuple[Call, ...]:
-    """The calls of a canonical assistant message."""
+    """Return the calls of a canonical assistant message."""
     calls = message.get("tool_calls") or ()
     return tuple(Call(call["function"]["name"], dict(call["function"]["arguments"])) for call in calls)
 
@@ -43,7 +43,7 @@ class SessionReader:
     tools: tuple[Tool, ...]
 
     def read(self, row: Mapping[str, Any]) -> Session:
-        """The session of a raw row. Raises `DataError` naming the turn."""
+        """Return the session of a raw row. Raises `DataError`, which names the turn."""
         row = {name: _as_written(value) for name, value in row.items()}
         session_id = row[self.id_column]
         if problem := id_problem(session_id, column=self.id_column):
@@ -61,14 +61,14 @@ class SessionReader:
 
 
 def _as_written(value: Any) -> Any:
-    """Undo the guess of Arrow's JSON reader that a column of dates is a column of points in time."""
+    """Return a date as text again: Arrow's JSON reader turns a column of dates into datetimes."""
     if isinstance(value, datetime):
         return value.date().isoformat() if value.time() == time() else value.isoformat()
     return value
 
 
 def make_reader(cfg: Config, session_to_messages: SessionToMessages, *, id_column: str) -> SessionReader:
-    """The reader with the prompt template and the tools that the configuration names. Raises `DataError`."""
+    """Return a reader with the configured prompt template and tools. Raises `DataError`."""
     tools = read_tools(cfg.data.tools_path)
     sysprompt = read_text(cfg.data.sysprompt_path, key="data.sysprompt_path")
     return SessionReader(session_to_messages, id_column, sysprompt, cfg.data.timezone, tools)
@@ -81,9 +81,9 @@ def read_eval_turns(
     columns: Sequence[str],
     id_column: str = "session_id",
 ) -> list[EvalTurn]:
-    """The turns that a run judges, without their tokens: the same sessions, turns and tool orders.
+    """Return the turns that a run judges, without tokens: the same sessions, turns and tool orders.
 
-    Needs neither tokenizer nor torch. `columns` are those that the function reads. Raises `DataError`.
+    Needs neither a tokenizer nor torch. `session_to_messages` reads the given `columns`. Raises `DataError`.
     """
     cfg = as_config(cfg)
     reader = make_reader(cfg, session_to_messages, id_column=id_column)
@@ -105,13 +105,13 @@ def read_eval_turns(
 
 
 def judged_rows(ids: Iterable[str], *, n: int) -> list[int]:
-    """The positions of `n` sessions to judge: all when there are fewer, else a choice that depends on ids alone."""
+    """Return the positions of `n` sessions to judge, or of all if there are fewer. The choice depends only on ids."""
     by_id = {session_id: index for index, session_id in enumerate(ids)}
     return sorted(by_id[session_id] for session_id in shuffled(sorted(by_id), key="tool-eval")[:n])
 
 
 def eval_turns(session: Session) -> Iterator[EvalTurn]:
-    """Every assistant turn of a session that carries loss, on its true history."""
+    """Yield every assistant turn of a session that carries loss, with its gold history."""
     for turn, message in enumerate(session.messages):
         if is_trained(message):
             yield EvalTurn(
@@ -125,15 +125,15 @@ def eval_turns(session: Session) -> Iterator[EvalTurn]:
 
 
 def id_problem(session_id: object, *, column: str) -> str | None:
-    """Why a value names no session; None where it names one."""
+    """Return why a value is not a session id; None if it is one."""
     if isinstance(session_id, str) and session_id:
         return None
     return f"{column} is {session_id!r:.80}; must be a non-empty string"
 
 
 def refuse_repeated_ids(ids: Iterable[Any], *, where: str) -> None:
-    """Raise `DataError` where two rows have the same id; a row without one is reported by itself."""
+    """Raise `DataError` if two rows have the same id. Rows without an id are reported elsewhere."""
     counted = Counter(session_id for session_id in ids if isinstance(session_id, str) and session_id)
     name, n = max(counted.items(), key=lambda item: item[1], default=("", 0))
     if n > 1:
-        raise DataError(f"{where}: session {name} stands {n} times; give every session an id of its own")
+        raise DataError(f"{where}: session {name} appears {n} times; give every session its own id")

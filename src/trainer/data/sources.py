@@ -1,4 +1,4 @@
-"""Read what a domain is made of: dataset splits and prompt templates. Interprets no conversation."""
+"""Read a domain's input: dataset splits and prompt templates. Interprets no conversation."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,10 +12,10 @@ _BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "
 
 
 def load_split(data: DataConfig, split: str, *, columns: Iterable[str]) -> datasets.Dataset:
-    """One split of the configured dataset: a hub id, a local folder, or a local file.
+    """Return one split of the configured dataset: a hub id, a local folder, or a local file.
 
-    A single file has the one split `train`; `train[:90%]` and `train[90%:]` cut it in two.
-    Raises `DataError` when the dataset, the split or a column is missing.
+    A single file has only the split `train`; `train[:90%]` and `train[90%:]` cut it in two.
+    Raises `DataError` if the dataset, the split or a column is missing.
     """
     name = data.dataset_name
     path = Path(name).expanduser()
@@ -33,13 +33,13 @@ def load_split(data: DataConfig, split: str, *, columns: Iterable[str]) -> datas
     missing = [column for column in columns if column not in loaded.column_names]
     if missing:
         raise DataError(
-            f"{name}, split {split}: column {', '.join(missing)} missing; it has {', '.join(loaded.column_names)}"
+            f"{name}, split {split}: column {', '.join(missing)} is missing; it has {', '.join(loaded.column_names)}"
         )
     return loaded
 
 
 def row_name(data: DataConfig, split: str, index: int) -> str:
-    """Where row `index` (from 0) of a split stands, as errors name it: `file:line`, or dataset, split and row."""
+    """Return the place of row `index` (from 0) for errors: `file:line`, or dataset, split and row."""
     path = Path(data.dataset_name)
     for candidate in (path, path / f"{split}.jsonl"):
         if candidate.is_file() and candidate.suffix == ".jsonl" and "[" not in split:
@@ -48,7 +48,7 @@ def row_name(data: DataConfig, split: str, index: int) -> str:
 
 
 def read_text(path: Path, *, key: str) -> str:
-    """The text of a file that configuration key `key` names. Raises `DataError`."""
+    """Return the text of a file that the configuration key `key` names. Raises `DataError`."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

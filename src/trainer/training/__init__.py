@@ -1,1 +1,1 @@
-"""One training run: its arguments, log and folder, and the finished run."""
+"""Train one run: its arguments, log and folder; and read a finished run."""

@@ -1,4 +1,4 @@
-"""`train` and `run` of the configuration as TrainingArguments. Knows no model and no data."""
+"""Turn `train` and `run` of the configuration into TrainingArguments. Knows no model and no data."""
 
 import importlib.util
 from typing import Any
@@ -13,7 +13,7 @@ _NO_TRACKER = ("none", "all", None)
 
 
 def check_trackers(cfg: Config) -> None:
-    """Every tracker of `train.report_to` must be known and installed. Raises `ConfigError` naming the extra."""
+    """Raise `ConfigError` if a tracker of `train.report_to` is unknown or not installed; the error names the extra."""
     names = cfg.train.get("report_to")
     for name in names if isinstance(names, list) else [names]:
         if name in _NO_TRACKER:
@@ -28,7 +28,7 @@ def check_trackers(cfg: Config) -> None:
 
 
 def training_arguments(cfg: Config) -> Any:
-    """The `transformers.TrainingArguments` of a run. Raises `ConfigError` where they contradict each other."""
+    """Return the `transformers.TrainingArguments` of a run. Raises `ConfigError` if they contradict each other."""
     import torch
     from transformers import TrainingArguments
 
@@ -36,7 +36,7 @@ def training_arguments(cfg: Config) -> Any:
     values.setdefault("dataloader_pin_memory", torch.cuda.is_available())
     ratio = cfg.train.get("warmup_ratio")
     if ratio and not cfg.train.get("warmup_steps"):
-        # A fraction below 1 means a share of all steps; exactly 1 would mean one step.
+        # Below 1, transformers reads a share of all steps; exactly 1 would be one step.
         values["warmup_steps"] = min(float(ratio), 1 - 1e-9)
     try:
         arguments = TrainingArguments(**values)
@@ -45,13 +45,13 @@ def training_arguments(cfg: Config) -> Any:
     if arguments.n_gpu > 1:
         raise ConfigError(
             f"{arguments.n_gpu} GPUs are visible to one process; start one process per GPU with "
-            "`accelerate launch scripts/train.py …`, or choose one with CUDA_VISIBLE_DEVICES"
+            "`accelerate launch -m trainer train …`, or choose one with CUDA_VISIBLE_DEVICES"
         )
     return arguments
 
 
 def resolved_config(cfg: Config, arguments: Any) -> Config:
-    """The configuration with the value of every key of TrainingArguments filled in, tokens left out."""
+    """Return the configuration with a value for every key of TrainingArguments, but without the hub token."""
     values = {key: value for key, value in arguments.to_dict().items() if key in training_argument_types()}
     values.pop("hub_token", None)
     return cfg.model_copy(update={"train": {**values, **cfg.train}})

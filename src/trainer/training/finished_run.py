@@ -1,4 +1,4 @@
-"""Read a finished run folder: its configuration, and the settings of its adapter. Loads no weights."""
+"""Read a finished run folder: its configuration and the settings of its adapter. Loads no weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Rank = Annotated[StrictInt, Field(ge=1)]
 
 
 class _LoraRecord(BaseModel):
-    """The ranks in a LoRA adapter's own configuration."""
+    """The ranks in the configuration file of a LoRA adapter."""
 
     r: Rank
     rank_pattern: dict[str, Rank] | None = None
@@ -48,7 +48,7 @@ class TrainedRun:
 
 
 def read_run(path: str | Path) -> TrainedRun:
-    """Return the run in a folder. Raises `OutputError` if the folder holds no finished run, and `ConfigError`."""
+    """Return the run in a folder. Raises `OutputError` if it holds no finished run, and `ConfigError`."""
     folder = Path(path)
     files = RunLayout(folder)
     missing = [file.name for file in (files.config, files.adapter_config, files.chat_template) if not file.is_file()]
@@ -62,5 +62,5 @@ def read_run(path: str | Path) -> TrainedRun:
     try:
         as_record(_LoraRecord, adapter)
     except DataError as error:
-        raise OutputError(f"{files.adapter_config}: describes no LoRA adapter: {error}") from error
+        raise OutputError(f"{files.adapter_config}: not the configuration of a LoRA adapter: {error}") from error
     return TrainedRun(folder, load_config(files.config), adapter)

@@ -1,4 +1,4 @@
-"""Load what a run trained: the base model with its adapter, ready to answer. Trains nothing."""
+"""Load the model that a run trained: the base model with its adapter. Trains nothing."""
 
 import torch
 from peft import PeftModel
@@ -11,7 +11,7 @@ from trainer.training.finished_run import TrainedRun
 
 
 def load_adapted(run: TrainedRun, *, dtype: str | None = None) -> PeftModel:
-    """The run's base model with the trained adapter, in the run's precision or in `dtype`, on the best device.
+    """Return the run's base model with its adapter on the best device, in the run's precision or in `dtype`.
 
     Raises `ModelError`.
     """
@@ -27,12 +27,12 @@ def load_adapted(run: TrainedRun, *, dtype: str | None = None) -> PeftModel:
 
 
 def with_dtype(cfg: Config, dtype: str | None) -> Config:
-    """The configuration with another precision, where one is given."""
+    """Return the configuration with another precision, if one is given."""
     if dtype is None:
         return cfg
     return cfg.model_copy(update={"model": cfg.model.model_copy(update={"torch_dtype": dtype})})
 
 
 def best_device() -> torch.device:
-    """A CUDA GPU where there is one, else the CPU."""
+    """Return a CUDA GPU if this machine has one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

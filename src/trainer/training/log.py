@@ -1,4 +1,4 @@
-"""Show and record training: a bar in a terminal, a line per logged step elsewhere, `history.jsonl` always."""
+"""Show and record training: a progress bar in a terminal or a line per logged step, and always `history.jsonl`."""
 
 import logging
 import time
@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingLog(TrainerCallback):
-    """Takes the place of Trainer's own bars and prints.
+    """Replaces Trainer's own bars and prints.
 
     `record` receives every logged line: step, epoch and what Trainer logs (losses in nats per token).
-    Rates count the time of training steps alone, not that of evaluations between them.
+    Rates count only the time of training steps, not of the evaluations between them.
     """
 
     def __init__(self, trainer: ToolTrainer, record: Callable[[Mapping[str, Any]], None]) -> None:
@@ -31,7 +31,7 @@ class TrainingLog(TrainerCallback):
         self.seconds = 0.0
 
     def rates(self) -> dict[str, float]:
-        """Tokens and supervised tokens per second of training, on this process."""
+        """Return tokens and supervised tokens per second of training in this process."""
         seconds = max(self.seconds, 1e-9)
         return {
             "tokens_per_s": round(self._trainer.n_tokens_seen / seconds, 1),
@@ -55,7 +55,7 @@ class TrainingLog(TrainerCallback):
         self.seconds += time.monotonic() - self._step_started
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=state.global_step, note=self._note())
-            if control.should_evaluate:  # evaluation shows a bar of its own
+            if control.should_evaluate:  # evaluation shows its own bar
                 self._bar.stop()
 
     def on_log(

@@ -17,8 +17,8 @@ def peak_memory_gb() -> float:
 
 
 def peak_resident_bytes() -> int:
-    """Return the peak memory of the process, or its present memory on a platform that keeps no peak."""
-    # On Linux, a program inherits getrusage's peak from the process that started it. This one starts at zero.
+    """Return the peak memory of the process, or its current memory if the platform keeps no peak."""
+    # On Linux, a program inherits getrusage's peak from the process that started it. VmHWM starts at zero.
     found = re.search(r"^VmHWM:\s*(\d+) kB", _STATUS.read_text(encoding="utf-8"), re.M) if _STATUS.exists() else None
     if found:
         return int(found[1]) * 1024

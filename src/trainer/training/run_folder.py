@@ -22,7 +22,7 @@ _OPTION = "train.output_dir"
 
 
 class RunFolder:
-    """The output folder of one run. Its files are written whole or not at all, except the history, which grows."""
+    """The output folder of one run. Each file is written completely or not at all, except the history, which grows."""
 
     def __init__(self, path: Path, tools: tuple[Tool, ...]) -> None:
         self.path = path
@@ -33,7 +33,7 @@ class RunFolder:
         replace_file(self.path / name, text)
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a value as indented JSON. Raises `ValueError` for infinities and NaN."""
+        """Write a value as indented JSON. Raises `ValueError` for infinity and NaN."""
         replace_json(self.path / name, value)
 
     def append_history(self, record: Mapping[str, Any]) -> None:
@@ -42,15 +42,15 @@ class RunFolder:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
     def write_evaluation(self, name: str, evaluation: Evaluation) -> None:
-        """Write the predictions of an evaluation, one line per judged turn, with its verdict."""
+        """Write the predictions of an evaluation, one line per judged turn with its verdict."""
         target = RunLayout(self.path).predictions(name)
         write_predictions(target, evaluation.predictions, self._tools, verdicts=evaluation.scores.verdicts)
 
 
 def claim(path: Path, *, overwrite: bool, resume: bool) -> None:
-    """Refuse a folder that a run may not or cannot write into. Creates and removes nothing. Raises `OutputError`.
+    """Raise `OutputError` for a folder that a run may not or cannot write into. Creates and removes nothing.
 
-    A folder with content is refused, unless the run resumes in it, or may overwrite it and an earlier run wrote it.
+    A folder with content is refused unless the run resumes in it, or may overwrite it and an earlier run wrote it.
     """
     claim_folder(path, option=_OPTION)
     if not path.exists() or resume or all(item.name == SERVED_FOLDER for item in path.iterdir()):
@@ -61,7 +61,7 @@ def claim(path: Path, *, overwrite: bool, resume: bool) -> None:
         )
     if not RunLayout(path).config.is_file():
         raise OutputError(
-            f"{_OPTION}: {path} holds files that no run wrote (it has no {RUN_CONFIG}); it is not overwritten. "
+            f"{_OPTION}: {path} is not overwritten, because it holds files that no run wrote (it has no {RUN_CONFIG}). "
             "Choose another folder, or empty it yourself"
         )
 
@@ -77,7 +77,7 @@ def prepare(path: Path, *, overwrite: bool, resume: bool) -> None:
 
 
 def environment(*, seed: int, data_fingerprint: str | None) -> dict[str, Any]:
-    """Return what a run depended on besides its configuration: versions, commit, hardware, seed and data."""
+    """Return what a run depends on besides its configuration: versions, commit, hardware, seed and data."""
     import torch
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

@@ -1,4 +1,4 @@
-"""One whole training run: data, base evaluation, training, final evaluation, run folder. Decides nothing else."""
+"""Run one whole training: data, base evaluation, training, final evaluation, run folder."""
 
 import logging
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ _N_NAMES_SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """Where the run lies, and the metrics of its `base` (unless left out) and `final` state."""
+    """The run folder, and the metrics of the run's `base` state (unless left out) and `final` state."""
 
     output_dir: Path
     states: Mapping[str, Mapping[str, Any]]
@@ -44,8 +44,8 @@ class RunResult:
 def train_run(cfg: Config) -> RunResult:
     """Train and evaluate as configured.
 
-    Nothing is written before configuration, data and model have been found good. Raises a `ToolSftError`
-    for everything that a user can mend.
+    Checks configuration, data and model before it writes anything. Raises a `ToolSftError` for everything that a user
+    can fix.
     """
     transformers_logging.disable_progress_bar()
     check_trackers(cfg)
@@ -71,7 +71,7 @@ def train_run(cfg: Config) -> RunResult:
 
 
 def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrainer:
-    """Base model, adapter and Trainer for a built dataset."""
+    """Return the Trainer for built datasets, with the base model and a new adapter."""
     chat = bundle.chat or make_chat_setup(cfg)
     pad_token_id: Any = chat.tokenizer.pad_token_id
     model = load_base_model(cfg, pad_token_id=pad_token_id)
@@ -102,7 +102,10 @@ def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrai
 
 
 def _length_step(device: Any) -> int:
-    """What batch lengths are multiples of. A CPU compiles kernels for every new shape, and keeps a thousand."""
+    """Return the number that batch lengths are a multiple of.
+
+    On a CPU, torch compiles kernels for every new shape and keeps about a thousand, so batches should have few lengths.
+    """
     return 32 if device.type == "cpu" else 1
 
 
@@ -133,7 +136,7 @@ def _train(cfg: Config, report: DataReport, trainer: ToolTrainer, folder: RunFol
 
 
 def _final_evaluation(trainer: ToolTrainer) -> Evaluation:
-    """The evaluation of the saved weights; the last one in training is it, unless a better one was restored."""
+    """Return the evaluation of the saved weights: the last one during training, unless better weights were restored."""
     last = trainer.last_evaluation
     if last is None or last[0] != trainer.state.global_step or trainer.args.load_best_model_at_end:
         trainer.evaluate()
@@ -143,17 +146,17 @@ def _final_evaluation(trainer: ToolTrainer) -> Evaluation:
 
 
 def state_metrics(evaluation: Evaluation) -> dict[str, Any]:
-    """The metrics of a state, flat, with the tables of the scorer beside them."""
+    """Return the metrics of a state, flat, together with the tables of the scorer."""
     return {**evaluation.scores.to_state(), **evaluation.metrics}
 
 
 def skipped_lines(evaluation: Evaluation) -> list[str]:
-    """What the report says of turns that the context could not hold: how many, and which. Empty without any."""
+    """Return the report's line on turns that did not fit in the context: how many, and which. Empty if all fit."""
     names = [f"{p.session_id}/{p.turn}" for p in evaluation.predictions if p.finish_reason == "skipped_for_length"]
     if not names:
         return []
     shown = ", ".join(names[:_N_NAMES_SHOWN]) + (", …" if len(names) > _N_NAMES_SHOWN else "")
     return [
-        f"eval: {len(names)} turns skipped for length, prompt and eval.max_new_tokens_eval exceed "
+        f"eval: {len(names)} turns skipped for length, because prompt and eval.max_new_tokens_eval exceed "
         f"data.max_context_length (session/turn): {shown}"
     ]
