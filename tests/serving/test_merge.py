@@ -87,7 +87,7 @@ def test_a_folder_in_use_is_refused_and_an_empty_one_is_used(
 def test_a_quantized_base_is_refused_with_advice(run: TrainedRun, tmp_path: Path) -> None:
     model = run.cfg.model.model_copy(update={"quantization": "4bit"})
     quantized = TrainedRun(run.path, run.cfg.model_copy(update={"model": model}), run.adapter)
-    with pytest.raises(ModelError, match=r"4bit.*scripts/serve\.py"):
+    with pytest.raises(ModelError, match=r"4bit.*tool-sft serve"):
         merging.merge_run(quantized, tmp_path / "merged")
 
 
@@ -100,7 +100,7 @@ def test_an_impossible_output_folder_is_reported_before_anything_is_loaded(
 
 
 def test_a_full_disk_is_an_output_error(run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(merging, "_write", full)

@@ -77,7 +77,7 @@ def test_the_adapter_gets_the_requested_name(run: TrainedRun) -> None:
 
 def test_a_merged_model_is_served_alone(run: TrainedRun, tmp_path: Path) -> None:
     merged = tmp_path / "merged"
-    with pytest.raises(ModelError, match=r"scripts/merge\.py"):
+    with pytest.raises(ModelError, match=r"tool-sft merge"):
         plan_serving(run, merged=merged)
     merged.mkdir()
     (merged / "config.json").write_text('{"model_type": "llama", "dtype": "bfloat16"}')
