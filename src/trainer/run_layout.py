@@ -1,6 +1,5 @@
 """Where the files of a run folder and of a served evaluation are: each name once. Reads and writes nothing."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -51,52 +50,21 @@ def step_name(step: int) -> str:
     return f"step-{step:06d}"
 
 
-@dataclass(frozen=True, slots=True)
 class RunLayout:
-    """The files of the run folder at `path`."""
+    """The files of the run folder at `path`. `serving` is the folder that `tool-sft serve` writes for vLLM."""
 
-    path: Path
-
-    @property
-    def config(self) -> Path:
-        return self.path / RUN_CONFIG
-
-    @property
-    def environment(self) -> Path:
-        return self.path / ENVIRONMENT_FILE
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / METRICS_FILE
-
-    @property
-    def history(self) -> Path:
-        return self.path / HISTORY_FILE
-
-    @property
-    def report(self) -> Path:
-        return self.path / REPORT_FILE
-
-    @property
-    def adapter_config(self) -> Path:
-        return self.path / ADAPTER_CONFIG
-
-    @property
-    def adapter_weights(self) -> Path:
-        return self.path / ADAPTER_WEIGHTS
-
-    @property
-    def chat_template(self) -> Path:
-        return self.path / CHAT_TEMPLATE
-
-    @property
-    def tokenizer_config(self) -> Path:
-        return self.path / TOKENIZER_CONFIG
-
-    @property
-    def serving(self) -> Path:
-        """The folder that `tool-sft serve` writes for vLLM."""
-        return self.path / SERVING_FOLDER
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / RUN_CONFIG
+        self.environment = path / ENVIRONMENT_FILE
+        self.metrics = path / METRICS_FILE
+        self.history = path / HISTORY_FILE
+        self.report = path / REPORT_FILE
+        self.adapter_config = path / ADAPTER_CONFIG
+        self.adapter_weights = path / ADAPTER_WEIGHTS
+        self.chat_template = path / CHAT_TEMPLATE
+        self.tokenizer_config = path / TOKENIZER_CONFIG
+        self.serving = path / SERVING_FOLDER
 
     def predictions(self, evaluation: str) -> Path:
         """Return the predictions file of an evaluation: `base`, `final` or a `step_name`."""
@@ -107,36 +75,15 @@ class RunLayout:
         return self.path / SERVED_FOLDER / model.replace("/", "--")
 
 
-@dataclass(frozen=True, slots=True)
 class ServedLayout:
     """The files of one evaluation of a server, in the folder at `path`."""
 
-    path: Path
-
-    @property
-    def predictions(self) -> Path:
-        return self.path / PREDICTIONS_FILE
-
-    @property
-    def lenient(self) -> Path:
-        return self.path / LENIENT_FILE
-
-    @property
-    def tools(self) -> Path:
-        return self.path / TOOLS_FILE
-
-    @property
-    def request(self) -> Path:
-        return self.path / REQUEST_FILE
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / METRICS_FILE
-
-    @property
-    def report(self) -> Path:
-        return self.path / REPORT_FILE
-
-    @property
-    def lock(self) -> Path:
-        return self.path / LOCK_FILE
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.predictions = path / PREDICTIONS_FILE
+        self.lenient = path / LENIENT_FILE
+        self.tools = path / TOOLS_FILE
+        self.request = path / REQUEST_FILE
+        self.metrics = path / METRICS_FILE
+        self.report = path / REPORT_FILE
+        self.lock = path / LOCK_FILE

@@ -79,7 +79,6 @@ def test_a_merged_model_is_served_alone(run: TrainedRun, tmp_path: Path) -> None
     merged = tmp_path / "merged"
     with pytest.raises(ModelError, match=r"tool-sft merge"):
         plan_serving(run, merged=merged)
-    merged.mkdir()
     make_chat_setup(run.cfg, folder=run.path).tokenizer.save_pretrained(merged)
     (merged / "config.json").write_text('{"model_type": "llama", "dtype": "bfloat16"}')
     found = flags(run, merged=merged)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import pytest
 
-from trainer import tool_calls
 from trainer.errors import FormatError
 from trainer.tool_calls import formats, get_format
 from trainer.types import Tool
@@ -240,12 +239,6 @@ def test_the_schema_gives_untyped_values_their_type(name: str, text: str) -> Non
 def test_an_unknown_format_lists_the_known_ones() -> None:
     with pytest.raises(FormatError, match=r'unknown tool-call format "hermse"; known: hermes, qwen3_xml'):
         get_format("hermse")
-
-
-def test_the_package_offers_these_names() -> None:
-    assert tool_calls.__all__ == [
-        "RenderedTurn", "ToolCallFormat", "check_round_trip", "detect_format", "formats", "get_format"
-    ]  # fmt: skip
 
 
 def test_the_known_formats_are_these() -> None:

@@ -102,6 +102,10 @@ def test_a_tool_without_a_name_is_refused(tmp_path: Path, name: object) -> None:
         (object_schema(a={"pattern": "a{99999999}"}), "repeats too much"),
         (object_schema(a={"pattern": "a" * 10_001}), "has 10001 characters; at most 10000 are allowed"),
         (object_schema(a={"pattern": "(" * 3000 + ")" * 3000}), "is not a regular expression"),
+        (
+            {"$id": "http://a.invalid", "$defs": {"x": {"$id": "http://[x"}}},
+            "have a $id that is not an address: Invalid IPv6",
+        ),
         ({"$schema": "https://example.invalid/draft"}, "unknown $schema 'https://example.invalid/draft'; leave it out"),
         (object_schema(a={"$schema": "http://json-schema.org/draft-07/schema#"}), "name a $schema inside"),
     ],

@@ -339,3 +339,36 @@ def test_deep_arguments_are_compared_without_a_traceback(kind: str) -> None:
 def test_numbers_that_the_library_cannot_divide_are_no_crash(value: float) -> None:
     specs = ToolSpecs([tool("f", a={"multipleOf": 0.5})])
     assert specs.problems(call("f", a=value)) <= {"other"}
+
+
+KEYWORDS = st.sampled_from(
+    [
+        "$ref", "$dynamicRef", "$recursiveRef", "$id", "id", "$anchor", "$dynamicAnchor", "$schema", "$defs",
+        "definitions", "allOf", "anyOf", "not", "if", "items", "prefixItems", "dependencies", "dependentSchemas",
+        "unevaluatedItems", "unevaluatedProperties", "additionalProperties", "properties", "patternProperties",
+        "pattern", "x-compare", "type", "x", "enum", "const", "contains", "propertyNames",
+    ]
+)  # fmt: skip
+TEXTS = st.sampled_from(
+    [
+        "#", "#a", "#/$defs/x", "#/x", "#/x/0", "#/%zz", "x", "a", "http://[", "http://e.invalid/a#b", "object", "(",
+        "^a", "", "https://json-schema.org/draft/2019-09/schema", "http://json-schema.org/draft-07/schema#",
+        "set", "/", "?",
+    ]
+)  # fmt: skip
+ANY_PARAMETERS = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXTS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYWORDS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(parameters=st.dictionaries(KEYWORDS, ANY_PARAMETERS, max_size=5), arguments=st.dictionaries(NAMES, VALUES))
+@settings(max_examples=300, deadline=None)
+def test_any_parameters_are_refused_or_judge_every_call(parameters: Any, arguments: dict[str, Any]) -> None:
+    try:
+        specs = ToolSpecs([function_tool("f", parameters)])
+    except DataError:
+        return
+    specs.violations(Call("f", arguments))
+    assert equal(arguments, arguments, specs.node("f")) or "nan" in str(arguments)

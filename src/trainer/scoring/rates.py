@@ -24,7 +24,7 @@ class Rate(NamedTuple):
     meaning: str
 
 
-RATES: tuple[Rate, ...] = (
+_TURNS = (
     Rate(
         "turn_exact", ("exact_turns",), ("turns",), "higher",
         "Turns with the right decision: on call turns exactly the gold calls with equal arguments, in any order; on "
@@ -35,6 +35,9 @@ RATES: tuple[Rate, ...] = (
         "session_exact", ("exact_sessions",), ("sessions",), "higher",
         "Sessions in which every turn is exact. Sessions with a turn skipped for length are left out.",
     ),
+)  # fmt: skip
+
+_DECISIONS = (
     Rate(
         "hallucination_rate", ("hallucinated_turns",), ("no_call_turns",), "lower",
         "No-call turns (gold makes no call) with any attempt at a call, well formed or not. BFCL counts a garbled "
@@ -44,6 +47,9 @@ RATES: tuple[Rate, ...] = (
         "missed_call_rate", ("missed_turns",), ("call_turns",), "lower",
         "Call turns without any attempt at a call, including failed requests.",
     ),
+)  # fmt: skip
+
+_NAMES = (
     Rate(
         "tool_name_precision", ("matched_names",), ("attempts",), "higher",
         "Correct tool names, matched as multisets within each turn, out of all attempts; an attempt without a "
@@ -57,6 +63,9 @@ RATES: tuple[Rate, ...] = (
         "tool_name_f1", ("matched_names", "matched_names"), ("attempts", "gold_calls"), "higher",
         "Harmonic mean of tool name precision and recall (micro average).",
     ),
+)  # fmt: skip
+
+_CALLS = (
     Rate(
         "call_exact_precision", ("exact_calls",), ("attempts",), "higher",
         "Calls equal to a gold call of their turn in name and arguments, matched one to one, out of all attempts.",
@@ -65,6 +74,9 @@ RATES: tuple[Rate, ...] = (
         "call_exact_recall", ("exact_calls",), ("gold_calls",), "higher",
         "Gold calls that were made exactly, out of all gold calls.",
     ),
+)  # fmt: skip
+
+_ARGUMENTS = (
     Rate(
         "arguments_parse_rate", ("well_formed",), ("attempts",), "higher",
         "Attempts with a readable name and a readable arguments object, out of all attempts.",
@@ -74,6 +86,9 @@ RATES: tuple[Rate, ...] = (
         "Calls matched by name whose arguments are equal, out of all gold calls, so a missing call counts against "
         "it. The same number as call_exact_recall, under the name that training logs use.",
     ),
+)  # fmt: skip
+
+_PATHS = (
     Rate(
         "argument_precision", ("shared_paths",), ("predicted_paths",), "higher",
         "JSON paths of the predicted arguments that gold also has, out of all predicted paths.",
@@ -90,6 +105,9 @@ RATES: tuple[Rate, ...] = (
         "value_accuracy", ("equal_paths",), ("shared_paths",), "higher",
         "Shared paths with equal values, out of all shared paths.",
     ),
+)  # fmt: skip
+
+_SCHEMAS = (
     Rate(
         "schema_valid_rate", ("valid_calls",), ("checked_calls",), "higher",
         "Well-formed calls that their tool's JSON Schema accepts, out of the well-formed calls of tools with a "
@@ -100,6 +118,8 @@ RATES: tuple[Rate, ...] = (
         "Attempts that name a tool that the turn did not offer, out of all attempts with a readable name.",
     ),
 )  # fmt: skip
+
+RATES: tuple[Rate, ...] = (*_TURNS, *_DECISIONS, *_NAMES, *_CALLS, *_ARGUMENTS, *_PATHS, *_SCHEMAS)
 
 _COLUMN_OF = {field: index for index, field in enumerate(Counts._fields)}
 

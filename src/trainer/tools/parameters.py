@@ -110,12 +110,15 @@ def _checked(text: str) -> Parameters:
     if any("$schema" in inner for inner in _below(schema)):
         return _broken("parameters name a $schema inside; only the top may name one")
     schema.pop("$schema", None)
-    schemas, problems = resolve_references(
-        schema,
-        draft.specification,
-        keywords=draft.plain.VALIDATORS,
-        check=lambda inner: _against_meta_schema(inner, draft),
-    )
+    try:
+        schemas, problems = resolve_references(
+            schema,
+            draft.specification,
+            keywords=draft.plain.VALIDATORS,
+            check=lambda inner: _against_meta_schema(inner, draft),
+        )
+    except ValueError as error:
+        return _broken(f"parameters have a $id that is not an address: {error}")
     problems += [problem for inner in schemas for problem in _own_problems(inner)]
     if not problems and not _takes_objects(schema):
         found = f" (type is {schema['type']!r:.80})" if "type" in schema else ""

@@ -38,7 +38,7 @@ def resolve_references(
 
     Changes `root`, which must conform to its meta-schema. `keywords` are those of its draft; `check` says what is
     wrong with a schema that is below a keyword unknown to JSON Schema, where only references find it. Returns all the
-    schemas of the document, and what is wrong, in words.
+    schemas of the document, and what is wrong, in words. Raises ValueError for a `$id` that is not an address.
     """
     resolver = referencing.Registry().resolver_with_root(specification.create_resource(root))
     known: dict[int, _Found] = {}
