@@ -44,7 +44,7 @@ def names(keys: Collection[Any]) -> str:
 def nearest(word: Any, known: Collection[str]) -> str:
     """The end of a message about an unknown word: the nearest known one, or all of them."""
     near = difflib.get_close_matches(str(word)[:_LONGEST_KEY].lower(), known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}."
 
 
 def check_keys(item: Mapping[str, Any], known: Collection[str], where: str) -> None:
