@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 
+from tests.layouts.samples.canonical import TOOLS as TWO_TOOLS
 from trainer.errors import DataError
 from trainer.layouts import get_layout, restore_arguments, with_tools
 from trainer.layouts.arrow_nulls import clean_schema
@@ -120,3 +122,22 @@ def test_joined_calls_are_restored_at_their_own_place() -> None:
     read = get_layout("sharegpt").read({"conversations": turns, "tools": TOOLS})
     arguments = [call["function"]["arguments"] for call in read.messages[1]["tool_calls"] or ()]
     assert arguments == [{"city": "Vis"}, {"city": "Hvar"}]
+
+
+def test_structs_of_different_tools_in_one_table_come_back_as_they_were_written() -> None:
+    weather, ferry = TWO_TOOLS
+    rows = []
+    for tool, name, arguments in (
+        (weather, "weather", {"city": "Vis", "days": 2}),
+        (ferry, "book_ferry", {"route": "Split-Vis", "cars": ["van"], "window": True}),
+        (weather, "weather", {"city": "Hvar"}),
+    ):
+        row = openai_row(arguments, tools=[tool])
+        row["messages"][1]["tool_calls"][0]["function"]["name"] = name
+        rows.append(row)
+    through = pa.Table.from_pylist(rows).to_pylist()
+    assert through[0]["messages"][1]["tool_calls"][0]["function"]["arguments"]["route"] is None
+    layout = get_layout("openai")
+    for filled, row in zip(through, rows, strict=True):
+        assert layout.read(filled).messages == layout.read(row).messages
+        assert layout.read(filled).tools == layout.read(row).tools

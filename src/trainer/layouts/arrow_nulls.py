@@ -28,9 +28,11 @@ def restore_arguments(call: Call, schema: object, *, where: str = "") -> Call:
         DataError: null for an argument that is required and cannot be null, so the value is lost.
     """
     if is_too_deep(call.arguments):
-        fail(where, f'arguments of the call to "{call.name}" are nested too deeply; make them flatter')
+        fail(where, f'arguments of the call to "{call.name:.60}" are nested too deeply; make them flatter')
     node = read_parameters(schema).node
-    return Call(call.name, _restored(call.arguments, node, f'{where + ": " if where else ""}the call to "{call.name}"'))
+    return Call(
+        call.name, _restored(call.arguments, node, f'{where + ": " if where else ""}the call to "{call.name:.60}"')
+    )
 
 
 def clean_schema(schema: Any) -> Any:
@@ -57,11 +59,14 @@ def _restored(value: Mapping[str, Any], node: SchemaNode, place: str) -> dict[st
     kept = {}
     for key, inner in value.items():
         if inner is not None:
-            kept[key] = _inside(inner, node.property(key), f"{place}, {key}")
+            kept[key] = _inside(inner, node.property(key), f"{place}, {key:.60}")
         elif key in declared and _allows_null(node.property(key)):
             kept[key] = None
         elif key in required:
-            fail(place, f'argument "{key}" is null, but its tool requires it and does not allow null; write its value')
+            fail(
+                place,
+                f'argument "{key:.60}" is null, but its tool requires it and does not allow null; write its value',
+            )
     return kept
 
 

@@ -138,9 +138,10 @@ def read_text_calls(fmt: ToolCallFormat, text: str, where: str, tools: Sequence[
 
 def _stray_end(text: str, calls: Sequence[ParsedCall]) -> str | None:
     """A tag that ends reasoning outside the calls: the parser would take the text before it for a draft."""
-    for call in reversed(calls):
-        text = text[: call.start] + text[call.end :]
-    return next((tag for tag in _END_OF_REASONING if tag in text), None)
+    starts = [0, *(call.end for call in calls)]
+    ends = [*(call.start for call in calls), len(text)]
+    outside = "\n".join(text[start:end] for start, end in zip(starts, ends, strict=True))
+    return next((tag for tag in _END_OF_REASONING if tag in outside), None)
 
 
 def _python_call(attempt: ParsedCall) -> Call | None:

@@ -75,9 +75,10 @@ class Draft:
         if last is None or not joins or message.get("content") or message.get("reasoning_content"):
             self.add(turn, message, structs=structs)
             return
-        before = list(last.get("tool_calls") or ())
+        before = last.setdefault("tool_calls", [])
+        assert before is not None
         self._structs += [CallPlace(len(self.messages) - 1, len(before) + index) for index in structs]
-        last["tool_calls"] = [*before, *(message.get("tool_calls") or ())]
+        before += message.get("tool_calls") or ()
         self.note("calls joined with the assistant turn before them")
 
     def finish(

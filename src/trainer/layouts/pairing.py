@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from trainer.layouts.places import fail
+from trainer.layouts.places import fail, names
 from trainer.types import Message, ToolCallJson
 
 
@@ -66,7 +66,7 @@ def _paired_block(block: _Block, message: Message, fresh: Iterator[str], *, may_
     given = [call["id"] for call in block.calls if call.get("id")]
     repeated = [call_id for call_id, n in Counter(given).items() if n > 1]
     if repeated:
-        fail(f"turn {block.turn}", f'two calls have the id "{repeated[0]}"; give each call its own id')
+        fail(f"turn {block.turn}", f'two calls have the id "{repeated[0]:.60}"; give each call its own id')
     answers = _match(block)
     if len(answers) < len(block.calls) and (block.results or not may_be_open):
         _refuse_missing(block, answers)
@@ -104,7 +104,7 @@ def _match_ids(block: _Block, answers: dict[int, _Result]) -> list[_Result]:
             answers[index] = result
             continue
         if result.call_id is not None and len(by_id) == len(block.calls):
-            known = ", ".join(f'"{call_id:.60}"' for call_id in list(by_id)[:8])
+            known = names(by_id)
             fail(f"turn {result.turn}", f'tool_call_id "{result.call_id:.60}" matches no call of turn {block.turn}; '
                  f"its calls have {known}. Correct the id")  # fmt: skip
         rest.append(result)
@@ -121,7 +121,7 @@ def _match_unique_names(block: _Block, results: list[_Result], answers: dict[int
     for result in results:
         indexes = calls_of.get(result.name or "", [])
         if result.name is not None and not indexes:
-            wanted = ", ".join(f'"{name}"' for name in list(calls_of)[:8]) or "none"
+            wanted = names(calls_of) or "none"
             fail(f"turn {result.turn}", f'the result is named "{result.name:.60}", but no open call of turn '
                  f"{block.turn} has that name; open: {wanted}. Correct the name")  # fmt: skip
         if len(indexes) == 1 and n_results[result.name] == 1 and _agree(block, result, indexes[0]):

@@ -107,12 +107,12 @@ CALLS = (
     openai("one result too many", HI, ASK, result(0, "x"), {"role": "tool", "content": "y"},
            expected=("turn 3", "1 calls and 2 results")),
     openai("two results one id", HI, ASK, result(0, "x"), result(0, "y"), expected=("turn 3", "second result")),
-    openai("unknown result id", HI, ASK, result(9, "x"), expected=("turn 2", '"call_9" matches no call', '"call_0"')),
+    openai("unknown result id", HI, ASK, result(9, "x"), expected=("turn 2", '"call_9" matches no call', "call_0")),
     openai("one of two missing", HI, TWO, result(0, "x"), SAID, expected=("turn 1", 'call 1 to "book_ferry"')),
     openai("results missing", HI, ASK, SAID, expected=("turn 1", 'call 0 to "weather"', "no result")),
     openai("which of two", HI, TWO, {"role": "tool", "content": "x"}, SAID, expected=("turn 2", "uncertain")),
     openai("result of another name", HI, ASK, {"role": "tool", "name": "nope", "content": "x"},
-           expected=("turn 2", '"nope"', '"weather"')),
+           expected=("turn 2", '"nope"', "weather")),
     openai("result content null", HI, ASK, {"role": "tool", "content": None}, expected=("turn 2", "content is null")),
 )  # fmt: skip
 

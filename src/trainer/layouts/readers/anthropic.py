@@ -40,17 +40,17 @@ def _add_message(draft: Draft, turn: int, message: Any) -> None:
         fail(where, f"a message is {described(message)}; it must be an object with role and content")
     check_keys(message, ("role", "content"), where)
     role = message.get("role")
-    if role not in ANTHROPIC_ROLES:
+    if not isinstance(role, str) or role not in ANTHROPIC_ROLES:
         fail(where, f"role is {described(role)}; {nearest(role, tuple(ANTHROPIC_ROLES))} Use a known role")
     content = message.get("content")
     if not isinstance(content, str | list | tuple):
         fail(where, f"content is {described(content)}; it must be text or a list of blocks")
     raw = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    blocks = [_block(block, str(role), f"{where}, block {index}") for index, block in enumerate(raw)]
+    blocks = [_block(block, role, f"{where}, block {index}") for index, block in enumerate(raw)]
     if role == "assistant":
         _add_assistant(draft, turn, blocks)
     else:
-        _add_other(draft, turn, str(role), blocks)
+        _add_other(draft, turn, role, blocks)
 
 
 def _block(block: Any, role: str, where: str) -> Mapping[str, Any]:

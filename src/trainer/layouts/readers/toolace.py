@@ -5,9 +5,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from trainer.layouts.calls import read_text_calls
+from trainer.layouts.calls import read_text_calls, to_call
 from trainer.layouts.conversation import Conversation, Draft
 from trainer.layouts.layout import Row, add_system
 from trainer.layouts.messages import read_message
@@ -79,12 +79,8 @@ def _add_system(draft: Draft, row: Row, text: str, column: tuple[Tool, ...] | No
 def _text_calls(content: str, where: str, *, names: Sequence[str]) -> tuple[str, list[ToolCallJson], tuple[str, ...]]:
     if not CALLS_AT_START.match(content):
         return content, [], ()
-    stand_ins = _stand_ins(content, names)
-    text = content
-    for name, stand_in in stand_ins.items():
-        text = text.replace(f"{name}(", f"{stand_in}(")
+    text, back = _plain_names(content, names)
     read = read_text_calls(get_format("pythonic"), text, where, None)
-    back = {stand_in: name for name, stand_in in stand_ins.items()}
     if not read.calls and content.rstrip().endswith(")]"):
         fail(where, f"calls cannot be read: {content.strip()[:80]!r}; write [name(key=value, …)] with a tool's name")
     if not read.calls:
@@ -93,35 +89,38 @@ def _text_calls(content: str, where: str, *, names: Sequence[str]) -> tuple[str,
     return _replaced(read.content, back), calls, read.converted
 
 
-def _stand_ins(text: str, names: Sequence[str]) -> dict[str, str]:
-    """A name that the format can write for each tool whose own name it cannot, such as `Market Trends API`.
+class _Back(NamedTuple):
+    """The names that stand-ins stand for, and a pattern that finds the stand-ins."""
 
-    The longest comes first, so that a name inside another one does not break it.
-    """
-    odd = sorted(
-        (name for name in names if not _PLAIN_NAME.fullmatch(name) and f"{name}(" in text), key=len, reverse=True
-    )
-    prefix = "stand_in"
-    while prefix in text:
-        prefix += "_"
-    return {name: f"{prefix}{index}x" for index, name in enumerate(odd)}
+    names: Sequence[str]
+    pattern: re.Pattern[str]
 
 
-def _named_back(call: ToolCallJson, back: dict[str, str]) -> ToolCallJson:
+def _plain_names(text: str, names: Sequence[str]) -> tuple[str, _Back]:
+    """The text with a stand-in for each tool whose name the format cannot write, such as `Market Trends API`."""
+    odd = {name: index for index, name in enumerate(names) if not _PLAIN_NAME.fullmatch(name)}
+    lengths = sorted({len(name) for name in odd}, reverse=True)  # a long name may end like a short one
+    longest = max((len(match[0]) for match in re.finditer("stand_in_*+", text)), default=0)
+    prefix = "stand_in".ljust(longest + 1, "_")  # in no text
+    pieces, done = [], 0
+    for bracket in re.finditer(r"\(", text) if odd else ():
+        end = bracket.start()
+        name = next((text[end - n : end] for n in lengths if end - n >= done and text[end - n : end] in odd), None)
+        if name is not None:
+            pieces += [text[done : end - len(name)], f"{prefix}{odd[name]}x"]
+            done = end
+    return "".join([*pieces, text[done:]]), _Back(names, re.compile(rf"{prefix}(\d++)x"))
+
+
+def _named_back(call: ToolCallJson, back: _Back) -> ToolCallJson:
     function = call["function"]
-    arguments = _replaced(function["arguments"], back)
-    return {
-        "type": "function",
-        "function": {"name": back.get(function["name"], function["name"]), "arguments": arguments},
-    }
+    return to_call(_replaced(function["name"], back), _replaced(function["arguments"], back))
 
 
-def _replaced(value: Any, back: dict[str, str]) -> Any:
-    """A value in which stand-ins that got into its text are names again."""
+def _replaced(value: Any, back: _Back) -> Any:
+    """A value in which stand-ins are names again; they may have got into its text."""
     if isinstance(value, str):
-        for stand_in, name in back.items():
-            value = value.replace(stand_in, name)
-        return value
+        return back.pattern.sub(lambda match: back.names[int(match[1])], value)
     if isinstance(value, list):
         return [_replaced(item, back) for item in value]
     if isinstance(value, dict):
