@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("types", "errors", "run_layout"),
     ("util", "config", "tools", "chat", "kernels", "model_source", "collate"),
     ("tool_calls", "scoring", "tokenizer", "lora_model", "loss"),
-    ("eval_metrics", "data", "endpoint", "generation"),
+    ("eval_metrics", "data", "endpoint", "generation", "layouts"),
     ("evaluation", "server_eval"),
     ("tool_trainer",),
     ("training",),
@@ -38,6 +38,10 @@ FACES: dict[str, set[str]] = {
         "register_format",
     },
     "scoring": {"Scores", "make_prediction", "read_predictions", "score", "write_predictions"},
+    "layouts": {
+        "Conversation", "Detected", "Layout", "detect_layout", "get_layout", "layouts", "pair_results",
+        "restore_arguments", "with_tools",
+    },
     "data": {
         "DatasetBundle", "as_config", "assemble_datasets", "pick_format", "read_eval_turns", "tokenize_session",
     },
