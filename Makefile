@@ -1,32 +1,32 @@
 # Set-up and everyday commands. `make demo` and `make test` work on a fresh machine with Python 3.11 or newer.
 
-# uv from the PATH, else installed into a virtual environment of this folder.
+# uv from the PATH, else installed into a virtual environment in this folder.
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 
-# A folder of local wheels (a CPU build of torch, say) is preferred over the index by uv as by pip.
+# uv, like pip, prefers a folder of local wheels (such as a CPU build of torch) over the index.
 ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 
 .PHONY: help demo demo-short test check format data requirements e2e-vllm
 
-help:  ## Show the targets
+help:  ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-demo: $(UV)  ## Train and judge the embedded small model on the sample data (minutes on two CPU cores)
+demo: $(UV)  ## Train and evaluate the embedded small model on the sample data (minutes on two CPU cores)
 	$(UV) run python scripts/train.py --config configs/car_sales/quickstart.yaml
 
-demo-short: $(UV)  ## The demo in under a minute of training; proves that it runs, not that it learns
+demo-short: $(UV)  ## Run the demo with under a minute of training; shows that it runs, not that it learns
 	$(UV) run python scripts/train.py --config configs/car_sales/quickstart.yaml --set train.max_steps=3 \
 	  --set train.output_dir=runs/short --set 'data.eval_split=test[:2]' --set eval.max_new_tokens_eval=24
 
-e2e-vllm: $(UV)  ## Serve the demo's adapter in three ways and compare with training: make e2e-vllm VLLM=DIR/bin/vllm
+e2e-vllm: $(UV)  ## Serve the demo's run in three ways and compare with training: make e2e-vllm VLLM=DIR/bin/vllm
 	$(UV) run python benchmarks/e2e_vllm.py $(if $(VLLM),--vllm $(VLLM)) $(E2E)
 
 test: $(UV)  ## Run all tests
 	$(UV) run pytest
 
-check: $(UV)  ## Lint, formatting and types
+check: $(UV)  ## Check lint, formatting and types
 	$(UV) run ruff check .
 	$(UV) run ruff format --check .
 	$(UV) run mypy src scripts tests benchmarks
@@ -38,7 +38,7 @@ format: $(UV)  ## Fix lint and formatting
 data: $(UV)  ## Generate the sample sessions again
 	$(UV) run python scripts/dev/make_car_sales_data.py
 
-requirements: $(UV)  ## Freeze the versions of the working environment into requirements.txt
+requirements: $(UV)  ## Write the versions of the working environment to requirements.txt
 	$(UV) pip freeze --exclude-editable | sed 's/+cpu$$//' >requirements.txt
 
 .uv/bin/uv:

@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(run: "FinishedRun", *, batch_size: int, repeats: int) -> dict[str, Any]:
-    """The times of all sides with and without the adapter, printed as they come, and what was measured."""
+    """Return the times of all sides with and without the adapter, and the measurements. Prints times as they come."""
     import torch
 
     states = {}

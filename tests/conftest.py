@@ -13,14 +13,14 @@ from trainer.model_source import resolve_model
 
 @pytest.fixture(autouse=True)
 def _offline_in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Paths of shipped configurations are relative to the repository; no test may reach the network."""
+    """Change to the repository, since shipped configurations have relative paths, and keep tests off the network."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerBase:
-    """The real tokenizer of the embedded model."""
+    """Return the real tokenizer of the embedded model."""
     from trainer.tokenizer import load_tokenizer
 
     return load_tokenizer(load_config(QUICKSTART))
@@ -28,13 +28,13 @@ def tokenizer() -> PreTrainedTokenizerBase:
 
 @pytest.fixture(scope="session")
 def embedded_folder() -> Path:
-    """The folder of the converted embedded model."""
+    """Return the folder of the converted embedded model."""
     return Path(resolve_model(EMBEDDED))
 
 
 @pytest.fixture
 def tiny_model_folder(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> Path:
-    """A tiny random model on disk, with the real tokenizer beside it."""
+    """Return the folder of a tiny random model, with the real tokenizer."""
     folder = tmp_path / "tiny-model"
     tiny_model(len(tokenizer)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -43,7 +43,7 @@ def tiny_model_folder(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> Pat
 
 @pytest.fixture
 def quick_config(tiny_model_folder: Path, tmp_path: Path) -> Callable[..., Config]:
-    """The quickstart configuration on a tiny random model, a few rows and few steps; takes more overrides."""
+    """Return a function that makes quickstart configurations with a tiny random model, few rows and few steps."""
 
     def make(*overrides: str) -> Config:
         return load_config(QUICKSTART, [*quick_overrides(tiny_model_folder, tmp_path / "run"), *overrides])

@@ -1,4 +1,4 @@
-"""From raw rows to datasets and evaluation turns, and what happens to rows that cannot be used."""
+"""Raw rows become datasets and evaluation turns, and rows that cannot be used are reported."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ MakeConfig = Callable[..., Config]
 
 @pytest.fixture(scope="module")
 def bundle() -> DatasetBundle:
-    """Eight train sessions and four test sessions of the sample data, three of them judged."""
+    """Build eight train sessions and four test sessions of the sample data, three of them judged."""
     quickstart = Path(__file__).parent.parent / "configs" / "car_sales" / "quickstart.yaml"
     overrides = ["data.train_split=train[:8]", "data.eval_split=test[:4]", "data.n_tool_sessions_eval=3"]
     with pytest.MonkeyPatch.context() as patch:
@@ -137,7 +137,7 @@ def test_a_training_set_that_is_empty_after_filtering_is_refused(tmp_path: Path,
     assert "is left to train on" in refusal(sample_rows(), tmp_path, quick_config, "data.max_context_length=10")
 
 
-def test_turns_that_are_not_to_be_trained_carry_no_label(tmp_path: Path, quick_config: MakeConfig) -> None:
+def test_turns_with_train_false_have_no_label(tmp_path: Path, quick_config: MakeConfig) -> None:
     row = sample_rows(1)[0]
     turns = [i for i, message in enumerate(row["conversation"]) if message["role"] == "assistant"]
     row["conversation"][turns[0]]["train"] = False
@@ -203,7 +203,7 @@ def test_a_bad_row_is_named_with_file_and_line(
     assert "train.jsonl:1" not in message
 
 
-def test_a_session_id_that_stands_twice_is_refused(tmp_path: Path, quick_config: MakeConfig) -> None:
+def test_a_repeated_session_id_is_refused(tmp_path: Path, quick_config: MakeConfig) -> None:
     row = sample_rows(1)[0]
     assert f"session {row['session_id']} appears 2 times" in refusal([row, row], tmp_path, quick_config)
 
@@ -262,6 +262,6 @@ def test_arguments_given_as_objects_do_not_grow_keys(tmp_path: Path, quick_confi
         ("eval.tool_call_format=mistral", "does not read the gold calls back"),
     ],
 )
-def test_wrong_files_and_formats_are_explained(change: str, expected: str, quick_config: MakeConfig) -> None:
+def test_errors_of_wrong_files_and_formats_say_why(change: str, expected: str, quick_config: MakeConfig) -> None:
     with pytest.raises((DataError, FormatError), match=expected):
         car_sales.build_datasets(quick_config(change))

@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and that it works in an environment and a folder far from the checkout."""
+"""The wheel has the right contents, and works in an environment and a folder outside the checkout."""
 
 import statistics
 import time
@@ -16,13 +16,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of a fresh environment; the dependencies are those of this one."""
+    """Return the programs of a fresh environment that shares the dependencies of this one."""
     return borrowing_environment(tmp_path_factory.mktemp("installed"))
 
 
 @pytest.fixture(scope="module")
 def wheel(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built and installed into that environment."""
+    """Build the wheel, install it into that environment, and return it."""
     uv, folder = find_uv(), tmp_path_factory.mktemp("wheel")
     backend = run_clean(uv, "pip", "install", "--dry-run", "--python", programs / "python", "hatchling", cwd=folder)
     if backend.returncode:

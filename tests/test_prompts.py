@@ -48,7 +48,7 @@ def prompt(
 
 
 def contents(template: str) -> tuple[str, Counter[tuple[str, tuple[tuple[str, int], ...]]]]:
-    """The preamble, and how often each section (its heading and its bullets) occurs."""
+    """Return the preamble, and how often each section (its heading and its bullets) occurs."""
     preamble, found = split_sections(template)
     as_counts = []
     for section in found:

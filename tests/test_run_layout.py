@@ -1,4 +1,4 @@
-"""One module names the files of a run folder and of a served evaluation; all other code asks it."""
+"""One module names the files of a run folder and of a served evaluation; all other code uses it."""
 
 import ast
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ MODULES = sorted(
 
 
 def spelled_names(source: str) -> Iterator[str]:
-    """The strings of a module that name a file of a run folder; sentences do not count."""
+    """Return the strings of a module that name a file of a run folder, without whole sentences."""
     for node in ast.walk(ast.parse(source)):
         value = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
         if " " not in value and (PurePath(value).name in NAMES or value == "step-"):

@@ -20,7 +20,7 @@ ENDS = {**CHATML_ENDS, "gemma4_v2": "<turn|>"}
 
 
 def supervised_runs(row: dict[str, list[int]]) -> list[list[int]]:
-    """The stretches of tokens that carry loss."""
+    """Return the spans of tokens that carry loss."""
     runs: list[list[int]] = []
     before = IGNORE_INDEX
     for label in row["labels"]:
@@ -63,7 +63,7 @@ def test_each_assistant_turn_is_supervised_up_to_its_stop_token(name: str) -> No
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_what_stands_before_a_span_is_the_serving_prompt(name: str) -> None:
+def test_the_tokens_before_a_span_are_the_serving_prompt(name: str) -> None:
     tokenizer = tokenizer_with(name)
     row = tokenize_with_role_spans(TWO_ROUNDS, "s-1", tokenizer, TOOLS)
     tools = list(shuffled(TOOLS, key="tools\0s-1"))
@@ -84,7 +84,7 @@ def test_what_stands_before_a_span_is_the_serving_prompt(name: str) -> None:
 
 
 def as_served(message: Message) -> dict[str, Any]:
-    """The message as a server hands it to the template: arguments decoded, content never null."""
+    """Return the message as a server passes it to the template: arguments decoded, content never null."""
     served: dict[str, Any] = {**message, "content": message.get("content") or ""}
     if message.get("tool_calls"):
         served["tool_calls"] = [
@@ -136,6 +136,6 @@ def test_the_order_of_tools_depends_on_the_session_alone(tokenizer: PreTrainedTo
     ("name", "reason"),
     [("qwen3", "rows"), ("lfm2", "does not render tool calls"), ("llama3", "does not render tool schemas")],
 )
-def test_a_template_that_cannot_give_one_exact_row_is_refused(name: str, reason: str) -> None:
+def test_a_template_that_cannot_make_one_exact_row_is_refused(name: str, reason: str) -> None:
     with pytest.raises(TemplateError, match=reason):
         tokenize_with_role_spans(TWO_ROUNDS, "s-1", tokenizer_with(name), TOOLS)

@@ -1,4 +1,4 @@
-"""What `import trainer` offers, and what it costs."""
+"""`import trainer` provides the public names, and imports nothing else."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ NAMES = {
 }  # fmt: skip
 
 
-def test_the_top_level_hands_on_these_names() -> None:
+def test_the_top_level_re_exports_these_names() -> None:
     assert set(trainer.__all__) == NAMES
     assert set(trainer.__dir__()) >= NAMES
     for name in NAMES:
@@ -26,7 +26,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         _ = trainer.train
 
 
-def test_the_import_brings_nothing_else() -> None:
+def test_the_import_loads_nothing_else() -> None:
     code = "import sys, trainer; print(sorted(name for name in sys.modules if name.startswith(('trainer.', 'torch'))))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "[]\n"

@@ -1,4 +1,4 @@
-"""The data preparation benchmark runs. It checks by itself that its sides do the same work."""
+"""The data preparation benchmark runs. It checks itself that its sides do the same work."""
 
 import json
 import runpy

@@ -1,4 +1,4 @@
-"""The state of a run is read if it is complete, None if it was not evaluated, and an error if it is damaged."""
+"""The state of a run is None if it was not evaluated, and an error if its files are damaged."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def write_run(folder: Path, metrics: Any) -> None:
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
 
 
-def test_a_run_that_has_not_evaluated_a_state_has_none(tmp_path: Path) -> None:
+def test_a_state_that_was_not_evaluated_is_none(tmp_path: Path) -> None:
     assert read_run_state(tmp_path, "final") is None
     write_run(tmp_path, {"base": {"turn_exact": 0.5}, "train": {"loss": 1.0}})
     assert read_run_state(tmp_path, "final") is None
@@ -40,13 +40,13 @@ def test_a_run_that_has_not_evaluated_a_state_has_none(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_damaged_metrics_are_named(tmp_path: Path, metrics: Any, message: str) -> None:
+def test_damaged_metrics_are_an_error_with_their_path(tmp_path: Path, metrics: Any, message: str) -> None:
     write_run(tmp_path, metrics)
     with pytest.raises(DataError, match=r"metrics\.json: cannot read the metrics of the run: " + message):
         read_run_state(tmp_path, "final")
 
 
-def test_damaged_predictions_are_named(tmp_path: Path) -> None:
+def test_damaged_predictions_are_an_error_with_their_line(tmp_path: Path) -> None:
     write_run(tmp_path, {"final": {}})
     (tmp_path / "predictions").mkdir()
     (tmp_path / "predictions" / "final.jsonl").write_text("{}\n", encoding="utf-8")

@@ -48,7 +48,7 @@ def evaluate(cfg: Config, server: StubServer, **changes: Any) -> ServedResult:
 
 
 def test_no_turn_is_lost_or_asked_twice_by_a_server_that_fails_in_every_way(tmp_path: Path) -> None:
-    """200 turns, each with a fault of its own; the passing ones pass at the second attempt."""
+    """200 turns, each with its own fault. Temporary faults are gone at the second attempt."""
     cfg = served_config(tmp_path / "run", n_sessions=20)
     turns = turns_of(cfg)[:200]
     assert len(turns) == 200
@@ -78,7 +78,7 @@ def test_no_turn_is_lost_or_asked_twice_by_a_server_that_fails_in_every_way(tmp_
         rows = lines_of(first.output)
         assert [(row["session_id"], row["turn"]) for row in rows] == [(t.session_id, t.turn) for t in turns]
 
-        # Only the errors are asked again, once, and now everything is answered.
+        # Only the turns with errors are asked again, once, and now every turn has an answer.
         healed = True
         again = evaluate(cfg, server, limit=200)
         errors = {row["turn_key"] for row in _keyed(rows, turns) if row["error"] is not None}
@@ -92,7 +92,7 @@ def _keyed(rows: Sequence[dict[str, Any]], turns: Sequence[EvalTurn]) -> Iterato
         yield {**row, "turn_key": key}
 
 
-def test_answers_that_are_gold_score_one(cfg: Config) -> None:
+def test_gold_answers_score_one(cfg: Config) -> None:
     with StubServer(answering(turns_of(cfg))) as server:
         result = evaluate(cfg, server)
     for state in (result.states["strict"], result.states["lenient"]):
@@ -135,7 +135,7 @@ def test_a_server_without_the_path_is_reported_at_once(cfg: Config) -> None:
     assert server.requests.total() <= 16
 
 
-def test_half_a_surrogate_pair_in_an_answer_or_an_error_breaks_no_file(cfg: Config) -> None:
+def test_half_a_surrogate_pair_in_an_answer_or_an_error_damages_no_file(cfg: Config) -> None:
     turns = turns_of(cfg)
 
     def refuse(body: dict[str, Any]) -> Reply | None:
@@ -205,7 +205,7 @@ def test_the_adapter_is_asked_for_by_its_name(cfg: Config) -> None:
 
 
 @pytest.mark.parametrize(("model", "lora"), [("truck", None), ("base", "truck"), ("truck", "carsales")])
-def test_what_is_not_registered_is_refused_before_the_first_turn(cfg: Config, model: str, lora: str | None) -> None:
+def test_an_unregistered_name_is_refused_before_the_first_turn(cfg: Config, model: str, lora: str | None) -> None:
     with (
         StubServer() as server,
         pytest.raises(EndpointError, match="truck is not registered; the server has base, car"),
@@ -218,7 +218,7 @@ def test_what_is_not_registered_is_refused_before_the_first_turn(cfg: Config, mo
 # Comparison with the run
 
 
-def test_the_final_state_is_shown_beside_with_the_share_of_identical_answers(cfg: Config) -> None:
+def test_the_final_state_is_shown_for_comparison_with_the_share_of_identical_answers(cfg: Config) -> None:
     turns = turns_of(cfg)
     tools = read_tools("data/tool_calls.json")
     final = [read_twice(turn, Answer(**gold_text(turn), finish_reason="stop"), HERMES).lenient for turn in turns]
@@ -240,7 +240,7 @@ def test_the_final_state_is_shown_beside_with_the_share_of_identical_answers(cfg
 
 
 def write_run_state(cfg: Config, state: str, predictions: Sequence[Prediction]) -> Scores:
-    """Write what a run leaves of one state."""
+    """Write the files that a run leaves for one state."""
     scores = score(predictions, read_tools("data/tool_calls.json"))
     cfg.output_dir.mkdir(exist_ok=True)
     (cfg.output_dir / "metrics.json").write_text(json.dumps({state: scores.to_state()}), encoding="utf-8")
@@ -295,7 +295,7 @@ def test_turns_too_long_for_the_run_are_left_out_of_the_comparison_on_both_sides
 # What a server does not accept
 
 
-def test_what_the_server_does_not_take_is_in_metrics_and_report(cfg: Config) -> None:
+def test_what_the_server_does_not_accept_is_in_metrics_and_report(cfg: Config) -> None:
     def refuse(body: dict[str, Any]) -> Reply | None:
         if "tool_choice" not in body:
             return error(400, "requires --enable-auto-tool-choice and --tool-call-parser to be set")
@@ -306,7 +306,7 @@ def test_what_the_server_does_not_take_is_in_metrics_and_report(cfg: Config) -> 
     facts = json.loads((result.output / "metrics.json").read_text(encoding="utf-8"))["server"]
     assert (facts["without_parser"], facts["dropped_fields"]) == (True, ["chat_template_kwargs"])
     report = (result.output / "report.md").read_text(encoding="utf-8")
-    assert "asked with tool_choice none" in report
+    assert "requests had tool_choice none" in report
     assert "the server refuses chat_template_kwargs" in report
 
 
@@ -354,7 +354,7 @@ def test_another_request_is_refused_with_what_differs(cfg: Config, tmp_path: Pat
         assert (cfg.output_dir / "served" / "base" / "predictions.jsonl").read_bytes() == before
 
 
-def test_answers_of_another_server_or_adapter_are_not_taken_for_this_one_s(cfg: Config) -> None:
+def test_answers_of_another_server_or_adapter_are_not_reused(cfg: Config) -> None:
     weights = cfg.output_dir / "adapter_model.safetensors"
     cfg.output_dir.mkdir()
     weights.write_bytes(b"one")
@@ -368,7 +368,7 @@ def test_answers_of_another_server_or_adapter_are_not_taken_for_this_one_s(cfg: 
             evaluate(cfg, other)
 
 
-def test_the_base_model_s_answers_outlive_the_training_of_an_adapter(cfg: Config) -> None:
+def test_the_base_model_s_answers_stay_valid_after_the_training_of_an_adapter(cfg: Config) -> None:
     name = cfg.model.base_model_name
     with StubServer(models=(name,)) as server:
         evaluate(cfg, server, model=name)
@@ -378,7 +378,7 @@ def test_the_base_model_s_answers_outlive_the_training_of_an_adapter(cfg: Config
 
 
 @pytest.mark.parametrize("name", ["config.resolved.yaml", "metrics.json", "report.md"])
-def test_a_training_run_is_no_place_for_the_result(cfg: Config, tmp_path: Path, name: str) -> None:
+def test_a_training_run_s_folder_is_refused_as_output(cfg: Config, tmp_path: Path, name: str) -> None:
     folder = tmp_path / "trained"
     folder.mkdir()
     (folder / name).write_text("the run's", encoding="utf-8")
@@ -388,7 +388,7 @@ def test_a_training_run_is_no_place_for_the_result(cfg: Config, tmp_path: Path, 
     assert (folder / name).read_text(encoding="utf-8") == "the run's"
 
 
-def test_kept_answers_to_a_turn_on_another_history_are_dropped_and_counted(cfg: Config, tmp_path: Path) -> None:
+def test_saved_answers_to_a_turn_with_another_history_are_dropped_and_counted(cfg: Config, tmp_path: Path) -> None:
     one, other = turns_of(cfg)[:2]
     before = dataclasses.replace(one, messages=one.messages[:1])
     answer = Answer("Hi", finish_reason="stop")
@@ -425,7 +425,7 @@ def test_two_evaluations_do_not_write_into_one_folder(cfg: Config, tmp_path: Pat
         pass
 
 
-def test_of_two_answers_to_a_turn_the_last_counts(cfg: Config, tmp_path: Path) -> None:
+def test_the_last_of_two_answers_to_a_turn_counts(cfg: Config, tmp_path: Path) -> None:
     turn = turns_of(cfg)[0]
     answers = [Answer("one", finish_reason="stop"), Answer("two", finish_reason="stop"), Answer(error="HTTP 500")]
     with Journal(tmp_path, {}) as journal:
@@ -475,7 +475,7 @@ def test_the_script_prints_the_table_and_where_the_result_is(cfg: Config) -> Non
         (["--model", "base", "--extra-body", "[1]"], "--extra-body"),
     ],
 )
-def test_a_mistake_is_one_message_and_exit_code_2(cfg: Config, arguments: list[str], expected: str) -> None:
+def test_a_mistake_prints_one_message_and_exits_with_2(cfg: Config, arguments: list[str], expected: str) -> None:
     with StubServer() as server:
         done = run_script(cfg, server.url, *arguments)
     assert done.returncode == 2
@@ -483,7 +483,7 @@ def test_a_mistake_is_one_message_and_exit_code_2(cfg: Config, arguments: list[s
     assert "Traceback" not in done.stderr
 
 
-def test_a_server_that_is_down_is_one_message_and_exit_code_2(cfg: Config) -> None:
+def test_a_server_that_is_down_prints_one_message_and_exits_with_2(cfg: Config) -> None:
     with StubServer() as server:
         url = server.url
     done = run_script(cfg, url)
@@ -492,7 +492,7 @@ def test_a_server_that_is_down_is_one_message_and_exit_code_2(cfg: Config) -> No
     assert "Traceback" not in done.stderr
 
 
-def test_ctrl_c_keeps_what_was_answered_and_says_how_to_go_on(cfg: Config) -> None:
+def test_ctrl_c_keeps_the_answers_and_says_how_to_continue(cfg: Config) -> None:
     import signal
 
     turns = turns_of(cfg)
@@ -512,7 +512,7 @@ def test_ctrl_c_keeps_what_was_answered_and_says_how_to_go_on(cfg: Config) -> No
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=30)
         assert process.returncode == 130
-        assert "the same command goes on from there" in stderr
+        assert "the same command continues from there" in stderr
         assert "Traceback" not in stderr
         folder = cfg.output_dir / "served" / "base"
         n_kept = len(lines_of(folder))

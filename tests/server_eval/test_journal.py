@@ -1,4 +1,4 @@
-"""The journal of an evaluation is locked while it is open, and reads only lines that it wrote itself."""
+"""A journal is locked while it is open, and reads only lines that it wrote itself."""
 
 import json
 import subprocess
@@ -49,7 +49,7 @@ def test_a_refused_journal_leaves_the_folder_unlocked(tmp_path: Path) -> None:
             journal.__enter__()
 
 
-def test_an_answer_survives_the_file_with_all_that_the_server_counted(tmp_path: Path) -> None:
+def test_an_answer_is_read_back_with_all_that_the_server_counted(tmp_path: Path) -> None:
     with Journal(tmp_path, {"model": "m"}) as journal:
         journal.add(READING, Answer("", [{"x": [None, 1.5]}], "length", None, 10, None, 0.123456))
     record = json.loads((tmp_path / "predictions.jsonl").read_text(encoding="utf-8"))
@@ -69,7 +69,9 @@ def test_an_answer_survives_the_file_with_all_that_the_server_counted(tmp_path: 
         ({"served": {"prompt_tokens": "1"}}, r"\(missing 'served.tool_calls'\)"),
     ],
 )
-def test_a_line_that_the_journal_did_not_write_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_a_line_that_the_journal_did_not_write_is_an_error_with_its_number(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
     with Journal(tmp_path, {}) as journal:
         journal.add(READING, ANSWER)
     path = tmp_path / "predictions.jsonl"

@@ -27,7 +27,7 @@ def load(url: str, *, n: int = 8, concurrency: int = 4) -> LevelResult:
     return asyncio.run(measure(EndpointSettings(url), bodies, concurrency=concurrency))
 
 
-def test_tokens_and_times_are_those_of_the_stream() -> None:
+def test_tokens_and_times_come_from_the_stream() -> None:
     with streaming() as (url, handler):
         result = load(url)
     assert (result.n_requests, result.n_errors, handler.n_asked) == (8, 0, 8)
@@ -45,7 +45,7 @@ def test_tokens_and_times_are_those_of_the_stream() -> None:
     ("fault", "said"),
     [("cut", "the stream ended early"), ("garbage", "not a chat completion"), ("status", "HTTP 503: busy")],
 )
-def test_what_fails_is_counted_and_gives_no_tokens(fault: str, said: str) -> None:
+def test_failures_are_counted_and_add_no_tokens(fault: str, said: str) -> None:
     with streaming(fault) as (url, _):
         result = load(url, n=3)
     assert (result.n_errors, result.output_tokens) == (3, 0)
@@ -55,7 +55,7 @@ def test_what_fails_is_counted_and_gives_no_tokens(fault: str, said: str) -> Non
     assert result.first_token_s == {"p50": None, "p90": None, "p99": None}
 
 
-def test_a_server_without_parser_is_asked_as_it_takes_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_without_parser_gets_requests_that_it_accepts(capsys: pytest.CaptureFixture[str]) -> None:
     with streaming("no parser") as (url, handler):
         words = ["--config", CONFIG, "--endpoint", url, "--model", "carsales", "--concurrency", "1,3", "--turns", "4"]
         assert bench_serving.main(words) == 0
@@ -72,7 +72,7 @@ def test_more_open_requests_than_turns_are_refused(capsys: pytest.CaptureFixture
     assert "--concurrency 64: --turns 63 are too few" in capsys.readouterr().err
 
 
-def test_the_template_s_switches_and_any_domain_s_turns_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_template_arguments_and_any_domain_s_turns_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     import car_sales
     from trainer.data import chat_setup
     from trainer.tool_calls import get_format
@@ -89,7 +89,7 @@ def test_the_template_s_switches_and_any_domain_s_turns_are_replayed(monkeypatch
         assert (body["chat_template_kwargs"], body["skip_special_tokens"]) == ({"enable_thinking": False}, False)
 
 
-def test_a_server_that_is_gone_is_an_error_of_each_request() -> None:
+def test_a_server_that_is_gone_is_an_error_in_each_request() -> None:
     result = load("http://127.0.0.1:9/v1", n=2)
     assert result.n_errors == 2
 
@@ -119,7 +119,7 @@ def test_the_script_measures_each_concurrency_and_writes_figures_and_report(
     assert all(level["n_requests"] == 4 and level["n_errors"] == 0 for level in levels)
 
 
-def test_the_report_is_one_file_that_asks_for_no_other() -> None:
+def test_the_report_is_one_file_that_loads_no_other() -> None:
     timings = [Timing(0.1, 1.1, 10, 11, None), Timing(None, 1.0, None, 0, "HTTP 500: <b>bad</b>")]
     levels = [level_result(timings, concurrency=n, seconds=float(n)) for n in (1, 4, 16)]
     page = report_html("Load on <carsales>", levels, notes="by hand")
@@ -130,7 +130,7 @@ def test_the_report_is_one_file_that_asks_for_no_other() -> None:
     assert "&lt;carsales&gt;" in page
 
 
-def test_levels_get_sessions_of_their_own_while_there_are_enough() -> None:
+def test_each_level_gets_its_own_sessions_if_there_are_enough() -> None:
     class Turn:
         def __init__(self, session_id: str) -> None:
             self.session_id = session_id

@@ -99,8 +99,8 @@ def test_an_impossible_output_folder_is_reported_before_anything_is_loaded(
         merging.merge_run(run, run.template / "merged")
 
 
-def test_a_full_disk_is_an_error_of_the_user(run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any, **options: Any) -> None:
+def test_a_full_disk_is_an_output_error(run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(merging, "_write", full)
@@ -110,7 +110,7 @@ def test_a_full_disk_is_an_error_of_the_user(run: TrainedRun, tmp_path: Path, mo
 
 
 def test_a_merge_as_different_as_the_base_model_is_refused() -> None:
-    rounded = LogitAgreement(1, 0.2, 0.05, 20.0, 0.05, 1.0)  # within what bfloat16 does to the logits
+    rounded = LogitAgreement(1, 0.2, 0.05, 20.0, 0.05, 1.0)  # no more than bfloat16 rounding of the logits
     assert "--dtype float32" in str(rounded.problem(torch.bfloat16))
     assert dataclasses.replace(rounded, mean_difference=0.04).problem(torch.bfloat16) is None
     assert dataclasses.replace(rounded, mean_difference=0.0, adapter_effect=0.0).problem(torch.bfloat16) is None

@@ -28,7 +28,7 @@ def check(url: str, run: TrainedRun, tmp_path: Path, *extra: str) -> tuple[int, 
     return code, json.loads(report.read_text())
 
 
-def test_the_run_itself_agrees_in_prompts_and_answers(run: TrainedRun, tmp_path: Path) -> None:
+def test_the_run_agrees_with_itself_in_prompts_and_answers(run: TrainedRun, tmp_path: Path) -> None:
     with serving(load_service(run, plan_serving(run))) as url:
         for extra in ((), ("--model", run.cfg.model.base_model_name)):
             code, found = check(url, run, tmp_path, *extra)
@@ -50,7 +50,7 @@ def test_a_changed_template_is_caught_and_shown(
     assert "prompts: 0 of 4 equal" in capsys.readouterr().out
 
 
-def test_another_adapter_is_seen_in_the_answers_with_the_first_token_and_a_margin(
+def test_another_adapter_is_detected_with_the_first_differing_token_and_a_margin(
     run: TrainedRun, tmp_path: Path, tiny_model_folder: Path
 ) -> None:
     other = make_run(tiny_model_folder, tmp_path / "other", scale=0.8)
@@ -96,14 +96,14 @@ def test_a_configuration_alone_compares_prompts(
     assert "gpt is not registered" in capsys.readouterr().err
 
 
-def test_a_turn_without_answer_and_no_turn_at_all_are_no_agreement() -> None:
+def test_a_turn_without_an_answer_or_no_turns_at_all_is_not_agreement() -> None:
     nothing = Parity(0, 0, 0, {}, 0, (), 0, (), ())
     assert not nothing.prompts_agree
     assert Parity(4, 0, 0, {"response": 4}, 0, (), 0, (), ()).prompts_agree
     assert not Parity(4, 0, 1, {"response": 3}, 0, (), 0, (), ("HTTP 500",)).prompts_agree
 
 
-def test_errors_are_not_passed_over(run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_are_reported(run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     service = load_service(run, plan_serving(run))
     complete, n_asked = type(service).complete, 0
 
@@ -120,7 +120,7 @@ def test_errors_are_not_passed_over(run: TrainedRun, tmp_path: Path, monkeypatch
     assert (code, found["prompts_agree"], found["n_errors"]) == (1, False, 1)
 
 
-def test_a_server_without_parser_and_token_ids_is_asked_as_it_takes_it(
+def test_a_server_without_parser_and_token_ids_gets_requests_that_it_accepts(
     run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = load_service(run, plan_serving(run))
@@ -142,7 +142,7 @@ def test_a_server_without_parser_and_token_ids_is_asked_as_it_takes_it(
 def test_turns_too_long_for_the_context_are_not_asked(tiny_model_folder: Path, tmp_path: Path) -> None:
     fitting = make_run(tiny_model_folder, tmp_path / "fitting")
     longest = max(car_sales.build_datasets(fitting.cfg).eval_dataset["length"])
-    # The longest session fits, its last turns with a long answer after them do not.
+    # The longest session fits, but its last turns with a long answer do not.
     changes = (f"data.max_context_length={longest}", "eval.max_new_tokens_eval=100")
     run = make_run(tiny_model_folder, tmp_path / "carsales", *changes)
     with serving(load_service(run, plan_serving(run))) as url:

@@ -1,4 +1,4 @@
-"""The flags of a server follow from the run folder."""
+"""A server's flags come from the run folder."""
 
 import dataclasses
 import json
@@ -33,7 +33,7 @@ def template_stops(run: TrainedRun) -> tuple[int, ...]:
 
 
 def flags(run: TrainedRun, **options: object) -> dict[str, str]:
-    """The command line as a mapping; a flag without value has an empty one."""
+    """Return the command line as a mapping; a flag without a value maps to an empty string."""
     plan = plan_serving(run, **options)  # type: ignore[arg-type]
     words = vllm_arguments(plan, generation_config=Path("stops"), host="127.0.0.1", port=8123)
     assert words[0] == "serve"
@@ -63,13 +63,13 @@ def test_base_and_adapter_are_served_as_trained(run: TrainedRun, tiny_model_fold
 
 
 @pytest.mark.parametrize(("rank", "flag"), [(1, 1), (8, 8), (9, 16), (100, 128), (257, 320), (512, 512)])
-def test_the_rank_is_the_next_that_vllm_takes(run: TrainedRun, rank: int, flag: int) -> None:
+def test_the_rank_is_rounded_up_to_one_that_vllm_accepts(run: TrainedRun, rank: int, flag: int) -> None:
     assert rank in VLLM_RANKS or flag in VLLM_RANKS
     adapter = TrainedRun(run.path, run.cfg, {**run.adapter, "r": rank})
     assert flags(adapter)["--max-lora-rank"] == str(flag)
 
 
-def test_the_adapter_goes_by_the_name_that_is_asked_for(run: TrainedRun) -> None:
+def test_the_adapter_gets_the_requested_name(run: TrainedRun) -> None:
     assert json.loads(flags(run, name="my cars")["--lora-modules"])["name"] == "my cars"
     with pytest.raises(ModelError, match="--name"):
         plan_serving(run, name=run.cfg.model.base_model_name)
@@ -90,7 +90,7 @@ def test_a_merged_model_is_served_alone(run: TrainedRun, tmp_path: Path) -> None
     assert flags(run, merged=merged)["--dtype"] == "float16"
 
 
-def test_vllm_stops_where_the_training_stopped_and_samples_as_it_is_told(
+def test_vllm_stops_where_training_stopped_and_has_no_sampling_defaults(
     run: TrainedRun, tiny_model_folder: Path
 ) -> None:
     from transformers import GenerationConfig
@@ -106,7 +106,7 @@ def test_vllm_stops_where_the_training_stopped_and_samples_as_it_is_told(
     assert flags(run)["--generation-config"] == "stops"
 
 
-def test_a_model_without_generation_config_stops_as_its_configuration_says(
+def test_a_model_without_generation_config_uses_the_stop_tokens_of_its_configuration(
     run: TrainedRun, tiny_model_folder: Path
 ) -> None:
     (tiny_model_folder / "generation_config.json").unlink()
@@ -115,27 +115,27 @@ def test_a_model_without_generation_config_stops_as_its_configuration_says(
     assert set(plan_serving(run).stop_token_ids) == {11, *template_stops(run)}
 
 
-def test_a_place_that_takes_no_file_gives_way_to_a_temporary_one(run: TrainedRun) -> None:
+def test_a_temporary_folder_is_used_if_the_run_folder_cannot_be_written(run: TrainedRun) -> None:
     (run.path / "serving").write_text("in the way")
     folder = write_generation_config(plan_serving(run))
     assert json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
     shutil.rmtree(folder)
 
 
-def test_remote_code_is_trusted_only_where_the_configuration_says_so(run: TrainedRun) -> None:
+def test_remote_code_is_trusted_only_if_the_configuration_says_so(run: TrainedRun) -> None:
     model = run.cfg.model.model_copy(update={"trust_remote_code": True})
     write_config(run.path, run.cfg.model_copy(update={"model": model}))
     assert "--trust-remote-code" in flags(read_run(run.path))
 
 
-def test_template_switches_reach_every_prompt(run: TrainedRun) -> None:
+def test_template_arguments_reach_every_prompt(run: TrainedRun) -> None:
     data = run.cfg.data.model_copy(update={"chat_template_kwargs": {"enable_thinking": False}})
     write_config(run.path, run.cfg.model_copy(update={"data": data}))
     found = flags(read_run(run.path))
     assert json.loads(found["--default-chat-template-kwargs"]) == {"enable_thinking": False}
 
 
-def test_a_format_without_parser_is_served_without_one_and_said(run: TrainedRun) -> None:
+def test_a_format_without_parser_is_served_without_one_and_with_a_note(run: TrainedRun) -> None:
     own = dataclasses.replace(get_format("hermes"), name="made_up", vllm_parser=None)
     plan = plan_serving(run)
     plan = dataclasses.replace(plan, chat=dataclasses.replace(plan.chat, fmt=own))
@@ -158,15 +158,13 @@ def test_a_quantized_base_is_served_in_the_same_precision_or_refused(run: Traine
     ("settings", "said"),
     [({"bias": "all"}, "biases"), ({"use_dora": True}, "DoRA"), ({"r": 600}, "rank 600")],
 )
-def test_what_vllm_cannot_serve_is_refused_with_the_way_out(
-    run: TrainedRun, settings: dict[str, object], said: str
-) -> None:
+def test_what_vllm_cannot_serve_is_refused_with_advice(run: TrainedRun, settings: dict[str, object], said: str) -> None:
     refuse_unservable(run)
     with pytest.raises(ModelError, match=f"{said}.*--merged"):
         refuse_unservable(TrainedRun(run.path, run.cfg, {**run.adapter, **settings}))
 
 
-def test_a_missing_vllm_is_named_with_the_extra_and_the_alternative(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_for_a_missing_vllm_names_the_extra_and_the_alternative(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setattr("sys.executable", "/nonexistent/python")
     with pytest.raises(EndpointError, match=r"(?s)--extra serve.*--engine transformers"):

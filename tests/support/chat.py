@@ -56,7 +56,7 @@ def _built(kind: str) -> Tokenizer:
     texts = [f"{a} {b} {c}\n" for a in words for b in words for c in ("yes.", "12", '{"x": 1}')]
     if kind == "byte_level":
         tokenizer = Tokenizer(models.BPE())
-        # The split of Llama 3 and Qwen: line breaks stay with what stands before them.
+        # The split of Llama 3 and Qwen: line breaks stay with the text before them.
         split = pre_tokenizers.Split(Regex(SPLIT), behavior="isolated")
         plain = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, plain])
@@ -84,7 +84,7 @@ TOKENIZER_KINDS = ("smollm2", "byte_level", "metaspace")
 
 
 def tokenizer_for(template: str, kind: str = "smollm2") -> PreTrainedTokenizerFast:
-    """A tokenizer of this kind that knows the template's markup as special tokens."""
+    """Return a tokenizer of this kind that has the template's markup as special tokens."""
     if kind == "smollm2":
         raw = Tokenizer.from_str(_smollm2())
         bos, eos = "<|im_start|>", "<|im_end|>"
@@ -100,7 +100,7 @@ def tokenizer_for(template: str, kind: str = "smollm2") -> PreTrainedTokenizerFa
 
 @dataclass(frozen=True)
 class Manual:
-    """What a person reads off a template: how it wants messages, and how its turns end."""
+    """What a person can read in a template: the form of messages that it needs, and how its turns end."""
 
     stop_text: str
     stop_call: str = ""
@@ -112,7 +112,7 @@ class Manual:
 
 
 def shape(message: Message, manual: Manual) -> dict[str, Any]:
-    """The message as this template wants it, written out by hand."""
+    """Return the message in the form that this template needs, written out by hand."""
     shaped: dict[str, Any] = {key: value for key, value in message.items() if key not in ("train", "weight")}
     content = shaped.get("content") or ""
     shaped["content"] = [{"type": "text", "text": content}] if manual.parts else content
@@ -140,7 +140,7 @@ def _arguments(arguments: Any, form: str) -> Any:
 def reference(
     tokenizer: Any, messages: Sequence[Message], tools: Sequence[Tool], turn: int, manual: Manual
 ) -> tuple[list[int], str]:
-    """The serving prompt's tokens and the text to be learned, each from its own rendering."""
+    """Return the serving prompt's tokens and the supervised text, each from its own rendering."""
     shaped = [shape(message, manual) for message in messages]
     common: dict[str, Any] = {"tools": list(tools) or None, **manual.kwargs}
     prompt = tokenizer.apply_chat_template(shaped[:turn], add_generation_prompt=True, tokenize=False, **common)

@@ -24,10 +24,10 @@ def find_uv() -> str:
 
 
 def borrowing_environment(folder: Path) -> Path:
-    """Make a virtual environment that also sees what is installed here, and return its folder of programs.
+    """Make a virtual environment that also sees the packages installed here, and return its folder of programs.
 
-    What is installed here by reference (this project, in a checkout) is not seen, because a `.pth` file inside a
-    folder that another `.pth` file names is not read.
+    It does not see packages installed here by reference (this project, in a checkout), because Python does not read a
+    `.pth` file in a folder that another `.pth` file names.
     """
     venv.create(folder, with_pip=False)
     purelib = sysconfig.get_path("purelib", "venv", {"base": str(folder)})
@@ -36,7 +36,7 @@ def borrowing_environment(folder: Path) -> Path:
 
 
 def run_clean(*command: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a program from another folder, without the search path of this process. `variables` are set for it."""
+    """Run a program in another folder, with `variables` set and without the search path of this process."""
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     if "PIP_FIND_LINKS" in environment:
         environment.setdefault("UV_FIND_LINKS", environment["PIP_FIND_LINKS"])

@@ -30,7 +30,7 @@ def tiny_model(vocab_size: int, *, seed: int = 0, **changes: Any) -> PreTrainedM
 
 
 def quick_overrides(model: Path, output_dir: Path) -> list[str]:
-    """What makes the quickstart configuration fast."""
+    """Return the overrides that make the quickstart configuration fast."""
     return [
         f"model.base_model_name={model}",
         "model.torch_dtype=float32",

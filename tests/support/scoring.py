@@ -28,7 +28,7 @@ def turn(
     offered: Sequence[str] = ("f", "g", "h"),
     context: str = "c",
 ) -> Prediction:
-    """A turn with the gold calls `gold` that wrote `said`: text, or calls and raw attempts."""
+    """Return a prediction for a turn with the gold calls `gold`. It wrote `said`: text, or calls and raw attempts."""
     text = said
     if not isinstance(said, str):
         text = "\n".join(HERMES.render([part]) if isinstance(part, Call) else part for part in said)
@@ -49,7 +49,7 @@ def turn(
 
 
 def number_turns(predictions: Sequence[Prediction], *, per_session: int = 1) -> list[Prediction]:
-    """Give the turns distinct numbers, with `per_session` turns in each session."""
+    """Number the turns, with `per_session` turns in each session."""
     from dataclasses import replace
 
     return [

@@ -1,4 +1,4 @@
-"""A tiny domain of its own in a folder: package, rows, prompt, tools and configuration."""
+"""A tiny complete domain in a folder: package, rows, prompt, tools and configuration."""
 
 import json
 from pathlib import Path

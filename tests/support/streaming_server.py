@@ -1,4 +1,4 @@
-"""A server that streams answers at a known pace, or fails as it is asked to. Knows no client."""
+"""A server that streams answers at a known pace, or fails on demand. Knows no client."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ _NO_PARSER = b'{"error": {"message": "requires --enable-auto-tool-choice and --t
 
 @contextmanager
 def streaming(fault: str = "") -> Iterator[Any]:
-    """A server that streams six tokens with known pauses, or fails in the way that is asked for."""
+    """Streams six tokens with known pauses, or fails in the given way."""
 
     class Handler(BaseHTTPRequestHandler):
         open_now = most_open = n_asked = n_refused = 0

@@ -1,9 +1,9 @@
-"""An OpenAI-compatible server that answers at once from a table, and fails on demand. Runs no model.
+"""An OpenAI-compatible server that answers immediately from a table, and fails on demand. Runs no model.
 
-`python tests/stub_server.py --port 8000 --answers answers.json` serves on its own; in tests, `StubServer` runs it in a
-thread. What is said to which conversation is a function of the request, so every answer can be checked.
+`python -m tests.support.stub_server --port 8000 --answers answers.json` runs it alone; in tests, `StubServer` runs it
+in a thread. Each answer is a function of the request, so every answer can be checked.
 
-Speaks just enough HTTP/1.1 (keep-alive, Content-Length) to be faster than what it is used to test.
+Implements just enough HTTP/1.1 (keep-alive, Content-Length) to be faster than the clients under test.
 """
 
 import argparse
@@ -38,10 +38,10 @@ Fault = Literal[
     "too_long",
     "length",
 ]
-"""What can go wrong with one request; see `_failing`."""
+"""The possible faults of one request; see `_failing`."""
 
 TRANSIENT: tuple[Fault, ...] = ("rate_limit", "rate_limit_date", "server_error", "reset", "cut", "slow")
-"""Faults after which a client should ask again."""
+"""Faults after which a client should retry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +57,29 @@ class Reply:
 
 
 Answer = Callable[[dict[str, Any]], Mapping[str, Any]]
-"""From the request's body to the assistant's message (`content`, `tool_calls`)."""
+"""Returns the assistant's message (`content`, `tool_calls`) for a request's body."""
 
 Plan = Callable[[dict[str, Any], int], Fault | None]
-"""From the request's body and the number of times that this conversation was asked before, to what goes wrong."""
+"""Returns the fault for a request's body and the number of earlier requests with this conversation."""
 
 
 def key_of(body: Mapping[str, Any]) -> str:
-    """What identifies the turn that is asked for."""
+    """Return what identifies the requested turn."""
     return json.dumps(body.get("messages"), sort_keys=True)
 
 
 def say_hello(body: dict[str, Any]) -> Mapping[str, Any]:
-    """The answer to everything."""
+    """Return the same answer to every request."""
     return {"content": "Hello!"}
 
 
 def no_fault(body: dict[str, Any], n_before: int) -> Fault | None:
-    """Nothing goes wrong."""
+    """Return no fault."""
     return None
 
 
 def completion(body: Mapping[str, Any], message: Mapping[str, Any], finish: str | None = None) -> dict[str, Any]:
-    """A chat completion in OpenAI form."""
+    """Return a chat completion in OpenAI form."""
     reason = finish or ("tool_calls" if message.get("tool_calls") else "stop")
     whole = {"role": "assistant", "content": None, **message}
     usage = {"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 105}
@@ -88,14 +88,14 @@ def completion(body: Mapping[str, Any], message: Mapping[str, Any], finish: str 
 
 
 def wire_call(name: str, arguments: str, index: int = 0) -> dict[str, Any]:
-    """A tool call as a server writes it."""
+    """Return a tool call as a server writes it."""
     return {"id": f"call_{index}", "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 class StubServer:
-    """Serves on a free port of the loopback interface from a thread of its own, while the `with` block lasts.
+    """Serves on a free port of the loopback interface, in its own thread, for the duration of the `with` block.
 
-    `requests` counts how often each conversation was asked, `bodies` keeps what was asked, in order.
+    `requests` counts the requests per conversation. `bodies` holds the request bodies in order.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class StubServer:
         self._thread.join(10)
 
     async def serve(self) -> None:
-        """Serve until told to stop."""
+        """Serve until `stop` is set."""
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         server = await self._loop.create_server(lambda: _Connection(self), "127.0.0.1", self.port)
         self.port = server.sockets[0].getsockname()[1]
@@ -144,7 +144,7 @@ class StubServer:
         server.close()
 
     def reply(self, method: str, path: str, headers: bytes, body: bytes) -> Reply:
-        """What is answered to one request."""
+        """Return the reply to one request."""
         if self.api_key is not None and f"authorization: bearer {self.api_key}".encode() not in headers.lower():
             return error(401, "invalid api key")
         if method == "GET" and path == f"{self.prefix}/models":
@@ -171,7 +171,7 @@ class StubServer:
 
 
 def error(status: int, message: str, **headers: str) -> Reply:
-    """An error in OpenAI form."""
+    """Return an error in OpenAI form."""
     text = json.dumps({"error": {"message": message, "type": "error", "code": status}})
     return Reply(status, text.encode(), {name.replace("_", "-"): value for name, value in headers.items()})
 
@@ -256,7 +256,7 @@ def main() -> None:
     """Serve in the foreground; prints the address first."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=0, help="port (default: a free one)")
-    parser.add_argument("--models", nargs="+", default=["base", "carsales"], help="names that are registered")
+    parser.add_argument("--models", nargs="+", default=["base", "carsales"], help="registered model names")
     parser.add_argument("--delay", type=float, default=0.0, metavar="S", help="seconds before an answer (default: 0)")
     parser.add_argument("--answers", metavar="PATH", help="JSON object: last message's content → assistant message")
     parser.add_argument("--jitter", action="store_true", help="vary the delay between 0 and twice its value")

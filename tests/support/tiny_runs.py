@@ -18,7 +18,7 @@ from trainer.training.finished_run import TrainedRun, read_run
 
 
 def make_run(model: Path, folder: Path, *overrides: str, scale: float = 0.5) -> TrainedRun:
-    """A run folder with an adapter whose weights are drawn at random, and large enough to change every answer."""
+    """Write a run folder whose adapter has random weights, large enough to change every answer."""
     cfg = load_config(QUICKSTART, [*quick_overrides(model, folder), *overrides])
     adapted = add_lora(load_base_model(cfg), cfg.lora)
     torch.manual_seed(1)
@@ -33,7 +33,7 @@ def make_run(model: Path, folder: Path, *overrides: str, scale: float = 0.5) -> 
 
 
 def write_config(folder: Path, cfg: Config) -> None:
-    """The resolved configuration of a run folder."""
+    """Return the resolved configuration of a run folder."""
     (folder / "config.resolved.yaml").write_text(config_to_yaml(cfg), encoding="utf-8")
 
 
@@ -52,7 +52,7 @@ def serving(service: LocalService) -> Iterator[str]:
 
 
 class ScriptedEngine:
-    """Stands in for `LocalEngine`: always says the same text."""
+    """Replaces `LocalEngine`, and always answers with the same text."""
 
     def __init__(self, tokenizer: Any, text: str, finish_reason: Any = "stop") -> None:
         self.token_ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -60,7 +60,7 @@ class ScriptedEngine:
         self.asked: list[tuple[bool, Any]] = []
 
     def generate(self, prompt_ids: Any, settings: Any, *, adapted: bool, on_token: Any = lambda ids: None) -> Any:
-        """The scripted answer, token by token."""
+        """Yield the scripted answer, token by token."""
         from trainer.serving.local.engine import Generated
 
         self.asked.append((adapted, settings))

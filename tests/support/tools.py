@@ -1,4 +1,4 @@
-"""Tool files for tests, and a listener that hears whether anybody fetches something."""
+"""Tool files for tests, and a listener that notices if anything is fetched."""
 
 import json
 import socket
@@ -10,10 +10,10 @@ from typing import Any
 from trainer.types import Tool
 
 CATASTROPHIC = "^(a|a)+$"
-"""A pattern that tries 2 to the power of n ways on n letters before it gives up."""
+"""A pattern that tries 2 to the power of n ways on n letters before it fails."""
 
 ENDLESS = "a" * 60 + "!"
-"""A text on which it would run for years."""
+"""A text on which the pattern would run for years."""
 
 
 def function_tool(name: str, parameters: object) -> Tool:
@@ -32,7 +32,7 @@ def write_tools(folder: Path, *tools: object) -> Path:
 
 @contextmanager
 def listener() -> Iterator[tuple[str, socket.socket]]:
-    """An address on this machine, and the socket on which a connection to it would wait."""
+    """Yield an address on this machine, and the socket on which a connection to it would wait."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.05)
         yield f"http://127.0.0.1:{server.getsockname()[1]}/schema.json", server

@@ -1,4 +1,4 @@
-"""The dealership behind the tools: every tool of `data/tool_calls.json` as a working function.
+"""The simulated dealership: every tool of `data/tool_calls.json` as a working function.
 
 All answers are compact JSON, including errors, so a model can recover from them. State is kept in memory.
 """

@@ -40,7 +40,7 @@ class AnswerHeader(NamedTuple):
 
     `prompt` is the generation prompt. `unwritten` is the end of it that the template leaves out when it
     renders the turn itself (an empty thinking block, for instance). `lead` is what the template writes between
-    the generation prompt and the text of the answer; the model also has to write it.
+    the generation prompt and the text of the answer; the model must also write it.
     """
 
     prompt: str
@@ -151,7 +151,7 @@ def find_text_stop(final: str, history: str, added: re.Pattern[str]) -> Stop | N
     """Return the end of a turn of plain text, or None if no added token ends it.
 
     `final` is what follows the turn's last word at the end of a conversation, `history` what follows it when
-    the conversation goes on. `added` finds added tokens. The text that both share belongs to the turn, so the
+    the conversation continues. `added` finds added tokens. The text that both share belongs to the turn, so the
     last added token in it is the stop token. If they share none, as in a template that ends the last turn
     differently (gpt-oss), it is the first one in `final`.
     """

@@ -19,7 +19,7 @@ WINDOW = 256
 
 
 class Span(NamedTuple):
-    """Tokens [start, end) of a row are what the model has to write in turn `turn`. The stop token is the last."""
+    """Tokens [start, end) of a row are what the model must write in turn `turn`. The stop token is the last."""
 
     turn: int
     start: int

@@ -1,4 +1,4 @@
-"""Find the text of each trained turn: the serving prompt, and what the model has to write after it.
+"""Find the text of each trained turn: the serving prompt, and what the model must write after it.
 
 Everything is read from what the template itself renders. Text only; `proof` tokenizes it.
 """
@@ -38,7 +38,7 @@ class TurnText(NamedTuple):
 
     @property
     def target(self) -> str:
-        """What the model has to write, including the stop token."""
+        """What the model must write, including the stop token."""
         return self.text[self.start : self.end]
 
     @property

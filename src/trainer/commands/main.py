@@ -15,7 +15,7 @@ COMMANDS = {
     "preview": "show one conversation as the model will be trained on it",
     "eval": "score a served model on the turns that training evaluates",
     "score": "score saved predictions again, and compare two sets of them",
-    "serve": "serve a finished run behind an OpenAI-compatible address",
+    "serve": "serve a finished run at an OpenAI-compatible address",
     "merge": "merge an adapter into its base model, and verify the result",
     "parity": "check that a server computes the prompts and answers of training",
     "bench": "measure throughput and latency of a server on real turns",

@@ -1,4 +1,4 @@
-"""Serve a finished run behind an OpenAI-compatible address: with vLLM, or a small server for machines without a GPU.
+"""Serve a finished run at an OpenAI-compatible address: with vLLM, or with a small server on machines without a GPU.
 
 The run folder fills in the flags: base model, adapter and its rank, tokenizer, chat template and its arguments,
 tool-call parser, context length, precision. Arguments after `--` go to vLLM unchanged.

@@ -12,7 +12,7 @@ from trainer.types import ToolEvalExample
 
 
 class TurnSpan(NamedTuple):
-    """Tokens [start, end) of a shared prefix, which the turn with the key `example` has to produce."""
+    """Tokens [start, end) of a shared prefix, which the turn with the key `example` must produce."""
 
     example: int
     start: int

@@ -1,6 +1,6 @@
 """Judge turns in process: one teacher-forced pass over gold, then decoding only where the model disagrees.
 
-For every token that the assistant has to produce, a pass over a gold session yields the likelihood of gold and
+For every token that the assistant must produce, a pass over a gold session yields the likelihood of gold and
 the token that greedy decoding would choose. As long as that token is gold's, greedy decoding and gold have the
 same history, so a turn that agrees up to its stop token is its own greedy output. The other turns are decoded from
 their first token that differs from gold, with the cache of the same pass. (Verifying a draft in one pass is the idea
@@ -45,7 +45,7 @@ class DecodedTurn:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """A turn after the pass: gold's likelihoods, the answer so far, and the cache if it has to be continued."""
+    """A turn after the pass: gold's likelihoods, the answer so far, and the cache if it must be continued."""
 
     span: TurnSpan
     nll: tuple[float, ...]

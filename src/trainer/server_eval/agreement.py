@@ -1,4 +1,4 @@
-"""Compare the answers of a server with those that the run generated in process. Asks nothing, writes nothing."""
+"""Compare a server's answers with those that the run generated in process. Asks nothing and writes nothing."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ class RunState(NamedTuple):
 
 
 class _StateRecord(BaseModel):
-    """The metrics of a state; what is not named here is a rate, a count or a table."""
+    """The metrics of a state. Keys not named here are rates, counts or tables."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -42,8 +42,8 @@ class _MetricsRecord(BaseModel):
 class Pairs(NamedTuple):
     """Turns that both sides judged with the same history, in the order of the served ones.
 
-    `kept` are the served turns that count. `n_skipped` is the number of those left out because the run skipped them for
-    their length: the model was never asked there, and neither a server's answer nor its error has a counterpart.
+    `kept` are the served turns to compare. `n_skipped` counts those left out because the run skipped them for their
+    length: the run never generated an answer there, so the server's answer or error has nothing to be compared with.
     """
 
     kept: list[Prediction]
@@ -56,9 +56,9 @@ class Pairs(NamedTuple):
 class Agreement:
     """How served answers compare with those that the run generated in process, in the same state.
 
-    Turns with the same history are paired, without the `n_skipped` that the run skipped for their length. `n_identical`
-    of them have the same prose and the same calls. `outside` names the rates outside the run's 95% interval. It is
-    None if the two judged different turns.
+    Turns with the same history are paired, except the `n_skipped` that the run skipped for their length. `n_identical`
+    pairs have the same prose and the same calls. `outside` names the rates outside the run's 95% interval. It is None
+    if the two judged different turns.
     """
 
     state: State
@@ -85,7 +85,7 @@ class Agreement:
         share = f"{self.n_identical} of {self.n_paired} turns ({self.identical_share:.1%})"
         lines.append(f"same answer as the run's {self.state} state: {share}")
         if self.outside is None:
-            return [*lines, "the two did not judge the same turns, and their rates are not compared"]
+            return [*lines, "the run and the server judged different turns, so their rates are not compared"]
         if self.outside:
             return [*lines, f"outside the 95% interval of the run: {', '.join(self.outside)}"]
         return [*lines, "all rates are inside the 95% intervals of the run"]
@@ -94,7 +94,7 @@ class Agreement:
 def read_run_state(run: Path, name: State) -> RunState | None:
     """Return a state of the run in a folder, or None if the run has not evaluated it.
 
-    Raises `DataError` if its metrics or predictions are there and cannot be read.
+    Raises `DataError` if its metrics or predictions exist but cannot be read.
     """
     files = RunLayout(run)
     if not files.metrics.is_file():
@@ -111,7 +111,7 @@ def read_run_state(run: Path, name: State) -> RunState | None:
 
 
 def agreement(served: Sequence[Prediction], scores: Scores, run_state: RunState, *, tools: Sequence[Tool]) -> Agreement:
-    """Compare served answers, read leniently and scored as `scores`, with those of the run."""
+    """Compare served answers with those of the run. `scores` are their scores in the lenient reading."""
     pairs = pair_up(served, run_state.predictions)
     same_turns = len(pairs.served) == len(pairs.kept) and len(served) == len(run_state.predictions)
     outside: tuple[str, ...] | None = None

@@ -1,4 +1,4 @@
-"""Score a served model on the turns that training judges: ask, keep, read twice, report. Needs no torch."""
+"""Score a served model on the turns that training judges: ask, save, read twice, report. Needs no torch."""
 
 import asyncio
 import hashlib
@@ -37,10 +37,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ServedOptions:
-    """Which model to ask where, and how.
+    """Which model to ask on which server, and how.
 
-    An adapter is asked for by its own name, as vLLM has it; `model` is then the base model that must be registered
-    beside it. `limit` takes the first turns only. Without `output`, the result lies in the run folder.
+    Requests name an adapter by `lora_name`, as vLLM expects; the server must then also offer its base model, `model`.
+    `limit` evaluates the first turns only. Without `output`, the result is written to the run folder.
     """
 
     settings: EndpointSettings
@@ -52,12 +52,12 @@ class ServedOptions:
 
     @property
     def asked(self) -> str:
-        """The name that requests carry."""
+        """The model name in requests."""
         return self.lora_name or self.model
 
     @property
     def names(self) -> list[str]:
-        """All the names that the server must register."""
+        """All the model names that the server must offer."""
         return list(dict.fromkeys([self.model, self.asked]))
 
 
@@ -70,15 +70,15 @@ class _Asked(NamedTuple):
 
 
 def evaluate_served(cfg: Config, options: ServedOptions) -> ServedResult:
-    """Ask a server every turn that is not answered yet, and score all of them.
+    """Ask a server all turns that have no answer yet, and score all turns.
 
-    Raises `EndpointError` where the server does not offer the model, or answered no turn at all; in the latter case
-    the result is written all the same. Other `ToolSftError`s tell what is wrong with configuration, data or folder.
+    Raises `EndpointError` if the server does not offer the model, or if it answered no turn at all; in the second case
+    the result is still written. Other `ToolSftError`s report problems with configuration, data or folder.
     """
     asyncio.run(_require(options))
     turns = domain_turns(load_domain(cfg), cfg)[: options.limit]
     if not turns:
-        raise DataError("there is no turn to judge; see data.eval_split and data.n_tool_sessions_eval")
+        raise DataError("there is no turn to judge; check data.eval_split and data.n_tool_sessions_eval")
     setup = make_request_setup(cfg)
     run_state = read_run_state(cfg.output_dir, BASE if _asks_base(cfg, options) else FINAL)
     folder = options.output or RunLayout(cfg.output_dir).served(options.asked)
@@ -87,7 +87,7 @@ def evaluate_served(cfg: Config, options: ServedOptions) -> ServedResult:
         try:
             asked = asyncio.run(_ask(turns, journal, options.settings, generation=generation, setup=setup))
         except KeyboardInterrupt:
-            logger.info(f"what was answered is kept in {journal.path}; the same command goes on from there")
+            logger.info(f"the answers so far are in {journal.path}; the same command continues from there")
             raise
         answers = [asked.answers[key_of(turn)] for turn in turns]
         facts = _server_facts(answers, asked, options)
@@ -101,14 +101,14 @@ async def _require(options: ServedOptions) -> None:
 
 
 def _asks_base(cfg: Config, options: ServedOptions) -> bool:
-    """Whether the base model itself is asked, as far as names tell."""
+    """Whether requests go to the base model itself, judging by its name."""
     return options.lora_name is None and options.model == cfg.model.base_model_name
 
 
 def _request(cfg: Config, options: ServedOptions, generation: Generation) -> dict[str, Any]:
-    """All that tells the answers of one evaluation from those of another: other server, other weights, other request.
+    """Return everything that answers depend on: the server, the weights and the settings of requests.
 
-    The base model's answers do not depend on the adapter that lies in the run folder by now.
+    The base model's answers do not depend on the adapter in the run folder.
     """
     adapter = RunLayout(cfg.output_dir).adapter_weights
     digest = None
@@ -144,7 +144,7 @@ async def _ask(
     n_kept, n_errors, started = len(answers), 0, time.monotonic()
     if n_kept:
         logger.info(
-            f"{n_kept} of {len(turns)} turns are answered in {journal.path} already; remove it to ask them anew"
+            f"{n_kept} of {len(turns)} turns are already answered in {journal.path}; remove it to ask them again"
         )
     with progress_bar("Asking the server", total=len(open_turns), unit="turns") as advance:
 

@@ -1,4 +1,4 @@
-"""Keep the answers of one evaluation of a server, turn by turn, to ask no turn twice. Scores nothing."""
+"""Save a server's answers turn by turn, so an interrupted evaluation asks no turn twice. Scores nothing."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from trainer.util.records import read_object, read_record
 
 
 class TurnKey(NamedTuple):
-    """What an answer belongs to: a turn with its history."""
+    """The turn that an answer belongs to, with a hash of its history and tools."""
 
     session_id: str
     turn: int
@@ -35,7 +35,7 @@ def key_of(turn: EvalTurn) -> TurnKey:
 
 
 class ServedFacts(BaseModel):
-    """What a line of the journal has of an answer besides its prediction."""
+    """The parts of an answer that a journal line holds besides the prediction."""
 
     tool_calls: Any
     prompt_tokens: StrictInt | None
@@ -74,11 +74,11 @@ class Kept(NamedTuple):
 class Journal:
     """The folder of one evaluation, open and locked; use it with `with`.
 
-    `answers` are those of earlier runs. Opening drops what has to be asked again: turns that ended in an error, and a
-    last line that was not written to its end.
+    `answers` come from earlier runs of the same evaluation. Opening drops the lines of turns that must be asked again:
+    those with an error, and an incomplete last line.
 
-    `request` is what every turn is asked with. Raises `OutputError` if the folder holds answers to other requests or a
-    training run, or if another process is writing into it.
+    `request` holds the settings of all requests. Raises `OutputError` if the folder holds answers to other requests or
+    a training run, or if another process is writing into it.
     """
 
     def __init__(self, folder: Path, request: Mapping[str, Any]) -> None:
@@ -113,14 +113,14 @@ class Journal:
         self._lock.release()
 
     def add(self, prediction: Prediction, answer: Answer) -> None:
-        """Append the line of one turn. It is in the file when this returns."""
+        """Append the line of one turn. The line is in the file when this returns."""
         line = to_line(prediction, extra=self._extra(answer)) + "\n"
-        self._file.write(line.encode())  # unbuffered and in one piece: an interruption leaves whole lines
+        self._file.write(line.encode())  # one unbuffered write, so an interruption leaves whole lines
 
     def finish(self, predictions: Sequence[Prediction], answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> int:
-        """Write the lines again, in the order of the turns and with verdicts, then the lines of other turns.
+        """Rewrite the lines in the order of the turns and with verdicts, followed by the lines of other turns.
 
-        Lines of the same turns with another history are dropped. Returns how many.
+        Drops lines of the same turns with another history, and returns how many.
         """
         rows = zip(predictions, answers, verdicts, strict=True)
         lines = [to_line(prediction, verdict, extra=self._extra(answer)) for prediction, answer, verdict in rows]
@@ -132,17 +132,19 @@ class Journal:
         return len(outdated)
 
     def _refuse_training_run(self) -> None:
-        """Refuse a run folder, since its metrics and report have the names of ours."""
+        """Refuse a run folder, because its metrics and report have the same file names."""
         has = {name for name in RUN_FILES if (self.folder / name).is_file()}
         if RUN_CONFIG in has or (has and not self.files.request.is_file()):
             raise OutputError(
-                f"--output: {self.folder} holds {', '.join(sorted(has))} of something else, for example of a training "
-                f"run; name a separate folder (default: {SERVED_FOLDER}/NAME in the run folder)"
+                f"--output: {self.folder} holds {', '.join(sorted(has))} of something else, such as a training run; "
+                f"name a separate folder (default: {SERVED_FOLDER}/NAME in the run folder)"
             )
 
     def _resume(self) -> None:
         self._refuse_other_request()
-        kept = {line.key: line for line in self._read() if line.answer.error is None}  # the last one counts
+        kept = {
+            line.key: line for line in self._read() if line.answer.error is None
+        }  # the last answer to a turn counts
         self.answers = {key: line.answer for key, line in kept.items()}
         replace_json(self.files.request, self._request)
         replace_file(self.path, "".join(f"{line.line}\n" for line in kept.values()))
@@ -167,7 +169,7 @@ class Journal:
     def _read(self) -> list[Kept]:
         if not self.path.is_file():
             return []
-        *lines, _cut = self.path.read_bytes().split(b"\n")  # a last line without its end was cut by an interruption
+        *lines, _cut = self.path.read_bytes().split(b"\n")  # an interruption may cut the last line
         numbered = enumerate(lines, start=1)
         return [self._kept(raw, number) for number, raw in numbered if raw.strip()]
 

@@ -1,7 +1,7 @@
-"""Send requests to a server at a bounded concurrency and time the streams that come back. Needs no torch.
+"""Send requests to a server with a limited concurrency, and time the streams of the answers. Needs no torch.
 
-Times are measured like those of `vllm bench serve`: the first token is the first chunk of the stream, and the time per
-output token is the rest of the stream divided by the number of other tokens.
+Times are defined as in `vllm bench serve`: the first token is the first chunk of the stream, and the time per output
+token is the rest of the stream divided by the number of other tokens.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ PERCENTILES = (50, 90, 99)
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One request. Times are in seconds since it was sent; None if the stream did not get that far."""
+    """The times of one request, in seconds since it was sent; None if the stream did not get that far."""
 
     first_token_s: float | None
     total_s: float
@@ -44,9 +44,9 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class LevelResult:
-    """The figures of one concurrency. Percentiles are over the requests without error; keys are `p50`, `p90`, `p99`.
+    """The results at one concurrency. Percentiles cover the requests without error; their keys are `p50`, `p90`, `p99`.
 
-    Rates count complete answers only, over the time from the first request to the last answer.
+    Rates count only complete answers, over the time from the first request to the last answer.
     """
 
     concurrency: int
@@ -75,10 +75,10 @@ async def measure(
     dialect: Dialect | None = None,
     on_done: Callable[[int], None] = lambda n_requests: None,
 ) -> LevelResult:
-    """Send every request, in order, with at most `concurrency` of them open.
+    """Send all requests in order, at most `concurrency` at the same time, and return the results.
 
-    `dialect` holds what is known of the server, and learns from refusals. A refused request is sent again, and its
-    time counts from then.
+    `dialect` holds what is known about the server and learns from refusals. A refused request is sent again, and its
+    time starts again.
     """
     spoken = Dialect() if dialect is None else dialect
     url = f"{base_url(settings.url)}/chat/completions"
@@ -103,7 +103,7 @@ async def measure(
 
 
 def level_result(timings: Sequence[Timing], *, concurrency: int, seconds: float) -> LevelResult:
-    """Return the rates and percentiles of requests that took `seconds` in all."""
+    """Return the rates and percentiles of requests that took `seconds` altogether."""
     done = [timing for timing in timings if timing.error is None]
     n_output = sum(timing.n_output for timing in done)
     prompts = [timing.n_prompt for timing in done]
@@ -154,7 +154,7 @@ async def _time(http: httpx2.AsyncClient, url: str, body: Mapping[str, Any]) -> 
 
 
 class _StreamTimes:
-    """Times a stream of server-sent events while it is read."""
+    """Reads a stream of server-sent events and measures its times."""
 
     def __init__(self) -> None:
         self.error: str | None = None
@@ -192,7 +192,7 @@ class _StreamTimes:
     def timing(self) -> Timing:
         """Return what was measured; a stream without its end is an error."""
         if self.error is None and not self._finished:
-            self.error = "the stream ended early" if self._first is not None else "no stream of events came back"
+            self.error = "the stream ended early" if self._first is not None else "the server sent no event stream"
         n_output = self._usage.get("completion_tokens")
         n_prompt = self._usage.get("prompt_tokens")
         return Timing(

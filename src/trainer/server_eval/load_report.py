@@ -31,7 +31,7 @@ svg .grid {{ stroke: #8884; }}
 
 
 def report_html(title: str, levels: Sequence[LevelResult], *, notes: str) -> str:
-    """Return the whole page. `notes` says what was measured, and where."""
+    """Return the whole page. `notes` describes what was measured, and where."""
     percentile_names = [f"p{q}" for q in PERCENTILES]
     figures = [_figure("Output tokens per second", levels, {"": [level.output_tokens_per_s for level in levels]})]
     for name, attribute in (
@@ -92,7 +92,7 @@ def _table(levels: Sequence[LevelResult]) -> str:
 
 
 def _figure(title: str, levels: Sequence[LevelResult], lines: dict[str, list[float | None]]) -> str:
-    """Draw one line per entry of `lines` over the concurrencies, which are spaced evenly."""
+    """Return a plot with one line per entry of `lines` over the evenly spaced concurrencies."""
     top = _round_up(max((value for line in lines.values() for value in line if value is not None), default=1.0))
     span = max(len(levels) - 1, 1)
     xs = [

@@ -1,4 +1,4 @@
-"""What the answers of a server come to: strict and lenient readings, format loss, latency."""
+"""Read a server's answers strictly and leniently, and compute format loss and latency."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,14 +13,14 @@ from trainer.tool_calls import ToolCallFormat
 from trainer.types import EvalTurn, ParsedText, Prediction
 
 LARGE_FORMAT_LOSS = 0.02
-"""Share of answers with calls that the server left as text, from which on the parser to use is named."""
+"""From this share on, advice names the parser to use."""
 
 
 class Reading(NamedTuple):
     """One answer, read twice.
 
-    `strict` is what an application sees: the server's tool calls and nothing else. `lenient` also finds calls that
-    the server left in the text. Their difference is format loss.
+    `strict` is what an application sees: only the tool calls that the server parsed. `lenient` also finds calls that
+    the server left in the text. The difference is format loss.
     """
 
     strict: Prediction
@@ -28,7 +28,7 @@ class Reading(NamedTuple):
 
 
 def read_twice(turn: EvalTurn, answer: Answer, fmt: ToolCallFormat) -> Reading:
-    """Both readings of an answer."""
+    """Return both readings of an answer."""
     written, calls = parse_calls(answer.tool_calls, finish_reason=answer.finish_reason)
     begin = f"{answer.content}\n" if answer.content and written else answer.content
     shift = len(begin)
@@ -43,9 +43,9 @@ def read_twice(turn: EvalTurn, answer: Answer, fmt: ToolCallFormat) -> Reading:
 
 @dataclass(frozen=True, slots=True)
 class FormatLoss:
-    """Answers whose calls the server left in the text.
+    """How many answers have calls that the server left in the text.
 
-    `share` is `n_lost` over `n_calling`, the answers with any attempt at a call; None where there is none.
+    `share` is `n_lost` / `n_calling`, the answers with any attempt at a call; None if there are none.
     """
 
     n_lost: int
@@ -57,27 +57,27 @@ class FormatLoss:
         return self.n_lost / self.n_calling if self.n_calling else None
 
     def to_json(self) -> dict[str, Any]:
-        """The loss as JSON values."""
+        """Return the loss as JSON values."""
         return {**asdict(self), "share": self.share}
 
     def advice(self) -> str | None:
-        """What to do about a large loss."""
+        """Return what to do about a large loss; None if it is small."""
         if self.share is None or self.share < LARGE_FORMAT_LOSS:
             return None
-        lost = f"format loss: {self.n_lost} of {self.n_calling} answers with calls came as plain text"
+        lost = f"format loss: {self.n_lost} of {self.n_calling} answers with calls arrived as plain text"
         if self.vllm_parser is None:
-            return f"{lost}; no parser of vLLM reads this format, so the application has to read the text itself"
+            return f"{lost}; vLLM has no parser for this format, so the application must read the text itself"
         return f"{lost}; serve with --enable-auto-tool-choice --tool-call-parser {self.vllm_parser} (vLLM)"
 
 
 def format_loss(readings: Sequence[Reading], fmt: ToolCallFormat) -> FormatLoss:
-    """How many answers lose their calls to a server that does not parse them."""
+    """Count the answers whose calls the server did not parse."""
     n_lost = sum(bool(reading.lenient.calls) and not reading.strict.calls for reading in readings)
     return FormatLoss(n_lost, sum(bool(reading.lenient.calls) for reading in readings), fmt.vllm_parser)
 
 
 def latency(answers: Sequence[Answer]) -> dict[str, float] | None:
-    """Percentiles of the seconds from request to answer, of the answers that came."""
+    """Return percentiles of the seconds from request to answer, over the answers without error; None without any."""
     seconds = [answer.latency_s for answer in answers if answer.latency_s is not None and answer.error is None]
     if not seconds:
         return None
@@ -85,6 +85,6 @@ def latency(answers: Sequence[Answer]) -> dict[str, float] | None:
 
 
 def total(counts: Sequence[int | None]) -> int | None:
-    """The sum of what the server counted; None where it counted nothing."""
+    """Return the sum of the server's counts; None if it reported none."""
     known = [count for count in counts if count is not None]
     return sum(known) if known else None

@@ -1,4 +1,4 @@
-"""Replay a domain's real turns on a server, one concurrency after the other. Needs no torch."""
+"""Replay a domain's real turns on a server, one concurrency after another. Needs no torch."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ def replay(
 ) -> list[LevelResult]:
     """Send `n_turns` evaluation turns to the server's `model` at each concurrency, and time the answers.
 
-    Raises `EndpointError` if the server does not offer the model, other `ToolSftError`s for configuration and data.
+    Raises `EndpointError` if the server does not offer the model, and other `ToolSftError`s for configuration and data.
     """
     setup = make_request_setup(cfg)
     generation = Generation(
@@ -50,9 +50,9 @@ def replay(
 
 
 def deal(turns: Sequence[EvalTurn], n_levels: int, n_turns: int) -> list[list[EvalTurn]]:
-    """Return `n_turns` turns for each level: whole sessions dealt in turn, and repeated if there are too few.
+    """Return `n_turns` turns for each level. Each level gets whole sessions, repeated if there are too few.
 
-    As long as there are enough sessions, no level finds its prompts in a cache that another level has filled.
+    If there are enough sessions, no level finds its prompts in a cache that another level filled.
     """
     sessions: dict[str, list[EvalTurn]] = {}
     for turn in turns:

@@ -1,4 +1,4 @@
-"""Write the results of an evaluation of a server: metrics, both readings of every answer, a report. Asks nothing."""
+"""Write the results of a server's evaluation: metrics, both readings of every answer, a report. Asks nothing."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from trainer.util.files import replace_file, replace_json
 
 @dataclass(frozen=True, slots=True)
 class ServedResult:
-    """The folder of the result, the metrics of each table column, and notes for people."""
+    """The result folder, the metrics of each table column, and notes for people."""
 
     output: Path
     states: Mapping[str, Mapping[str, Any]]
@@ -38,9 +38,9 @@ def write_report(
     server: Mapping[str, Any],
     run_state: RunState | None,
 ) -> ServedResult:
-    """Score both readings, write all the files, and compare with the state of the run that the server has, if known.
+    """Score both readings, write all files, and compare with `run_state`, the same state in the run, if it is known.
 
-    Raises `EndpointError` if no turn was answered at all, after everything is written.
+    Raises `EndpointError` after writing if no turn was answered at all.
     """
     readings = [read_twice(turn, answer, fmt) for turn, answer in zip(turns, answers, strict=True)]
     strict_turns, lenient_turns = ([getattr(r, name) for r in readings] for name in Reading._fields)
@@ -53,7 +53,7 @@ def write_report(
     metrics = {**states, "format_loss": loss.to_json(), "server": server}
     notes = [_server_line(server), *_request_lines(server)]
     if n_outdated:
-        notes.append(f"{n_outdated} kept answers were dropped: the history or the tools of their turns have changed")
+        notes.append(f"{n_outdated} saved answers were dropped: the history or the tools of their turns have changed")
     if run_state is not None:
         states[f"{run_state.name}, in process"] = run_state.metrics
         agreed = agreement(lenient_turns, lenient, run_state, tools=tools)
@@ -80,10 +80,10 @@ def _server_line(server: Mapping[str, Any]) -> str:
 
 
 def _request_lines(server: Mapping[str, Any]) -> list[str]:
-    """Return what the requests had to leave out because the server does not accept it."""
+    """Return what was left out of the requests because the server does not accept it."""
     lines = []
     if server["without_parser"]:
-        lines.append("the server has no tool-call parser: it was asked with tool_choice none, calls are in the text")
+        lines.append("the server has no tool-call parser: requests had tool_choice none, and calls are in the text")
     if server["dropped_fields"]:
-        lines.append(f"the server refuses {', '.join(server['dropped_fields'])}: it was asked without")
+        lines.append(f"the server refuses {', '.join(server['dropped_fields'])}: requests were sent without")
     return lines

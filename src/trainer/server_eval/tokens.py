@@ -1,4 +1,4 @@
-"""Ask a server for turns with the tokens of prompt and answer, as far as it tells them. Scores nothing."""
+"""Ask a server for turns, with the tokens of prompt and answer if it returns them. Scores nothing."""
 
 import json
 import logging
@@ -16,15 +16,15 @@ from trainer.types import EvalTurn
 logger = logging.getLogger(__name__)
 
 Source = Literal["response", "tokenize", "count"]
-"""Where a prompt's tokens are known from: the response itself, POST /tokenize, or only their number from the usage."""
+"""The source of a prompt's tokens: the response itself, POST /tokenize, or only their number in the usage."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServedTurn:
-    """What a server made of one turn.
+    """A server's tokens and answer for one turn.
 
-    `prompt_ids` is None where the server tells only their number, `answer_ids` (stop token possibly included) where it
-    tells only the message. `error` says why there is no answer.
+    `prompt_ids` is None if the server reports only their number. `answer_ids` may include the stop token; it is None if
+    the server returns only the message. `error` is why there is no answer.
     """
 
     source: Source
@@ -43,7 +43,10 @@ async def ask_with_tokens(
     *,
     on_done: Callable[[int], None] = lambda n_turns: None,
 ) -> list[ServedTurn]:
-    """Every turn's prompt tokens and greedy answer, in order. Raises `EndpointError` where the model is not there."""
+    """Return every turn's prompt tokens and greedy answer, in order.
+
+    Raises `EndpointError` if the server does not offer the model.
+    """
     tokenizer = EndpointSettings(_tokenize_url(settings.url), settings.api_key, settings.timeout_s)
     async with Endpoint(settings, notify=logger.warning) as endpoint, Endpoint(tokenizer) as tokenize:
         await endpoint.require([generation.model])
@@ -91,7 +94,7 @@ async def _ask(endpoint: Endpoint, tokenize: Endpoint, body: Mapping[str, Any]) 
 
 
 def _tokenize_url(url: str) -> str:
-    """vLLM serves it beside the API, not below it."""
+    """Return the address of `/tokenize`, which vLLM serves next to `/v1` and not under it."""
     parts = urlsplit(base_url(url))
     return urlunsplit(parts._replace(path=parts.path.removesuffix("/v1") + "/tokenize"))
 

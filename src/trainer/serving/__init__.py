@@ -1,1 +1,1 @@
-"""Serve a finished run: the plan, vLLM's command line, merging, and parity with training."""
+"""Serve a finished run: plan, vLLM's command line, merging, and parity with training."""

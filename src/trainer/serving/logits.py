@@ -1,4 +1,4 @@
-"""Compute logits of a model on real conversations, and how much those of two models differ. Loads no model."""
+"""Compute a model's logits on real conversations, and how much the logits of two models differ. Loads no model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class LogitAgreement:
     argmax_agreement: float
 
     def problem(self, dtype: torch.dtype) -> str | None:
-        """Why this is not a correct merge of the adapter into weights of `dtype`; None if it is."""
+        """Return why this is not a correct merge of the adapter into weights of `dtype`; None if it is."""
         if dtype == torch.float32:
             found, allowed = self.max_difference, EXACT_TOLERANCE * self.largest_logit
         else:
@@ -53,7 +53,7 @@ class LogitAgreement:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A whole session, and the positions whose next token the assistant has to produce."""
+    """A whole session, and the positions whose next token the assistant must produce."""
 
     token_ids: Sequence[int]
     positions: Sequence[int]
@@ -61,7 +61,7 @@ class Prompt:
 
 @torch.inference_mode()
 def logits_at(model: nn.Module, prompt: Prompt) -> torch.Tensor:
-    """Logits [positions, vocabulary] in float32 on the CPU."""
+    """Return logits [positions, vocabulary] in float32 on the CPU."""
     device = next(model.parameters()).device
     ids = torch.tensor([list(prompt.token_ids)], device=device)
     positions = torch.tensor(list(prompt.positions), device=device)
@@ -76,7 +76,7 @@ def logits_at(model: nn.Module, prompt: Prompt) -> torch.Tensor:
 def compare_logits(
     base: Sequence[torch.Tensor], adapted: Sequence[torch.Tensor], merged: Sequence[torch.Tensor]
 ) -> LogitAgreement:
-    """How much `merged` differs from `adapted`, and how much the adapter itself changes."""
+    """Return how much `merged` differs from `adapted`, and how much the adapter itself changes."""
     pairs = list(zip(base, adapted, merged, strict=True))
     gaps = torch.cat([(one - other).abs().amax(dim=1) for _, one, other in pairs])
     means = torch.cat([(one - other).abs().mean(dim=1) for _, one, other in pairs])

@@ -1,7 +1,7 @@
 """Merge an adapter into its base model, and prove on real prompts that the written model answers like the adapter.
 
 There are two comparisons, both in float32 on sessions of the run's evaluation split, at the tokens that the assistant
-has to produce: for the merged model in memory, which differs only by rounding in float32, and for the files loaded as a
+must produce: for the merged model in memory, which differs only by rounding in float32, and for the files loaded as a
 server will load them, with weights rounded to the stored precision.
 """
 
@@ -42,7 +42,7 @@ class MergeReport:
     stored: LogitAgreement
 
     def lines(self) -> list[str]:
-        """The report as text."""
+        """Return the report as lines of text."""
         lines = [f"checked on {self.n_sessions} sessions of the evaluation split, {self.stored.n_positions} tokens"]
         for what, found in (("merged in float32", self.in_memory), (f"stored in {self.dtype}", self.stored)):
             lines.append(
@@ -54,10 +54,10 @@ class MergeReport:
 
 
 def merge_run(run: TrainedRun, output: Path, *, dtype: str | None = None, n_sessions: int = 4) -> MergeReport:
-    """Write the merged model of a run to `output`, completely or not at all.
+    """Write the merged model of a run to `output`, completely or not at all, and return the comparisons.
 
-    `dtype` is the precision of the stored weights, by default that of training. Raises `OutputError` if `output` is in
-    use, and `ModelError` if the adapter cannot be merged or the result does not agree with it.
+    `dtype` is the precision of the stored weights, by default that of training. Raises `OutputError` if `output` is
+    not empty, and `ModelError` if the adapter cannot be merged or the result does not agree with it.
     """
     claim_output(output)
     claim_folder(output.parent, option="--output")
@@ -113,7 +113,7 @@ def claim_output(output: Path) -> None:
 
 
 def merge(model: PeftModel) -> PreTrainedModel:
-    """The base model with the adapter merged into its weights. Raises `ModelError` if that is impossible."""
+    """Return the base model with the adapter merged into its weights. Raises `ModelError` if that is impossible."""
     try:
         merged: Any = model.merge_and_unload(safe_merge=True)
     except (ValueError, NotImplementedError, TypeError) as error:
@@ -123,7 +123,7 @@ def merge(model: PeftModel) -> PreTrainedModel:
 
 
 def load_merged(folder: Path, run: TrainedRun) -> PreTrainedModel:
-    """A merged model in float32. Raises `ModelError`."""
+    """Return a merged model in float32. Raises `ModelError`."""
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, trust_remote_code=run.cfg.model.trust_remote_code

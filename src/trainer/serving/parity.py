@@ -1,4 +1,4 @@
-"""Compare what a server did with what the run does: prompt tokens and greedy answers. Asks no server itself."""
+"""Compare a server's prompt tokens and greedy answers with those of the run. Asks no server itself."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ _N_MARGINS = 20
 
 @dataclass(frozen=True, slots=True)
 class PromptDifference:
-    """A prompt that the server computes differently.
+    """A prompt that the server builds differently.
 
     `first` is the index of the first differing token, or None if only the counts are known. The texts begin a few
     tokens before it.
@@ -40,8 +40,8 @@ class PromptDifference:
 class AnswerDifference:
     """A greedy answer that differs.
 
-    `first` is the index of the first differing token, or None if the server returns only text. `margin` is by how many
-    logits the model in process prefers its own token there. Near 0 the two tokens are about equally likely, and
+    `first` is the index of the first differing token, or None if the server returns only text. `margin` is the
+    difference of the two tokens' logits there, in the model in process. Near 0 they are about equally likely, and
     rounding decides.
     """
 
@@ -57,7 +57,7 @@ class AnswerDifference:
 class Parity:
     """The result of a comparison over `n_turns` turns.
 
-    `sources` counts how the served prompts became known. `n_skipped` more turns were not asked: their prompt and
+    `sources` counts the sources of the served prompts. `n_skipped` more turns were not asked, because their prompt and
     answer might exceed the run's context.
     """
 
@@ -78,7 +78,7 @@ class Parity:
 
     @property
     def answer_agreement(self) -> float | None:
-        """Identical greedy answers / compared ones; None if none was compared. Higher is better."""
+        """Identical greedy answers / compared answers; None if none was compared. Higher is better."""
         return 1 - len(self.answers) / self.n_compared if self.n_compared else None
 
     def to_json(self) -> dict[str, Any]:

@@ -29,9 +29,9 @@ class _Answers(NamedTuple):
 def check_parity(source: Config | TrainedRun, settings: EndpointSettings, *, model: str, n_turns: int) -> Parity:
     """Compare up to `n_turns` evaluation turns of the server's `model` with a configuration or a finished run.
 
-    A configuration compares prompts only. A run also decodes the answers in process: with its adapter, or without it
-    if `model` is the base model's configured name. Turns that might exceed the run's context are skipped.
-    Raises a `ToolSftError` if the data, the model or the server is not what it has to be.
+    With a configuration, only prompts are compared. With a run, answers are also decoded in process: with its adapter,
+    or without it if `model` is the base model's configured name. Turns that might exceed the run's context are skipped.
+    Raises a `ToolSftError` if the data, the model or the server cannot be used.
     """
     cfg = source.cfg if isinstance(source, TrainedRun) else source
     bundle = domain_datasets(load_domain(cfg), cfg)
@@ -76,7 +76,7 @@ def _compare_answers(
 
 @contextmanager
 def _checker(run: TrainedRun, *, adapted: bool) -> Iterator[AnswerChecker]:
-    """The run's model, decoding as the run's evaluation did, but always greedily."""
+    """Load the run's model to decode as the run's evaluation did, but always greedily."""
     model, chat = load_adapted(run), make_chat_setup(run.cfg, folder=run.path)
     settings = decode_settings(run.cfg, chat.encoder, model, greedy=True)
     with adapter_off(model, off=not adapted), evaluation_precision(model):

@@ -1,4 +1,4 @@
-"""What a server needs to know about a run: weights, names, template, stop tokens, precision. Starts no server."""
+"""Plan what a server needs to know about a run: weights, names, template, stop tokens, precision. Starts no server."""
 
 import json
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class ServePlan:
     """Everything that a server needs to know about a run.
 
     `model` is the folder or hub id of the weights; `adapter` is the run folder, or None for a merged model. `chat`
-    builds every prompt as it was trained. `names` are the model names for clients: the adapter (or the merged model)
-    first, then the base model.
+    builds prompts as in training. `names` are the model names for clients: the adapter (or the merged model) first,
+    then the base model.
     """
 
     model: str
@@ -35,23 +35,23 @@ class ServePlan:
     stop_token_ids: tuple[int, ...]
 
     def notes(self) -> list[str]:
-        """What the user should know about this plan."""
+        """Return what the user should know about this plan."""
         notes = []
         if self.chat.fmt.vllm_parser is None:
             notes.append(
-                f"vLLM has no parser for the tool-call format {self.chat.fmt.name}; calls stay text in "
+                f"vLLM has no parser for the tool-call format {self.chat.fmt.name}; calls stay as text in "
                 "message.content, where tool-sft eval reads them"
             )
         if self.quantization is not None:
             notes.append(
-                "vLLM 0.32 has no bitsandbytes quantization of its own; if it refuses the flag and no plugin adds "
-                "it, use --engine transformers"
+                "vLLM 0.32 comes without bitsandbytes quantization; if it refuses the flag and no plugin adds it, "
+                "use --engine transformers"
             )
         return notes
 
 
 def plan_serving(run: TrainedRun, *, name: str | None = None, merged: Path | None = None) -> ServePlan:
-    """How to serve a run: base model and adapter, or the model that `tool-sft merge` wrote to `merged`.
+    """Return how to serve a run: base model and adapter, or the model that `tool-sft merge` wrote to `merged`.
 
     Raises `ModelError` if `merged` contains no model, or if two models would have the same name.
     """
@@ -81,7 +81,7 @@ def plan_serving(run: TrainedRun, *, name: str | None = None, merged: Path | Non
 
 
 def _merged_dtype(merged: Path | None) -> str | None:
-    """The stored precision of a merged model, read from its own files."""
+    """Return the stored precision of a merged model from its own files."""
     if merged is None:
         return None
     for name in (MERGE_REPORT, MODEL_CONFIG):

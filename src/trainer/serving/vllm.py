@@ -1,4 +1,4 @@
-"""Make the command line that serves a run with vLLM, from the run folder. Starts nothing."""
+"""Build vLLM's command line for a run from its folder. Starts nothing."""
 
 import json
 import shlex
@@ -24,9 +24,9 @@ _NO_VLLM = """vLLM is not installed here: no `vllm` beside this Python or on PAT
 def write_generation_config(plan: ServePlan) -> Path:
     """Write a `generation_config.json` with the plan's stop tokens and nothing else, and return its folder.
 
-    By default vLLM stops at the tokenizer's end-of-text token and at those of the base model. Evaluation also stops at
-    the chat template's, so they are written down for vLLM. The folder is inside what is served, or a new temporary one
-    if that is read-only.
+    By default vLLM stops at the stop tokens of the tokenizer and of the base model. Evaluation also stops at the chat
+    template's, so all are written down for vLLM. The folder is inside the run (or the merged model), or a new
+    temporary one if that is read-only.
     """
     text = json.dumps({"eos_token_id": list(plan.stop_token_ids)}, indent=2) + "\n"
     folder = RunLayout(plan.files).serving
@@ -62,7 +62,7 @@ def vllm_arguments(plan: ServePlan, *, generation_config: Path, host: str, port:
 
 
 def shell_line(command: Sequence[str]) -> str:
-    """Return the command for pasting into a shell, one option per line.
+    """Return the command as text to paste into a shell, one option per line.
 
     >>> print(shell_line(["vllm", "serve", "my model", "--port", "80"]))
     vllm serve 'my model' \\
@@ -77,7 +77,7 @@ def shell_line(command: Sequence[str]) -> str:
 
 
 def find_vllm(given: str | None) -> str:
-    """Return the program `vllm`: the given one, else beside this Python, else on PATH. Raises `EndpointError`."""
+    """Return the program `vllm`: the given one, else the one beside this Python or on PATH. Raises `EndpointError`."""
     if given is not None:
         found = shutil.which(given)
         if found is None:
@@ -94,8 +94,8 @@ def refuse_unservable(run: TrainedRun) -> None:
     """Refuse adapters that vLLM would refuse only after minutes of loading. Raises `ModelError`."""
     if run.cfg.model.quantization == "8bit":
         raise ModelError(
-            f"{run.path}: was trained on a base model quantized to 8bit, which vLLM cannot load, and with other "
-            "weights the adapter would answer differently; serve it with --engine transformers"
+            f"{run.path}: was trained on a base model quantized to 8bit. vLLM cannot load that, and on other weights "
+            "the adapter would answer differently; serve it with --engine transformers"
         )
     extras = [
         what

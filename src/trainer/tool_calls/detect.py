@@ -47,7 +47,7 @@ PROBE_CALLS = (
     ),
     Call("probe_book", {"city": "Bern", "n_seats": 2}),
 )
-# Some templates write every value as a quoted string. Their format is detected all the same. The round-trip check
+# Some templates write every value as a quoted string. Their format is still detected. The round-trip check
 # of the data's own calls then shows which ones such a template cannot express.
 PLAIN_CALLS = (Call("probe_book", {"city": "Bern", "note": "by the lake"}),)
 

@@ -109,7 +109,7 @@ def _read_block(source: Source, start: int, finder: Finder) -> Region:
     after = skip_blank(text, read.end)
     if read.whole and read.calls and text.startswith(_LFM2_CLOSE, after):
         return Region(start, after + len(_LFM2_CLOSE), read.calls)
-    # The list is broken, or the block goes on after it. So its last call cannot be trusted.
+    # The list is broken, or the block continues after it, so its last call cannot be trusted.
     last = read.calls[-1] if read.calls else attempt(text, (start, end), status="missing_name")
     if not is_closed:
         last = replace(last, status="unclosed", name=None, arguments=None)

@@ -34,8 +34,7 @@ _FORMATS = {
 
 
 def register_format(fmt: ToolCallFormat) -> None:
-    """Add a format of your own, so that `eval.tool_call_format` and detection know it. Raises FormatError for a name
-    that is taken."""
+    """Add your own format to `eval.tool_call_format` and to detection. Raises FormatError if its name is taken."""
     if fmt.name in _FORMATS:
         raise FormatError(f'tool-call format "{fmt.name}" is already registered; give yours another name')
     _FORMATS[fmt.name] = fmt

@@ -160,7 +160,7 @@ def _own_problems(schema: dict[str, Any]) -> Iterator[str]:
 
 
 def _takes_objects(schema: dict[str, Any]) -> bool:
-    """Whether some object may pass, as far as types say: all that must hold, and one of each set of alternatives."""
+    """Whether the types let some object pass: all that must hold, and one of each set of alternatives."""
     seen: set[int] = set()
     pending: list[Any] = [schema]
     while pending:

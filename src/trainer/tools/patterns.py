@@ -4,7 +4,7 @@ Python's `re` can search for years where a pattern fits in very many ways, such 
 repetition would refuse harmless patterns (`^[a-z]+(-[a-z]+)*$`), and an engine without backtracking has no lookahead.
 So patterns are searched by the `regex` package, which has a time limit. The limit counts the processor time of this
 process, so load on the machine does not change a verdict: a sound pattern needs microseconds, one that backtracks
-without end needs more than any limit, and little lies between them.
+without end exceeds any limit, and few patterns are in between.
 """
 
 import math
@@ -84,6 +84,6 @@ def _count(digits: str) -> int:
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> "regex.Pattern[str]":
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # "possible nested set": the meaning is that of today
+        warnings.simplefilter("ignore", FutureWarning)  # "possible nested set": today's meaning is the right one
         compiled: Any = regex.compile(pattern)
     return compiled

@@ -12,7 +12,7 @@ Comparator = Literal["casefold", "date", "number", "set", "text"]
 """How a tool file may ask, with `"x-compare"` beside an argument's type, for its values to be compared."""
 
 MISSING: Final = object()
-"""Stands for an argument that is absent and has no default; no JSON value equals it."""
+"""Marks an argument that is absent and has no default; no JSON value equals it."""
 
 MAX_DEPTH: Final = 64
 """How many objects and arrays may be nested in a schema or in a call's arguments.

@@ -73,8 +73,8 @@ class ToolSpecs:
     def violations(self, call: Call) -> list[Violation]:
         """How `call` breaks its tool's schema; empty when it is valid. The tool must be specified.
 
-        Beyond JSON Schema, an argument that the tool does not declare is an `unknown_argument`, because the function
-        behind it would refuse it. Declared are the `properties` of the schema and of what it refers to or combines
+        Beyond JSON Schema, an argument that the tool does not declare is an `unknown_argument`, because the tool's
+        function would refuse it. Declared are the `properties` of the schema and of what it refers to or combines
         (`$ref`, `allOf`, `anyOf` and the like). A schema that says `additionalProperties`, `unevaluatedProperties` or
         `patternProperties` at one of these places decides for itself.
 

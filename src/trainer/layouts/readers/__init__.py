@@ -1,0 +1,1 @@
+"""One reader per family of layouts: how it writes roles, calls, results and tools."""

@@ -1,0 +1,35 @@
+"""xLAM and APIGen rows: one question, the tools, and the calls that answer it."""
+
+from trainer.layouts.calls import read_calls, read_json_calls
+from trainer.layouts.conversation import Conversation, Draft
+from trainer.layouts.layout import Row, add_system
+from trainer.layouts.messages import assistant_message
+from trainer.layouts.places import described, fail, take_text
+from trainer.types import Message
+
+
+def read_xlam(row: Row) -> Conversation:
+    """The conversation of a row with `query`, `tools` and `answers`: a user turn and an assistant turn.
+
+    Answers that are plain text, and no list of calls, are the text of the assistant.
+    """
+    draft = Draft()
+    add_system(draft, row, row.system(draft))
+    query = take_text(row.get("query"), row.place("query"), "the question")
+    if not query.strip():
+        fail(row.place("query"), "the question is blank; write it or remove the row")
+    draft.add(0, Message(role="user", content=query))
+    answers, where = row.get("answers"), row.place("answers")
+    if isinstance(answers, str) and not answers.lstrip().startswith(("[", "{")):
+        draft.add(1, assistant_message(answers, [], "", where))
+    else:
+        if not isinstance(answers, str | list | tuple):
+            fail(where, f"the answers are {described(answers)}; they must be a list of calls, or its JSON text")
+        read = (
+            read_json_calls(answers, where, "answers")
+            if isinstance(answers, str)
+            else read_calls(answers, where, "answers")
+        )
+        draft.note(*read.converted)
+        draft.add(1, assistant_message("", read.calls, "", where), structs=read.structs)
+    return row.conversation(draft, row.tools(draft))
