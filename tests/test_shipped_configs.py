@@ -31,7 +31,9 @@ DOCUMENTED_KEYS = {
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_shipped_configuration_is_valid_and_its_files_exist(path: Path) -> None:
     cfg = load_config(path)
+    assert cfg.data.sysprompt_path is not None
     assert cfg.data.sysprompt_path.is_file()
+    assert cfg.data.tools_path is not None
     assert read_tools(cfg.data.tools_path)
     template = cfg.model.chat_template_path
     assert template is None or template.is_file()

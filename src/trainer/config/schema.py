@@ -54,8 +54,17 @@ class DataConfig(_Section):
     train_split: str = Field("train", description="split to train on; slices such as train[:100] work")
     eval_split: str = Field("test", description="split to evaluate on")
     timezone: str = Field("UTC", description="IANA time zone of the date and time in the system prompt")
-    sysprompt_path: Path = Field(description="system prompt template (Markdown)")
-    tools_path: Path = Field(description="tool schemas (JSON list in OpenAI form)")
+    layout: str | dict[str, str] | None = Field(
+        None, description="chat_rows: name of the rows' layout, or its name and columns; default: recognized"
+    )
+    system_prompt: list[Literal["row", "file"]] | None = Field(
+        None, description="chat_rows: parts of the system prompt, in order; default: the row's, else the file's"
+    )
+    holdout: Fraction = Field(
+        0.1, description="chat_rows: share of the sessions to evaluate on if the data has no eval_split"
+    )
+    sysprompt_path: Path | None = Field(None, description="system prompt template (Markdown)")
+    tools_path: Path | None = Field(None, description="tool schemas (JSON list in OpenAI form)")
     tokenizer: str | None = Field(None, description="tokenizer for preparing rows; default: the base model's")
     chat_template_kwargs: dict[str, Any] | None = Field(
         None,

@@ -15,11 +15,11 @@ import numpy as np
 from trainer.chat import ChatEncoder
 from trainer.config import Config, as_config
 from trainer.data.bundle import DatasetBundle
-from trainer.data.cache_key import cache_key
 from trainer.data.chat_setup import make_chat_setup
 from trainer.data.report import DataReport, SplitReport
 from trainer.data.rows import OUTPUT_COLUMNS, RowEncoder
 from trainer.data.sessions import (
+    RowReader,
     SessionToMessages,
     eval_turns,
     judged_rows,
@@ -28,8 +28,9 @@ from trainer.data.sessions import (
     session_tools,
 )
 from trainer.data.sources import load_split
+from trainer.data.survey import cache_key, survey_sessions
 from trainer.errors import DataError, TemplateError
-from trainer.tools.wire import rendered_tool
+from trainer.tools.wire import rendered_tool, unique_tools
 from trainer.types import EvalTurn, Message, Session, Tool, ToolEvalExample
 
 _N_PROBLEMS_SHOWN = 10
@@ -51,28 +52,33 @@ def assemble_datasets(
     cfg = as_config(cfg)
     reader = make_reader(cfg, session_to_messages, id_column=id_column)
     raw = {split: load_split(cfg.data, split, columns=[id_column, *columns]) for split in _splits(cfg)}
-    chat = make_chat_setup(cfg)
+    return build_bundle(cfg, reader, raw)
 
-    rows, keys = {}, {}
+
+def build_bundle(cfg: Config, reader: RowReader, raw: Mapping[str, datasets.Dataset]) -> DatasetBundle:
+    """Build the same from the raw rows of both configured splits and their reader."""
+    chat = make_chat_setup(cfg)
+    rows, keys, ids = {}, {}, {}
     for split, dataset in raw.items():
         name = f"{cfg.data.dataset_name}, split {split}"
-        refuse_repeated_ids(dataset[id_column], where=name)
-        keys[split] = cache_key(dataset, reader, chat, name=name)
-        row_encoder = RowEncoder(reader, chat, data=cfg.data, split=split)
+        survey = survey_sessions(dataset, reader, name=split)
+        refuse_repeated_ids(survey.ids, where=name)
+        keys[split], ids[split] = cache_key(survey, chat, name=name), survey.ids
+        row_encoder = RowEncoder(reader, chat, ids=survey.ids, data=cfg.data, split=split)
         rows[split] = _encode_split(dataset, row_encoder, key=keys[split], num_proc=cfg.data.num_proc, split=split)
-    train_rows, train_report = _select_rows(cfg, raw[cfg.data.train_split], rows[cfg.data.train_split])
-    eval_rows, eval_report = _select_rows(cfg, raw[cfg.data.eval_split], rows[cfg.data.eval_split])
+    train, judged = cfg.data.train_split, cfg.data.eval_split
+    train_rows, train_report = _select_rows(cfg, raw[train], rows[train])
+    eval_rows, eval_report = _select_rows(cfg, raw[judged], rows[judged])
     if not len(train_rows):
-        raise DataError(f"{cfg.data.dataset_name}: no row of split {cfg.data.train_split} is left to train on")
+        raise DataError(f"{cfg.data.dataset_name}: no row of split {train} is left to train on")
 
-    raw_eval = raw[cfg.data.eval_split]
-    chosen = judged_rows(raw_eval[id_column], n=cfg.data.n_tool_sessions_eval)
-    sessions = [reader.read(raw_eval[index]) for index in chosen]
+    chosen = judged_rows(ids[judged], n=cfg.data.n_tool_sessions_eval)
+    sessions = [reader.read(raw[judged][index], session_id=ids[judged][index]) for index in chosen]
     return DatasetBundle(
         train_rows,
         eval_rows,
-        _eval_examples(sessions, rows[cfg.data.eval_split]),
-        reader.tools,
+        _eval_examples(sessions, rows[judged]),
+        unique_tools((*reader.tools, *(tool for session in sessions for tool in session.tools))),
         cfg.data.max_context_length,
         report=DataReport(train_report, eval_report, chat.fmt.name, _joined(keys.values())),
         chat=chat,

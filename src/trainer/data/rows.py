@@ -9,7 +9,7 @@ from typing import Any
 from trainer.chat import EncodedRow, EncodedSession
 from trainer.config.schema import DataConfig
 from trainer.data.chat_setup import ChatSetup
-from trainer.data.sessions import SessionReader, gold_calls
+from trainer.data.sessions import RowReader, gold_calls
 from trainer.data.sources import row_name
 from trainer.errors import DataError, ToolSftError
 from trainer.tokenizer import decode_text
@@ -44,30 +44,33 @@ class RowEncoder:
 
     def __init__(
         self,
-        reader: SessionReader,
+        reader: RowReader,
         chat: ChatSetup,
         *,
+        ids: Sequence[str],
         data: DataConfig,
         split: str,
     ) -> None:
-        self._reader, self._chat = reader, chat
+        self._reader, self._chat, self._ids = reader, chat, ids
         self._data, self._split = data, split
 
     def __call__(self, columns: Mapping[str, Sequence[Any]], indices: Sequence[int]) -> dict[str, list[Any]]:
         raw_rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         records: list[dict[str, Any]] = []
-        sessions: list[tuple[int, Session]] = []
+        sessions: list[tuple[int, Mapping[str, Any], Session]] = []
         for index, raw_row in zip(indices, raw_rows, strict=True):
             try:
-                sessions.append((index, self._reader.read(raw_row)))
+                session = self._reader.read(raw_row, session_id=self._ids[index])
             except ToolSftError as error:
-                records.append(self._refusal(index, raw_row.get(self._reader.id_column), error))
-        encoded_sessions = self._chat.encoder.encode_batch([session for _, session in sessions])
-        for (index, session), encoded in zip(sessions, encoded_sessions, strict=True):
+                records.append(self._refusal(index, raw_row, error))
+            else:
+                sessions.append((index, raw_row, session))
+        encoded_sessions = self._chat.encoder.encode_batch([session for _, _, session in sessions])
+        for (index, source, session), encoded in zip(sessions, encoded_sessions, strict=True):
             if not isinstance(encoded, EncodedSession):
-                records.append(self._refusal(index, session.session_id, encoded))
+                records.append(self._refusal(index, source, encoded))
             elif (problem := self._unreadable(session, encoded)) is not None:
-                records.append(self._refusal(index, session.session_id, problem))
+                records.append(self._refusal(index, source, problem))
             else:
                 records += _session_records(session, encoded)
         return {name: [record[name] for record in records] for name in OUTPUT_COLUMNS}
@@ -84,9 +87,10 @@ class RowEncoder:
                     return DataError(f"{turn.where}: {reason}")
         return None
 
-    def _refusal(self, index: int, session_id: object, error: ToolSftError) -> dict[str, Any]:
-        where = row_name(self._data, self._split, index)
-        record = _record(str(session_id), EncodedRow([], ()))
+    def _refusal(self, index: int, raw_row: Mapping[str, Any], error: ToolSftError) -> dict[str, Any]:
+        session_id = self._ids[index]
+        where = self._reader.place(raw_row) or row_name(self._data, self._split, index)
+        record = _record(session_id, EncodedRow([], ()))
         prefix = f"session {session_id}"
         reason = str(error) if str(error).startswith(prefix) else f"{prefix}: {error}"
         return {**record, "problem": f"{where}: {reason}"}

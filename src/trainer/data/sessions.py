@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, time
 from typing import Any, Protocol
 
+import datasets
+
 from trainer.chat.canonical import canonical_messages, is_trained
 from trainer.config import Config, as_config
 from trainer.data.sources import load_split, read_text, row_name
@@ -32,6 +34,26 @@ def gold_calls(message: Message) -> tuple[Call, ...]:
     return tuple(Call(call["function"]["name"], dict(call["function"]["arguments"])) for call in calls)
 
 
+class RowReader(Protocol):
+    """Reads raw rows as sessions. `makes_ids` says that rows have no ids, so the reader derives them from content.
+
+    `tools` are those of sessions whose rows have none of their own.
+    """
+
+    @property
+    def makes_ids(self) -> bool: ...
+    @property
+    def tools(self) -> tuple[Tool, ...]: ...
+    def row_id(self, row: Mapping[str, Any]) -> object:
+        """The row's own id, whatever it is, to name a row that cannot be read."""
+
+    def place(self, row: Mapping[str, Any]) -> str | None:
+        """Where the row is in its file; None if the row does not know."""
+
+    def read(self, row: Mapping[str, Any], *, session_id: str | None = None) -> Session:
+        """The session of a row, under its own id or the given one. Raises `DataError`, which names the turn."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionReader:
     """Reads a raw row as a session, with the domain's function."""
@@ -41,23 +63,37 @@ class SessionReader:
     sysprompt: str
     timezone: str
     tools: tuple[Tool, ...]
+    makes_ids: bool = False
 
-    def read(self, row: Mapping[str, Any]) -> Session:
+    def row_id(self, row: Mapping[str, Any]) -> object:
+        """Return the value of the row's id column."""
+        return _as_written(row.get(self.id_column))
+
+    def place(self, row: Mapping[str, Any]) -> str | None:
+        """Return None: the rows of a dataset do not know where they are."""
+        return None
+
+    def read(self, row: Mapping[str, Any], *, session_id: str | None = None) -> Session:
         """Return the session of a raw row. Raises `DataError`, which names the turn."""
         row = {name: _as_written(value) for name, value in row.items()}
-        session_id = row[self.id_column]
+        session_id = session_id or row[self.id_column]
         if problem := id_problem(session_id, column=self.id_column):
             raise DataError(problem)
         assert isinstance(session_id, str)
         messages = self.to_messages(row, sysprompt=self.sysprompt, timezone=self.timezone)
         session = Session(session_id, canonical_messages(messages), session_tools(self.tools, session_id))
-        specs = ToolSpecs(self.tools)
-        for turn, message in enumerate(session.messages):
-            for call in gold_calls(message):
-                if call.name not in specs:
-                    names = ", ".join(specs.names)
-                    raise DataError(f'turn {turn} calls unknown tool "{call.name}"; known: {names}')
+        refuse_unknown_tools(session)
         return session
+
+
+def refuse_unknown_tools(session: Session) -> None:
+    """Raise `DataError` if a gold call names a tool that the session does not have."""
+    specs = ToolSpecs(session.tools)  # cheap: each tool is checked once per process
+    for turn, message in enumerate(session.messages):
+        for call in gold_calls(message):
+            if call.name not in specs:
+                names = ", ".join(specs.names) or "none"
+                raise DataError(f'turn {turn} calls unknown tool "{call.name}"; known: {names}')
 
 
 def _as_written(value: Any) -> Any:
@@ -69,6 +105,11 @@ def _as_written(value: Any) -> Any:
 
 def make_reader(cfg: Config, session_to_messages: SessionToMessages, *, id_column: str) -> SessionReader:
     """Return a reader with the configured prompt template and tools. Raises `DataError`."""
+    for key in ("sysprompt_path", "tools_path"):
+        if cfg.data[key] is None:
+            raise DataError(f"data.{key}: not set; the domain {cfg.data.load_module} needs it")
+    assert cfg.data.tools_path is not None
+    assert cfg.data.sysprompt_path is not None
     tools = read_tools(cfg.data.tools_path)
     sysprompt = read_text(cfg.data.sysprompt_path, key="data.sysprompt_path")
     return SessionReader(session_to_messages, id_column, sysprompt, cfg.data.timezone, tools)
@@ -93,13 +134,20 @@ def read_eval_turns(
         if problem := id_problem(_as_written(session_id), column=id_column):
             raise DataError(f"{row_name(cfg.data, split, index)}: {problem}")
     refuse_repeated_ids(raw[id_column], where=f"{cfg.data.dataset_name}, split {split}")
+    return read_turns(cfg, reader, raw, ids=list(raw[id_column]), split=split)
+
+
+def read_turns(
+    cfg: Config, reader: RowReader, raw: datasets.Dataset, *, ids: Sequence[str], split: str
+) -> list[EvalTurn]:
+    """Return the turns of the judged sessions of a split, sorted. Raises `DataError`, which names the row."""
     turns: list[EvalTurn] = []
-    for index in judged_rows(raw[id_column], n=cfg.data.n_tool_sessions_eval):
+    for index in judged_rows(ids, n=cfg.data.n_tool_sessions_eval):
         try:
-            session = reader.read(raw[index])
+            session = reader.read(raw[index], session_id=ids[index])
         except DataError as error:
-            name = f"session {raw[index][id_column]}"
-            raise DataError(f"{row_name(cfg.data, split, index)}: {name}: {error}") from error
+            where = reader.place(raw[index]) or row_name(cfg.data, split, index)
+            raise DataError(f"{where}: session {ids[index]}: {error}") from error
         turns += eval_turns(session)
     return sorted(turns, key=lambda turn: (turn.session_id, turn.turn))
 

@@ -28,7 +28,7 @@ from trainer.server_eval.agreement import read_run_state
 from trainer.server_eval.journal import Journal, TurnKey, key_of
 from trainer.server_eval.readings import latency, read_twice, total
 from trainer.server_eval.report import ServedResult, write_report
-from trainer.tools import read_tools
+from trainer.tools.wire import unique_tools
 from trainer.types import EvalTurn
 from trainer.util.progress import progress_bar
 
@@ -91,7 +91,7 @@ def evaluate_served(cfg: Config, options: ServedOptions) -> ServedResult:
             raise
         answers = [asked.answers[key_of(turn)] for turn in turns]
         facts = _server_facts(answers, asked, options)
-        tools = read_tools(cfg.data.tools_path)
+        tools = unique_tools(tool for turn in turns for tool in turn.tools)
         return write_report(journal, turns, answers, fmt=setup.fmt, tools=tools, server=facts, run_state=run_state)
 
 

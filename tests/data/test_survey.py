@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import trainer.data.cache_key as module
+import trainer.data.survey as module
 from tests.support.quick import ROOT
 from trainer.config import Config
 from trainer.data import DatasetBundle
