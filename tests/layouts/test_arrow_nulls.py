@@ -117,7 +117,10 @@ def test_a_row_without_tools_is_restored_when_it_gets_them() -> None:
 
 
 def test_joined_calls_are_restored_at_their_own_place() -> None:
-    made = [{"name": "f", "arguments": {"city": "Vis", "days": None}}, {"name": "f", "arguments": {"city": "Hvar"}}]
+    made = [
+        {"name": "f", "arguments": {"city": "Vis", "days": None}},
+        {"name": "f", "arguments": {"city": "Hvar", "days": None}},
+    ]
     turns = [{"from": "human", "value": "Hi"}, *[{"from": "function_call", "value": one} for one in made]]
     read = get_layout("sharegpt").read({"conversations": turns, "tools": TOOLS})
     arguments = [call["function"]["arguments"] for call in read.messages[1]["tool_calls"] or ()]

@@ -54,6 +54,12 @@ def test_a_turn_is_context_by_train_false_or_weight_0() -> None:
         assert answer(openai({"role": "assistant", "content": "Ok.", key: value}))["train"] is False
 
 
+def test_a_turn_of_calls_is_context_by_the_same_keys_and_joins_no_trained_turn() -> None:
+    turns = [turn("human", "Hi"), turn("gpt", "Ok."), {**turn("function_call", '{"name": "f"}'), "weight": 0}]
+    read = get_layout("sharegpt").read({"conversations": turns})
+    assert [message.get("train") for message in read.messages] == [None, None, False]
+
+
 def test_what_is_converted_is_counted_one_by_one() -> None:
     calls = [{"from": "gpt", "value": '<tool_call>{"name": "f", "arguments": {}}</tool_call>'}] * 2
     results = {"from": "tool", "value": "x"}
