@@ -36,18 +36,18 @@ class OpenRows(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class LayoutReader:
-    """Reads rows of a layout as sessions. `template` is the text of the system prompt file, or None."""
+    """Reads rows of a layout as sessions.
+
+    `template` is the text of the system prompt file, or None; `parts` are the parts of the system prompt in order.
+    `makes_ids` says that rows have no ids of their own.
+    """
 
     layout: Layout
     tools: tuple[Tool, ...]
     template: str | None
     parts: Sequence[str] | None
     timezone: str
-
-    @property
-    def makes_ids(self) -> bool:
-        """Whether rows have no ids of their own."""
-        return "session_id" not in self.layout.columns
+    makes_ids: bool
 
     def row_id(self, row: Mapping[str, Any]) -> object:
         """Return the row's id, or one made of its content."""
@@ -107,19 +107,35 @@ def open_rows(cfg: Config) -> OpenRows:
     """
     data = cfg.data
     train = load_rows(data, data.train_split)
+    sample = _sample(train)
+    layout = _layout(cfg, sample)
     reader = LayoutReader(
-        layout=_layout(cfg, train),
+        layout=layout,
         tools=() if data.tools_path is None else read_tools(data.tools_path),
         template=None if data.sysprompt_path is None else read_text(data.sysprompt_path, key="data.sysprompt_path"),
         parts=data.system_prompt,
         timezone=data.timezone,
+        makes_ids=not any(row.get(layout.columns.get("session_id", "")) for row in sample),
     )
     if has_split(data, data.eval_split):
         return OpenRows(reader, {data.train_split: train, data.eval_split: load_rows(data, data.eval_split)})
     return OpenRows(reader, dict(zip((data.train_split, data.eval_split), _held_out(cfg, train, reader), strict=True)))
 
 
-def _layout(cfg: Config, rows: datasets.Dataset) -> Layout:
+def _sample(rows: datasets.Dataset) -> list[Mapping[str, Any]]:
+    """The first rows, without those that cannot be read: every row is read later, and those are refused by name."""
+    sample = []
+    for row in rows.select(range(min(SAMPLE_ROWS, len(rows)))):
+        try:
+            value = row_value(row)
+        except DataError:
+            continue
+        if isinstance(value, Mapping):
+            sample.append(value)
+    return sample
+
+
+def _layout(cfg: Config, sample: Sequence[Mapping[str, Any]]) -> Layout:
     given = cfg.data.layout
     if isinstance(given, str):
         return get_layout(given)
@@ -129,12 +145,6 @@ def _layout(cfg: Config, rows: datasets.Dataset) -> Layout:
         if name is None:
             raise DataError("data.layout: has no name; give the layout's name, e.g. {name: openai, messages: chat}")
         return get_layout(name, **columns)
-    sample = []
-    for row in rows.select(range(min(SAMPLE_ROWS, len(rows)))):
-        try:
-            sample.append(row_value(row))
-        except DataError:
-            continue  # refused by name where every row is read
     found = detect_layout(sample)
     for sentence in found.explanation:
         logger.info("%s", sentence)

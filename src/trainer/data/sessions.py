@@ -76,7 +76,7 @@ class SessionReader:
     def read(self, row: Mapping[str, Any], *, session_id: str | None = None) -> Session:
         """Return the session of a raw row. Raises `DataError`, which names the turn."""
         row = {name: _as_written(value) for name, value in row.items()}
-        session_id = session_id or row[self.id_column]
+        session_id = row[self.id_column]  # rows of a domain have ids of their own
         if problem := id_problem(session_id, column=self.id_column):
             raise DataError(problem)
         assert isinstance(session_id, str)
