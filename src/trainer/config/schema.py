@@ -49,7 +49,9 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """Where sessions come from, and how they become rows of tokens."""
 
-    load_module: str = Field(description="Python package of the domain, with a function build_datasets(cfg)")
+    load_module: str = Field(
+        description="Python package of the domain, with a function build_datasets(cfg); chat_rows needs no code"
+    )
     dataset_name: str = Field(description="hub id, local folder or local file, as `datasets` loads it")
     train_split: str = Field("train", description="split to train on; slices such as train[:100] work")
     eval_split: str = Field("test", description="split to evaluate on")
@@ -63,8 +65,8 @@ class DataConfig(_Section):
     holdout: Fraction = Field(
         0.1, description="chat_rows: share of the sessions to evaluate on if the data has no eval_split"
     )
-    sysprompt_path: Path | None = Field(None, description="system prompt template (Markdown)")
-    tools_path: Path | None = Field(None, description="tool schemas (JSON list in OpenAI form)")
+    sysprompt_path: Path | None = Field(None, description="system prompt template (Markdown); optional for chat_rows")
+    tools_path: Path | None = Field(None, description="tool schemas (JSON list in OpenAI form); optional for chat_rows")
     tokenizer: str | None = Field(None, description="tokenizer for preparing rows; default: the base model's")
     chat_template_kwargs: dict[str, Any] | None = Field(
         None,
