@@ -66,6 +66,7 @@ def build_bundle(cfg: Config, reader: RowReader, raw: Mapping[str, datasets.Data
         keys[split], ids[split] = cache_key(survey, chat, name=name), survey.ids
         row_encoder = RowEncoder(reader, chat, ids=survey.ids, data=cfg.data, split=split)
         rows[split] = _encode_split(dataset, row_encoder, key=keys[split], num_proc=cfg.data.num_proc, split=split)
+    _refuse_problems(rows.values())
     train, judged = cfg.data.train_split, cfg.data.eval_split
     train_rows, train_report = _select_rows(cfg, raw[train], rows[train])
     eval_rows, eval_report = _select_rows(cfg, raw[judged], rows[judged])
@@ -118,7 +119,7 @@ def _joined(keys: Iterable[str]) -> str:
 def _encode_split(
     raw: datasets.Dataset, row_encoder: RowEncoder, *, key: str, num_proc: int | None, split: str
 ) -> datasets.Dataset:
-    """Return every row of a split as rows of tokens. Raises `DataError`, which lists the rows that cannot be used."""
+    """Return every row of a split as rows of tokens; a row that cannot be used has a `problem` and no tokens."""
     ints = datasets.List(datasets.Value("int32"))
     kinds: dict[str, Any] = dict.fromkeys(OUTPUT_COLUMNS, ints)
     kinds |= {"session_id": datasets.Value("string"), "length": datasets.Value("int32")}
@@ -135,12 +136,16 @@ def _encode_split(
         new_fingerprint=key,
         desc=f"Preparing {split}",
     )
-    problems = [problem for problem in rows["problem"] if problem is not None]
+    return rows
+
+
+def _refuse_problems(splits: Iterable[datasets.Dataset]) -> None:
+    """Raise `DataError` that lists the rows of all splits that cannot be used."""
+    problems = [problem for rows in splits for problem in rows["problem"] if problem is not None]
     if problems:
         shown = "\n".join(f"  {problem}" for problem in problems[:_N_PROBLEMS_SHOWN])
         more = f"\n  … and {len(problems) - _N_PROBLEMS_SHOWN} more" if len(problems) > _N_PROBLEMS_SHOWN else ""
-        raise DataError(f"{len(problems)} rows cannot be used\n{shown}{more}")
-    return rows.remove_columns("problem")
+        raise DataError(f"{len(problems)} row{'s' * (len(problems) > 1)} cannot be used\n{shown}{more}")
 
 
 def _select_rows(cfg: Config, raw: datasets.Dataset, rows: datasets.Dataset) -> tuple[datasets.Dataset, SplitReport]:
@@ -164,7 +169,7 @@ def _select_rows(cfg: Config, raw: datasets.Dataset, rows: datasets.Dataset) -> 
         literals=_flat(rows["literals"]),
         violations=_flat(rows["violations"]),
     )
-    return rows.select(np.flatnonzero(keep)).remove_columns(["literals", "violations"]), report
+    return rows.select(np.flatnonzero(keep)).remove_columns(["problem", "literals", "violations"]), report
 
 
 def _flat(lists: Iterable[Iterable[str]]) -> tuple[str, ...]:
