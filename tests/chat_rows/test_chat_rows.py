@@ -11,6 +11,7 @@ import chat_rows
 from tests.layouts.samples import SAMPLES
 from trainer.config import Config
 from trainer.data import DatasetBundle
+from trainer.data.lookup import find_session
 from trainer.errors import DataError
 from trainer.eval_metrics import read_predictions, read_tools, score
 from trainer.training.train import train_run
@@ -197,3 +198,13 @@ def test_arguments_are_trained_as_the_file_says(rows_config: MakeConfig) -> None
     assert [calls and calls[0]["function"]["arguments"] for calls in read[1:]] == [
         {"value": 1}, {"value": "2"}, {"value": 3}
     ]  # fmt: skip
+
+
+def test_a_session_of_a_file_can_be_previewed(rows_config: MakeConfig) -> None:
+    cfg = rows_config([with_tool(number) for number in range(4)])
+    opened = chat_rows.open_rows(cfg)
+    first = opened.reader.read(opened.raw["train"][0])
+    assert find_session(cfg, "train") == first
+    assert find_session(cfg, "train", session_id=first.session_id) == first
+    with pytest.raises(DataError, match="no split validation; the configuration names train, test"):
+        find_session(cfg, "validation")

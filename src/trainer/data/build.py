@@ -125,7 +125,7 @@ def _encode_split(
     kinds |= {"session_id": datasets.Value("string"), "length": datasets.Value("int32")}
     kinds |= {"problem": datasets.Value("string"), "attention_mask": datasets.List(datasets.Value("int8"))}
     kinds |= dict.fromkeys(("literals", "violations"), datasets.List(datasets.Value("string")))
-    rows = raw.map(
+    return raw.map(
         row_encoder,
         batched=True,
         batch_size=100,
@@ -136,7 +136,6 @@ def _encode_split(
         new_fingerprint=key,
         desc=f"Preparing {split}",
     )
-    return rows
 
 
 def _refuse_problems(splits: Iterable[datasets.Dataset]) -> None:
