@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from finished_run import FinishedRun
+    from finished_run import LoadedRun
 
 ROOT = Path(__file__).parent.parent
 GENERATION, PASS = ("generate_each", "generate_batched"), ("project", "perplexity")
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code.value
 
 
-def measure(run: "FinishedRun", *, batch_size: int, repeats: int) -> dict[str, Any]:
+def measure(run: "LoadedRun", *, batch_size: int, repeats: int) -> dict[str, Any]:
     """Return the times of all sides with and without the adapter, and the measurements. Prints times as they come."""
     import torch
 
@@ -77,7 +77,7 @@ def measure(run: "FinishedRun", *, batch_size: int, repeats: int) -> dict[str, A
     }
 
 
-def measure_state(run: "FinishedRun", *, batch_size: int, repeats: int) -> dict[str, Any]:
+def measure_state(run: "LoadedRun", *, batch_size: int, repeats: int) -> dict[str, Any]:
     """The seconds of each side, and the share of its answers that equal those of one generate per turn."""
     from generation import generate_all
 
@@ -107,7 +107,7 @@ def measure_state(run: "FinishedRun", *, batch_size: int, repeats: int) -> dict[
     }
 
 
-def warm_up(run: "FinishedRun") -> None:
+def warm_up(run: "LoadedRun") -> None:
     """Run every side on the shortest turn before anything is timed."""
     from generation import generate
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from finished_run import FinishedRun
+    from finished_run import LoadedRun
 
 ROOT = Path(__file__).parent.parent
 # Logits of small models are around 10, and this is about ten times float32's noise at that size.
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code.value
 
 
-def compare(run: "FinishedRun", name: str) -> dict[str, Any]:
+def compare(run: "LoadedRun", name: str) -> dict[str, Any]:
     """The number of identical answers in a state, and where the others first differ; also prints them."""
     from generation import generate_all
 
@@ -77,7 +77,7 @@ def compare(run: "FinishedRun", name: str) -> dict[str, Any]:
 
 
 def find_differences(
-    run: "FinishedRun", decoded: Sequence[Sequence[int]], generated: Sequence[Sequence[int]]
+    run: "LoadedRun", decoded: Sequence[Sequence[int]], generated: Sequence[Sequence[int]]
 ) -> Iterator[dict[str, Any]]:
     """The first difference of each pair of answers; None marks the end of an answer."""
     for example, ours, theirs in zip(run.examples, decoded, generated, strict=True):
@@ -94,7 +94,7 @@ def find_differences(
             }
 
 
-def logit_gap(run: "FinishedRun", history: Sequence[int], tokens: Sequence[int | None]) -> float:
+def logit_gap(run: "LoadedRun", history: Sequence[int], tokens: Sequence[int | None]) -> float:
     """The difference between the logits of two next tokens; None means the most likely stop token."""
     import torch
 

@@ -26,7 +26,7 @@ from trainer.types import ToolEvalExample
 
 
 @dataclass(frozen=True, slots=True)
-class FinishedRun:
+class LoadedRun:
     """A model with its adapter, the turns of some evaluation sessions, and their rows as batches of one."""
 
     model: Any
@@ -54,7 +54,7 @@ def load_run(
     n_sessions: int,
     dtype: str | None = None,
     other_adapters: Mapping[str, Path] = MappingProxyType({}),
-) -> FinishedRun:
+) -> LoadedRun:
     """The run in `folder` with `n_sessions` sessions of its whole evaluation split, in its own precision or `dtype`.
 
     Raises `ModelError` if there is no finished run, and `DataError` if the split has fewer sessions.
@@ -87,7 +87,7 @@ def load_run(
     collate = PaddingCollator(pad_token_id)
     rows = tuple(collate([row]) for row in bundle.eval_dataset if row["session_id"] in names)
     base: Any = model.get_base_model()
-    return FinishedRun(model, tuple(bundle.tool_eval_examples), rows, settings, pad_token_id, base.dtype)
+    return LoadedRun(model, tuple(bundle.tool_eval_examples), rows, settings, pad_token_id, base.dtype)
 
 
 def _peft_name(name: str) -> str:

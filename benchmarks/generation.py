@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from finished_run import FinishedRun
+from finished_run import LoadedRun
 from transformers import GenerationConfig
 
 from trainer.util.progress import progress_bar
@@ -11,7 +11,7 @@ from trainer.util.progress import progress_bar
 TokenIds = tuple[int, ...]
 
 
-def generate_all(run: FinishedRun, batch_size: int, side: str) -> list[TokenIds]:
+def generate_all(run: LoadedRun, batch_size: int, side: str) -> list[TokenIds]:
     """The greedy answers of `model.generate` to all turns, in the order of the examples."""
     longest_first = sorted(range(len(run.examples)), key=lambda index: -len(run.examples[index].prompt_ids))
     answers: dict[int, TokenIds] = {}
@@ -24,7 +24,7 @@ def generate_all(run: FinishedRun, batch_size: int, side: str) -> list[TokenIds]
     return [answers[index] for index in range(len(run.examples))]
 
 
-def generate(run: FinishedRun, prompts: Sequence[TokenIds]) -> list[TokenIds]:
+def generate(run: LoadedRun, prompts: Sequence[TokenIds]) -> list[TokenIds]:
     """The greedy answers to prompts in one left-padded batch, without stop tokens."""
     width = max(map(len, prompts))
     ids = torch.tensor([[run.pad_token_id] * (width - len(prompt)) + list(prompt) for prompt in prompts])

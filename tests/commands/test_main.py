@@ -115,7 +115,7 @@ def test_the_command_runs_and_its_exit_code_is_returned(monkeypatch: pytest.Monk
 def test_a_mistake_of_the_user_is_one_message_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["score", "missing.jsonl"]) == 2
     told = capsys.readouterr()
-    assert told.err.startswith("error: missing.jsonl: cannot read predictions")
+    assert told.err.startswith("error: missing.jsonl: predictions cannot be read")
     assert told.out == ""
 
 

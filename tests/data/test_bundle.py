@@ -1,6 +1,7 @@
 """A domain may return this project's bundle or a plain tuple of five; anything else is refused with its name."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -33,13 +34,14 @@ def tokens_only(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def test_a_bundle_is_frozen_and_unpacks(quick_config: MakeConfig) -> None:
-    bundle = car_sales.build_datasets(quick_config())
+    cfg = quick_config()
+    bundle = car_sales.build_datasets(cfg)
     train, judged, examples, tools, max_ctx = bundle
     assert len(bundle) == 5
     assert (train, judged, examples, tools, max_ctx) == tuple(bundle)
     with pytest.raises(dataclasses.FrozenInstanceError):
         bundle.max_ctx = 1  # type: ignore[misc]
-    assert as_bundle(bundle, domain="car_sales") is bundle
+    assert as_bundle(bundle, cfg, domain="car_sales") is bundle
 
 
 def test_a_plain_tuple_trains_the_same(quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,8 +56,9 @@ def test_a_plain_tuple_trains_the_same(quick_config: MakeConfig, monkeypatch: py
 
 
 def test_rows_of_a_plain_tuple_are_counted(quick_config: MakeConfig) -> None:
-    built = car_sales.build_datasets(quick_config())
-    plain = as_bundle(tuple(built), domain="plain").report
+    cfg = quick_config()
+    built = car_sales.build_datasets(cfg)
+    plain = as_bundle(tuple(built), cfg, domain="plain").report
     assert dataclasses.replace(plain.train, dropped_oversized=True) == built.report.train
     assert (plain.tool_call_format, plain.fingerprint) == (None, None)
 
@@ -67,7 +70,14 @@ def test_rows_of_a_plain_tuple_are_counted(quick_config: MakeConfig) -> None:
         (lambda values: None, r"returned a NoneType; it must return"),
         (lambda values: ([], *values[1:]), r"train_dataset has no row to train on"),
         (lambda values: (3, *values[1:]), r"train_dataset is a int; it must be a dataset"),
-        (lambda values: ([{"text": "hi"}], *values[1:]), r"rows have no input_ids, labels, attention_mask"),
+        (lambda values: ([{"text": "hi"}], *values[1:]), r"row 0 has no input_ids, labels, attention_mask"),
+        (
+            lambda values: (values[0], [values[1][0], {**values[1][1], "labels": [1]}], *values[2:]),
+            r"eval_dataset: row 1 has columns of different lengths",
+        ),
+        (lambda values: (*values[:2], None, *values[3:]), r"tool_eval_examples is a NoneType"),
+        (lambda values: (*values[:3], [3], values[4]), r"global_tools, tool 1: must look like"),
+        (lambda values: (*values[:4], 8), r"max_ctx is 8, but data\.max_context_length is 4096"),
         (lambda values: (*values[:2], ["turn"], *values[3:]), r"tool_eval_examples holds a str"),
     ],
 )
@@ -84,3 +94,11 @@ def test_the_parts_of_a_bundle_have_names(quick_config: MakeConfig) -> None:
     bundle: DatasetBundle = car_sales.build_datasets(quick_config())
     assert bundle.chat is not None
     assert bundle.chat.fmt.name == bundle.report.tool_call_format == "hermes"
+
+
+def test_rows_in_another_format_are_counted_as_plain_numbers(quick_config: MakeConfig) -> None:
+    cfg = quick_config()
+    built = tuple(car_sales.build_datasets(cfg))
+    tensors = (built[0].with_format("torch"), built[1].with_format("numpy"), *built[2:])
+    found, expected = (as_bundle(values, cfg, domain="plain").report for values in (tensors, built))
+    assert json.dumps(found.to_json()) == json.dumps(expected.to_json())

@@ -15,6 +15,7 @@ from trainer.config import Config
 from trainer.data import DatasetBundle
 from trainer.data.domains import domain_datasets, load_domain
 from trainer.data.rows import RowEncoder
+from trainer.errors import DataError
 
 MakeConfig = Callable[..., Config]
 
@@ -160,6 +161,8 @@ def test_editing_the_dataset_prepares_new_rows(shop: Path, build: Callable[[], t
         ("tokenizer.py", True),
         ("util/ordering.py", True),
         ("types.py", True),
+        ("data/report.py", False),
+        ("data/lookup.py", False),
         ("loss.py", False),
         ("scoring/rates.py", False),
         ("training/train.py", False),
@@ -183,3 +186,28 @@ def test_the_key_covers_the_code_that_shapes_a_row(
     module._code_digest.cache_clear()
     assert (module._code_digest() != before) == shapes
     module._code_digest.cache_clear()
+
+
+def test_the_order_of_keys_counts_because_a_model_sees_it(shop: Path, build: Callable[[], tuple[Any, bool]]) -> None:
+    build()
+    lines = [json.loads(line) for line in (shop / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    calls = [c["function"] for row in lines for m in row["conversation"] for c in m["tool_calls"] or ()]
+    call = next(call for call in calls if len(json.loads(call["arguments"])) > 1)
+    call["arguments"] = json.dumps(dict(reversed(json.loads(call["arguments"]).items())))
+    (shop / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines), encoding="utf-8")
+    _, prepared = build()
+    assert prepared
+
+
+def test_refused_rows_are_not_kept_in_the_cache(
+    shop: Path, build: Callable[[], tuple[Any, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> str:
+        return "it reads nothing"
+
+    with monkeypatch.context() as patch:
+        patch.setattr("trainer.data.rows.find_difference", broken)
+        with pytest.raises(DataError, match="it reads nothing"):
+            build()
+    _, prepared = build()
+    assert prepared

@@ -7,7 +7,7 @@ import pytest
 
 from trainer.errors import DataError
 from trainer.layouts.flat_types import flat_parameters, is_flat, standard_types
-from trainer.layouts.tool_forms import read_tools
+from trainer.layouts.tool_forms import tools_of
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 WHOLE = {"type": "function", "function": {"name": "f", "description": "F", "parameters": SCHEMA}}
@@ -28,17 +28,17 @@ WHOLE = {"type": "function", "function": {"name": "f", "description": "F", "para
 )
 @pytest.mark.parametrize("wrap", [lambda form: [form], lambda form: json.dumps([form]), lambda form: {"tools": [form]}])
 def test_a_tool_of_any_form_is_read(form: Any, wrap: Any) -> None:
-    assert read_tools(wrap(form), "tools").tools == (WHOLE,)
+    assert tools_of(wrap(form), "tools").tools == (WHOLE,)
 
 
 @pytest.mark.parametrize("nothing", [None, "", "  ", [], "[]"])
 def test_no_tools_at_all_are_an_empty_list(nothing: Any) -> None:
-    assert read_tools(nothing, "tools").tools == ()
+    assert tools_of(nothing, "tools").tools == ()
 
 
 def test_nulls_go_from_a_struct_and_stay_in_json_text() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer", "default": None}, "b": None}}
-    from_struct, from_text = read_tools([{"name": "f", "parameters": schema}], "tools"), read_tools(
+    from_struct, from_text = tools_of([{"name": "f", "parameters": schema}], "tools"), tools_of(
         json.dumps([{"name": "f", "parameters": {"properties": {"a": {"default": None}}}}]), "tools"
     )  # fmt: skip
     assert from_struct.tools[0]["function"]["parameters"] == SCHEMA

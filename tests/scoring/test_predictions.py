@@ -175,7 +175,7 @@ def test_ten_thousand_turns_are_written_and_read_in_two_seconds(tmp_path: Path) 
 
 
 def test_a_missing_file_is_a_data_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot read predictions"):
+    with pytest.raises(DataError, match="predictions cannot be read"):
         read_predictions(tmp_path / "p.jsonl")
     with pytest.raises(DataError, match="tool schemas cannot be read"):
         read_tools(tmp_path / "tools.json")

@@ -16,16 +16,16 @@ from trainer.errors import ModelError, OutputError
 from trainer.generation.settings import decode_settings
 from trainer.serving import merge as merging
 from trainer.serving.logits import LogitAgreement
-from trainer.training.finished_run import TrainedRun
+from trainer.training.finished_run import FinishedRun
 from trainer.training.load_run import load_adapted
 
 
 @pytest.fixture
-def run(tiny_model_folder: Path, tmp_path: Path) -> TrainedRun:
+def run(tiny_model_folder: Path, tmp_path: Path) -> FinishedRun:
     return make_run(tiny_model_folder, tmp_path / "run")
 
 
-def test_the_merged_folder_is_a_complete_model(run: TrainedRun, tmp_path: Path) -> None:
+def test_the_merged_folder_is_a_complete_model(run: FinishedRun, tmp_path: Path) -> None:
     report = merging.merge_run(run, tmp_path / "merged", n_sessions=1)
     assert report.in_memory.argmax_agreement == report.stored.argmax_agreement == 1.0
     assert report.stored.max_difference < 1e-3 * report.stored.largest_logit
@@ -44,14 +44,14 @@ def test_the_merged_folder_is_a_complete_model(run: TrainedRun, tmp_path: Path) 
     assert set(encoder.stop_token_ids) <= set(stops)
 
 
-def test_a_model_stored_in_half_precision_still_agrees(run: TrainedRun, tmp_path: Path) -> None:
+def test_a_model_stored_in_half_precision_still_agrees(run: FinishedRun, tmp_path: Path) -> None:
     report = merging.merge_run(run, tmp_path / "merged", dtype="bfloat16", n_sessions=1)
     assert 0 < report.stored.mean_difference < report.stored.adapter_effect
     assert report.in_memory.max_difference < report.stored.max_difference
 
 
 def test_a_wrong_merge_is_caught_and_nothing_is_written(
-    run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(merging, "merge", lambda model: model.unload())  # the base model without the adapter
     with pytest.raises(ModelError, match="does not answer like the adapter"):
@@ -59,10 +59,10 @@ def test_a_wrong_merge_is_caught_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_wrong_file_is_caught(run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_file_is_caught(run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = merging._write
 
-    def spoil(run: TrainedRun, merged: Any, folder: Path, **options: Any) -> None:
+    def spoil(run: FinishedRun, merged: Any, folder: Path, **options: Any) -> None:
         with torch.no_grad():
             merged.model.layers[1].mlp.down_proj.weight.mul_(1.05)
         write(run, merged, folder, **options)
@@ -74,7 +74,7 @@ def test_a_wrong_file_is_caught(run: TrainedRun, tmp_path: Path, monkeypatch: py
 
 
 def test_a_folder_in_use_is_refused_and_an_empty_one_is_used(
-    run: TrainedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: FinishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "merged"
     output.mkdir()
@@ -84,22 +84,22 @@ def test_a_folder_in_use_is_refused_and_an_empty_one_is_used(
         merging.merge_run(run, output)
 
 
-def test_a_quantized_base_is_refused_with_advice(run: TrainedRun, tmp_path: Path) -> None:
+def test_a_quantized_base_is_refused_with_advice(run: FinishedRun, tmp_path: Path) -> None:
     model = run.cfg.model.model_copy(update={"quantization": "4bit"})
-    quantized = TrainedRun(run.path, run.cfg.model_copy(update={"model": model}), run.adapter)
+    quantized = FinishedRun(run.path, run.cfg.model_copy(update={"model": model}), run.adapter)
     with pytest.raises(ModelError, match=r"4bit.*tool-sft serve"):
         merging.merge_run(quantized, tmp_path / "merged")
 
 
 def test_an_impossible_output_folder_is_reported_before_anything_is_loaded(
-    run: TrainedRun, monkeypatch: pytest.MonkeyPatch
+    run: FinishedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(merging, "load_adapted", lambda *_, **__: pytest.fail("loaded"))
     with pytest.raises(OutputError, match=r"--output.*chat_template\.jinja is a file"):
         merging.merge_run(run, run.template / "merged")
 
 
-def test_a_full_disk_is_an_output_error(run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_output_error(run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 

@@ -13,22 +13,22 @@ from trainer.serving.local.requests import RequestError
 from trainer.serving.local.service import load_service
 from trainer.serving.parity import Parity
 from trainer.serving.plan import plan_serving
-from trainer.training.finished_run import TrainedRun
+from trainer.training.finished_run import FinishedRun
 
 
 @pytest.fixture
-def run(tiny_model_folder: Path, tmp_path: Path) -> TrainedRun:
+def run(tiny_model_folder: Path, tmp_path: Path) -> FinishedRun:
     return make_run(tiny_model_folder, tmp_path / "carsales")
 
 
-def check(url: str, run: TrainedRun, tmp_path: Path, *extra: str) -> tuple[int, dict[str, Any]]:
+def check(url: str, run: FinishedRun, tmp_path: Path, *extra: str) -> tuple[int, dict[str, Any]]:
     report = tmp_path / "parity.json"
     words = ["--run", str(run.path), "--endpoint", url, "--turns", "4", "--json", str(report), *extra]
     code = parity_script.main([*words, *([] if "--model" in extra else ["--model", "carsales"])])
     return code, json.loads(report.read_text())
 
 
-def test_the_run_agrees_with_itself_in_prompts_and_answers(run: TrainedRun, tmp_path: Path) -> None:
+def test_the_run_agrees_with_itself_in_prompts_and_answers(run: FinishedRun, tmp_path: Path) -> None:
     with serving(load_service(run, plan_serving(run))) as url:
         for extra in ((), ("--model", run.cfg.model.base_model_name)):
             code, found = check(url, run, tmp_path, *extra)
@@ -38,7 +38,7 @@ def test_the_run_agrees_with_itself_in_prompts_and_answers(run: TrainedRun, tmp_
 
 
 def test_a_changed_template_is_caught_and_shown(
-    run: TrainedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: FinishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     service = load_service(run, plan_serving(run))
     template = run.template.read_text(encoding="utf-8")
@@ -51,7 +51,7 @@ def test_a_changed_template_is_caught_and_shown(
 
 
 def test_another_adapter_is_detected_with_the_first_differing_token_and_a_margin(
-    run: TrainedRun, tmp_path: Path, tiny_model_folder: Path
+    run: FinishedRun, tmp_path: Path, tiny_model_folder: Path
 ) -> None:
     other = make_run(tiny_model_folder, tmp_path / "other", scale=0.8)
     with serving(load_service(other, plan_serving(other, name="carsales"))) as url:
@@ -66,7 +66,7 @@ def test_another_adapter_is_detected_with_the_first_differing_token_and_a_margin
 
 @pytest.mark.parametrize("source", ["tokenize", "count"])
 def test_a_server_that_reports_less_is_still_compared(
-    run: TrainedRun, tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
+    run: FinishedRun, tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = load_service(run, plan_serving(run))
     complete = type(service).complete
@@ -85,7 +85,7 @@ def test_a_server_that_reports_less_is_still_compared(
 
 
 def test_a_configuration_alone_compares_prompts(
-    run: TrainedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: FinishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = str(run.path / "config.resolved.yaml")
     with serving(load_service(run, plan_serving(run))) as url:
@@ -103,7 +103,7 @@ def test_a_turn_without_an_answer_or_no_turns_at_all_is_not_agreement() -> None:
     assert not Parity(4, 0, 1, {"response": 3}, 0, (), 0, (), ("HTTP 500",)).prompts_agree
 
 
-def test_errors_are_reported(run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_are_reported(run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     service = load_service(run, plan_serving(run))
     complete, n_asked = type(service).complete, 0
 
@@ -121,7 +121,7 @@ def test_errors_are_reported(run: TrainedRun, tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_server_without_parser_and_token_ids_gets_requests_that_it_accepts(
-    run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = load_service(run, plan_serving(run))
     complete = type(service).complete
@@ -152,7 +152,7 @@ def test_turns_too_long_for_the_context_are_not_asked(tiny_model_folder: Path, t
 
 
 def test_an_unset_key_and_an_unwritable_file_are_reported_before_anything_is_asked(
-    run: TrainedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: FinishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--run", str(run.path), "--endpoint", "http://127.0.0.1:9/v1", "--model", "carsales"]
     assert parity_script.main([*words, "--api-key-env", "NO_SUCH_VARIABLE"]) == 2
@@ -161,7 +161,7 @@ def test_an_unset_key_and_an_unwritable_file_are_reported_before_anything_is_ask
     assert "--json" in capsys.readouterr().err
 
 
-def test_a_run_is_compared_as_it_was_trained(run: TrainedRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_is_compared_as_it_was_trained(run: FinishedRun, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--run", str(run.path), "--endpoint", "http://127.0.0.1:9/v1", "--model", "carsales"]
     with pytest.raises(SystemExit, match="2"):
         parity_script.main([*words, "--set", "data.eval_split=train"])

@@ -20,19 +20,19 @@ from trainer.serving.vllm import (
     write_generation_config,
 )
 from trainer.tool_calls import get_format
-from trainer.training.finished_run import TrainedRun, read_run
+from trainer.training.finished_run import FinishedRun, read_run
 
 
 @pytest.fixture
-def run(tiny_model_folder: Path, tmp_path: Path) -> TrainedRun:
+def run(tiny_model_folder: Path, tmp_path: Path) -> FinishedRun:
     return make_run(tiny_model_folder, tmp_path / "carsales", "lora.r=12", "data.max_context_length=1024")
 
 
-def template_stops(run: TrainedRun) -> tuple[int, ...]:
+def template_stops(run: FinishedRun) -> tuple[int, ...]:
     return make_chat_setup(run.cfg, folder=run.path).encoder.stop_token_ids
 
 
-def flags(run: TrainedRun, **options: object) -> dict[str, str]:
+def flags(run: FinishedRun, **options: object) -> dict[str, str]:
     """Return the command line as a mapping; a flag without a value maps to an empty string."""
     plan = plan_serving(run, **options)  # type: ignore[arg-type]
     words = vllm_arguments(plan, generation_config=Path("stops"), host="127.0.0.1", port=8123)
@@ -44,7 +44,7 @@ def flags(run: TrainedRun, **options: object) -> dict[str, str]:
     return found
 
 
-def test_base_and_adapter_are_served_as_trained(run: TrainedRun, tiny_model_folder: Path) -> None:
+def test_base_and_adapter_are_served_as_trained(run: FinishedRun, tiny_model_folder: Path) -> None:
     found = flags(run)
     assert found["model"] == str(tiny_model_folder)
     assert found["--served-model-name"] == str(tiny_model_folder)
@@ -63,19 +63,19 @@ def test_base_and_adapter_are_served_as_trained(run: TrainedRun, tiny_model_fold
 
 
 @pytest.mark.parametrize(("rank", "flag"), [(1, 1), (8, 8), (9, 16), (100, 128), (257, 320), (512, 512)])
-def test_the_rank_is_rounded_up_to_one_that_vllm_accepts(run: TrainedRun, rank: int, flag: int) -> None:
+def test_the_rank_is_rounded_up_to_one_that_vllm_accepts(run: FinishedRun, rank: int, flag: int) -> None:
     assert rank in VLLM_RANKS or flag in VLLM_RANKS
-    adapter = TrainedRun(run.path, run.cfg, {**run.adapter, "r": rank})
+    adapter = FinishedRun(run.path, run.cfg, {**run.adapter, "r": rank})
     assert flags(adapter)["--max-lora-rank"] == str(flag)
 
 
-def test_the_adapter_gets_the_requested_name(run: TrainedRun) -> None:
+def test_the_adapter_gets_the_requested_name(run: FinishedRun) -> None:
     assert json.loads(flags(run, name="my cars")["--lora-modules"])["name"] == "my cars"
     with pytest.raises(ModelError, match="--name"):
         plan_serving(run, name=run.cfg.model.base_model_name)
 
 
-def test_a_merged_model_is_served_alone(run: TrainedRun, tmp_path: Path) -> None:
+def test_a_merged_model_is_served_alone(run: FinishedRun, tmp_path: Path) -> None:
     merged = tmp_path / "merged"
     with pytest.raises(ModelError, match=r"tool-sft merge"):
         plan_serving(run, merged=merged)
@@ -91,7 +91,7 @@ def test_a_merged_model_is_served_alone(run: TrainedRun, tmp_path: Path) -> None
 
 
 def test_vllm_stops_where_training_stopped_and_has_no_sampling_defaults(
-    run: TrainedRun, tiny_model_folder: Path
+    run: FinishedRun, tiny_model_folder: Path
 ) -> None:
     from transformers import GenerationConfig
 
@@ -107,7 +107,7 @@ def test_vllm_stops_where_training_stopped_and_has_no_sampling_defaults(
 
 
 def test_a_model_without_generation_config_uses_the_stop_tokens_of_its_configuration(
-    run: TrainedRun, tiny_model_folder: Path
+    run: FinishedRun, tiny_model_folder: Path
 ) -> None:
     (tiny_model_folder / "generation_config.json").unlink()
     path = tiny_model_folder / "config.json"
@@ -115,27 +115,27 @@ def test_a_model_without_generation_config_uses_the_stop_tokens_of_its_configura
     assert set(plan_serving(run).stop_token_ids) == {11, *template_stops(run)}
 
 
-def test_a_temporary_folder_is_used_if_the_run_folder_cannot_be_written(run: TrainedRun) -> None:
+def test_a_temporary_folder_is_used_if_the_run_folder_cannot_be_written(run: FinishedRun) -> None:
     (run.path / "serving").write_text("in the way")
     folder = write_generation_config(plan_serving(run))
     assert json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
     shutil.rmtree(folder)
 
 
-def test_remote_code_is_trusted_only_if_the_configuration_says_so(run: TrainedRun) -> None:
+def test_remote_code_is_trusted_only_if_the_configuration_says_so(run: FinishedRun) -> None:
     model = run.cfg.model.model_copy(update={"trust_remote_code": True})
     write_config(run.path, run.cfg.model_copy(update={"model": model}))
     assert "--trust-remote-code" in flags(read_run(run.path))
 
 
-def test_template_arguments_reach_every_prompt(run: TrainedRun) -> None:
+def test_template_arguments_reach_every_prompt(run: FinishedRun) -> None:
     data = run.cfg.data.model_copy(update={"chat_template_kwargs": {"enable_thinking": False}})
     write_config(run.path, run.cfg.model_copy(update={"data": data}))
     found = flags(read_run(run.path))
     assert json.loads(found["--default-chat-template-kwargs"]) == {"enable_thinking": False}
 
 
-def test_a_format_without_parser_is_served_without_one_and_with_a_note(run: TrainedRun) -> None:
+def test_a_format_without_parser_is_served_without_one_and_with_a_note(run: FinishedRun) -> None:
     own = dataclasses.replace(get_format("hermes"), name="made_up", vllm_parser=None)
     plan = plan_serving(run)
     plan = dataclasses.replace(plan, chat=dataclasses.replace(plan.chat, fmt=own))
@@ -143,10 +143,10 @@ def test_a_format_without_parser_is_served_without_one_and_with_a_note(run: Trai
     assert "made_up" in plan.notes()[0]
 
 
-def test_a_quantized_base_is_served_in_the_same_precision_or_refused(run: TrainedRun) -> None:
-    def quantized(bits: str) -> TrainedRun:
+def test_a_quantized_base_is_served_in_the_same_precision_or_refused(run: FinishedRun) -> None:
+    def quantized(bits: str) -> FinishedRun:
         model = run.cfg.model.model_copy(update={"quantization": bits})
-        return TrainedRun(run.path, run.cfg.model_copy(update={"model": model}), run.adapter)
+        return FinishedRun(run.path, run.cfg.model_copy(update={"model": model}), run.adapter)
 
     assert flags(quantized("4bit"))["--quantization"] == "bitsandbytes"
     assert "bitsandbytes" in plan_serving(quantized("4bit")).notes()[0]
@@ -158,10 +158,12 @@ def test_a_quantized_base_is_served_in_the_same_precision_or_refused(run: Traine
     ("settings", "said"),
     [({"bias": "all"}, "biases"), ({"use_dora": True}, "DoRA"), ({"r": 600}, "rank 600")],
 )
-def test_what_vllm_cannot_serve_is_refused_with_advice(run: TrainedRun, settings: dict[str, object], said: str) -> None:
+def test_what_vllm_cannot_serve_is_refused_with_advice(
+    run: FinishedRun, settings: dict[str, object], said: str
+) -> None:
     refuse_unservable(run)
     with pytest.raises(ModelError, match=f"{said}.*--merged"):
-        refuse_unservable(TrainedRun(run.path, run.cfg, {**run.adapter, **settings}))
+        refuse_unservable(FinishedRun(run.path, run.cfg, {**run.adapter, **settings}))
 
 
 def test_an_error_for_a_missing_vllm_names_the_extra_and_the_alternative(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,10 @@ from trainer.lora_model import add_lora, load_base_model
 from trainer.serving.local.server import make_server
 from trainer.serving.local.service import LocalService
 from trainer.tokenizer import load_tokenizer
-from trainer.training.finished_run import TrainedRun, read_run
+from trainer.training.finished_run import FinishedRun, read_run
 
 
-def make_run(model: Path, folder: Path, *overrides: str, scale: float = 0.5) -> TrainedRun:
+def make_run(model: Path, folder: Path, *overrides: str, scale: float = 0.5) -> FinishedRun:
     """Write a run folder whose adapter has random weights, large enough to change every answer."""
     cfg = load_config(QUICKSTART, [*quick_overrides(model, folder), *overrides])
     adapted = add_lora(load_base_model(cfg), cfg.lora)

@@ -372,3 +372,22 @@ def test_any_parameters_are_refused_or_judge_every_call(parameters: Any, argumen
         return
     specs.violations(Call("f", arguments))
     assert equal(arguments, arguments, specs.node("f")) or "nan" in str(arguments)
+
+
+def test_an_argument_that_is_only_forbidden_is_not_declared() -> None:
+    schema = {"type": "object", "properties": {"a": {}}, "not": {"properties": {"z": {}}, "required": ["z"]}}
+    found = ToolSpecs([{"name": "f", "parameters": schema}]).problems(Call("f", {"a": 1, "z": 2}))
+    assert "unknown_argument" in found
+
+
+@pytest.mark.parametrize("pattern", ["(?:foo){e<=5}", "(?R)", "(*FAIL)"])
+def test_a_pattern_in_a_language_of_its_own_is_refused(pattern: str) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}}
+    with pytest.raises(DataError, match="which JSON Schema does not have; write it without"):
+        ToolSpecs([{"name": "f", "parameters": schema}])
+
+
+@pytest.mark.parametrize("pattern", [r"^a{2,3}$", r"\{e\}", r"^\d{4}-\d{2}$", r"(?=x)x", r"^[^{e}]+$"])
+def test_a_usual_pattern_is_accepted(pattern: str) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}}
+    assert "f" in ToolSpecs([{"name": "f", "parameters": schema}])

@@ -74,6 +74,6 @@ def _answer_without_command(words: Sequence[str]) -> NoReturn:
 def _unknown(word: str) -> str:
     import difflib
 
-    near = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.6)
     hint = f", did you mean {near[0]}?" if near else ""
     return f"unknown command {word!r}{hint} (choose from {', '.join(COMMANDS)})"

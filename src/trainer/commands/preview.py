@@ -42,13 +42,11 @@ def run(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from trainer.chat import ChatEncoder
+    from trainer.data.chat_setup import load_encoder
     from trainer.data.lookup import find_session
-    from trainer.tokenizer import load_tokenizer
 
     session = find_session(cfg, args.split or cfg.data.train_split, session_id=args.session, row=args.row)
-    encoder = ChatEncoder(load_tokenizer(cfg), template_kwargs=cfg.data.chat_template_kwargs)
-    _show(Console(), encoder, session)
+    _show(Console(), load_encoder(cfg).encoder, session)
     return 0
 
 

@@ -50,7 +50,8 @@ class DataConfig(_Section):
     """Where sessions come from, and how they become rows of tokens."""
 
     load_module: str = Field(
-        description="Python package of the domain, with a function build_datasets(cfg); chat_rows needs no code"
+        description="Python package of the domain, with a function build_datasets(cfg); chat_rows needs no code",
+        pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$",
     )
     dataset_name: str = Field(description="hub id, local folder or local file, as `datasets` loads it")
     train_split: str = Field("train", description="split to train on; slices such as train[:100] work")

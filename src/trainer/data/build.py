@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -46,7 +47,7 @@ def assemble_datasets(
     """Build everything that a run needs from its domain.
 
     `session_to_messages` reads the given `columns`. Worker processes prepare the rows, and `datasets` caches them on
-    disk; `trainer.data.cache_key` lists what a cached row depends on.
+    disk; `trainer.data.survey` lists what a cached row depends on.
     Raises `DataError`, which names each row that cannot be used, `TemplateError`, `FormatError`, `ModelError`.
     """
     cfg = as_config(cfg)
@@ -66,7 +67,7 @@ def build_bundle(cfg: Config, reader: RowReader, raw: Mapping[str, datasets.Data
         keys[split], ids[split] = cache_key(survey, chat, name=name), survey.ids
         row_encoder = RowEncoder(reader, chat, ids=survey.ids, data=cfg.data, split=split)
         rows[split] = _encode_split(dataset, row_encoder, key=keys[split], num_proc=cfg.data.num_proc, split=split)
-    _refuse_problems(rows.values())
+    _refuse_problems(list(rows.values()))
     train, judged = cfg.data.train_split, cfg.data.eval_split
     train_rows, train_report = _select_rows(cfg, raw[train], rows[train])
     eval_rows, eval_report = _select_rows(cfg, raw[judged], rows[judged])
@@ -138,10 +139,12 @@ def _encode_split(
     )
 
 
-def _refuse_problems(splits: Iterable[datasets.Dataset]) -> None:
+def _refuse_problems(splits: Sequence[datasets.Dataset]) -> None:
     """Raise `DataError` that lists the rows of all splits that cannot be used."""
     problems = [problem for rows in splits for problem in rows["problem"] if problem is not None]
     if problems:
+        for file in [file for rows in splits for file in rows.cache_files]:
+            Path(file["filename"]).unlink(missing_ok=True)  # the next run judges the rows again
         shown = "\n".join(f"  {problem}" for problem in problems[:_N_PROBLEMS_SHOWN])
         more = f"\n  … and {len(problems) - _N_PROBLEMS_SHOWN} more" if len(problems) > _N_PROBLEMS_SHOWN else ""
         raise DataError(f"{len(problems)} row{'s' * (len(problems) > 1)} cannot be used\n{shown}{more}")

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainer.config import Config
 from trainer.data.chat_setup import ChatSetup
 from trainer.data.report import DataReport, SplitReport
 from trainer.errors import DataError
+from trainer.tools.wire import rendered_tool
 from trainer.types import IGNORE_INDEX, Tool, ToolEvalExample
 
 _FIELDS = ("train_dataset", "eval_dataset", "tool_eval_examples", "global_tools", "max_ctx")
@@ -38,11 +40,11 @@ class DatasetBundle:
         return len(_FIELDS)
 
 
-def as_bundle(value: Any, *, domain: str) -> DatasetBundle:
+def as_bundle(value: Any, cfg: Config, *, domain: str) -> DatasetBundle:
     """Return a domain's result as a bundle. `domain` names the domain in errors.
 
-    Raises `DataError` if the result is not five values, if a dataset has no rows of tokens, or if an example is not a
-    `ToolEvalExample`.
+    Raises `DataError` if the result is not five values, if a row has no tokens, if an example is not a
+    `ToolEvalExample`, if the tools are not valid, or if `max_ctx` is not the configured length.
     """
     if isinstance(value, DatasetBundle):
         return value
@@ -51,45 +53,51 @@ def as_bundle(value: Any, *, domain: str) -> DatasetBundle:
         found = f"{len(value)} values" if isinstance(value, tuple | list) else f"a {type(value).__name__}"
         raise DataError(f"{where} returned {found}; it must return {', '.join(_FIELDS)}")
     train, judged, examples, tools, max_ctx = value
-    _check_rows(train, where=f"{where}: train_dataset")
-    _check_rows(judged, where=f"{where}: eval_dataset")
+    report = DataReport(_count(train, where=f"{where}: train_dataset"), _count(judged, where=f"{where}: eval_dataset"))
+    if not report.train.n_rows:
+        raise DataError(f"{where}: train_dataset has no row to train on")
+    for name, values in (("tool_eval_examples", examples), ("global_tools", tools)):
+        if not isinstance(values, Sequence) or isinstance(values, str):
+            raise DataError(f"{where}: {name} is a {type(values).__name__}; it must be a list or a tuple")
     for example in examples:
         if not isinstance(example, ToolEvalExample):
             raise DataError(
                 f"{where}: tool_eval_examples holds a {type(example).__name__}; it must hold ToolEvalExample values "
                 "(trainer.types), as trainer.data.assemble_datasets makes them"
             )
-    report = DataReport(_count(train), _count(judged))
+    for position, tool in enumerate(tools, start=1):
+        rendered_tool(tool, where=f"{where}: global_tools, tool {position}")
+    if max_ctx != cfg.data.max_context_length:
+        raise DataError(
+            f"{where}: max_ctx is {max_ctx!r}, but data.max_context_length is {cfg.data.max_context_length}; return "
+            "the configured length"
+        )
     return DatasetBundle(train, judged, examples, tools, max_ctx, report)
 
 
-def _check_rows(rows: Any, *, where: str) -> None:
+def _count(rows: Any, *, where: str) -> SplitReport:
+    """Check every row of a dataset that came without a report, and return what can be counted."""
     try:
         n_rows = len(rows)
-        first = rows[0] if n_rows else {}
-    except (TypeError, KeyError, IndexError) as error:
-        raise DataError(f"{where} is a {type(rows).__name__}; it must be a dataset with a length and rows") from error
-    if not n_rows:
-        if where.endswith("train_dataset"):
-            raise DataError(f"{where} has no row to train on")
-        return
-    missing = [name for name in _TOKEN_COLUMNS if not isinstance(first, Mapping) or name not in first]
-    if missing:
-        raise DataError(f"{where}: rows have no {', '.join(missing)}; each row needs {', '.join(_TOKEN_COLUMNS)}")
-
-
-def _count(rows: Any) -> SplitReport:
-    """Count what can be counted in rows that came without a report."""
+    except TypeError:
+        raise DataError(f"{where} is a {type(rows).__name__}; it must be a dataset with a length and rows") from None
     n_tokens = n_supervised = 0
     sessions = set()
-    for index in range(len(rows)):
+    for index in range(n_rows):
         row = rows[index]
-        n_tokens += len(row["input_ids"])
-        n_supervised += sum(label != IGNORE_INDEX for label in row["labels"])
+        missing = [name for name in _TOKEN_COLUMNS if not isinstance(row, Mapping) or name not in row]
+        if missing:
+            needed = ", ".join(_TOKEN_COLUMNS)
+            raise DataError(f"{where}: row {index} has no {', '.join(missing)}; each row needs {needed}")
+        lengths = {name: len(row[name]) for name in _TOKEN_COLUMNS}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"{where}: row {index} has columns of different lengths: {lengths}")
+        n_tokens += lengths["input_ids"]
+        n_supervised += int(sum(label != IGNORE_INDEX for label in row["labels"]))
         sessions.add(row.get("session_id", index))
     return SplitReport(
         n_sessions=len(sessions),
-        n_rows=len(rows),
+        n_rows=n_rows,
         n_tokens=n_tokens,
         n_supervised_tokens=n_supervised,
         n_unsupervised_sessions=0,

@@ -30,6 +30,13 @@ class RequestSetup(NamedTuple):
     keep_special_tokens: bool
 
 
+class LoadedEncoder(NamedTuple):
+    """A tokenizer, and the encoder of its probed chat template."""
+
+    tokenizer: "PreTrainedTokenizerBase"
+    encoder: ChatEncoder
+
+
 @dataclass(frozen=True)
 class ChatSetup:
     """How a run turns conversations into tokens, and text back into calls.
@@ -61,9 +68,14 @@ def make_chat_setup(cfg: Config, *, folder: Path | None = None) -> ChatSetup:
     With `folder` (a run or a merged model), the tokenizer and its template come from there, not from the
     configuration. Raises `ModelError`, `TemplateError`, `FormatError`.
     """
+    loaded = load_encoder(cfg, folder=folder)
+    return ChatSetup(*loaded, pick_format(cfg, loaded.encoder))
+
+
+def load_encoder(cfg: Config, *, folder: Path | None = None) -> LoadedEncoder:
+    """Load the tokenizer and probe its chat template. Raises `ModelError`, `TemplateError`."""
     tokenizer = load_tokenizer(cfg, folder=folder)
-    encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)
-    return ChatSetup(tokenizer, encoder, pick_format(cfg, encoder))
+    return LoadedEncoder(tokenizer, ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs))
 
 
 def pick_format(cfg: Config, encoder: ChatEncoder) -> ToolCallFormat:
@@ -82,12 +94,11 @@ def make_request_setup(cfg: Config) -> RequestSetup:
     saved = RunLayout(cfg.output_dir.resolve())
     for folder in (None, saved.path) if saved.tokenizer_config.is_file() else (None,):
         try:
-            tokenizer = load_tokenizer(cfg, folder=folder)
-            encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs)
+            loaded = load_encoder(cfg, folder=folder)
         except (ToolSftError, ImportError) as error:
             reasons.append(str(error).strip().splitlines()[0])
             continue
-        return ChatSetup(tokenizer, encoder, pick_format(cfg, encoder)).requests()
+        return ChatSetup(*loaded, pick_format(cfg, loaded.encoder)).requests()
     if cfg.eval.tool_call_format == "auto":
         raise FormatError(
             f"no tokenizer to detect the tool-call format from ({'; '.join(reasons)}); set eval.tool_call_format to "

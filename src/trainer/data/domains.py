@@ -41,8 +41,8 @@ def _holds(folder: Path, name: str) -> bool:
 
 
 def _import(name: str, folder: Path | None) -> ModuleType:
-    if folder is not None and str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    if folder is not None and sys.path[:1] != [str(folder)]:
+        sys.path[:] = [str(folder), *(place for place in sys.path if place != str(folder))]
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -56,7 +56,7 @@ def _import(name: str, folder: Path | None) -> ModuleType:
 
 def domain_datasets(domain: Any, cfg: Config) -> DatasetBundle:
     """Return the datasets that a domain builds. Raises `DataError` if a run cannot use them."""
-    return as_bundle(domain.build_datasets(cfg), domain=domain.__name__)
+    return as_bundle(domain.build_datasets(cfg), cfg, domain=domain.__name__)
 
 
 def domain_turns(domain: Any, cfg: Config) -> Sequence[EvalTurn]:

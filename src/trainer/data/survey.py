@@ -1,6 +1,7 @@
 """Read every session of a split once: their ids, and the key under which their rows of tokens are cached."""
 
 import hashlib
+import inspect
 import json
 from collections import Counter
 from functools import cache
@@ -16,9 +17,12 @@ from trainer.data.sessions import RowReader
 from trainer.errors import ToolSftError
 from trainer.util.progress import progress_bar
 
-_SHAPING_CODE = ("data", "layouts", "chat", "tool_calls", "tools", "tokenizer.py", "util/ordering.py", "types.py")
+_SHAPING_CODE = (
+    "data/build.py", "data/chat_setup.py", "data/layout_reader.py", "data/row_files.py", "data/rows.py",
+    "data/sessions.py", "data/sources.py", "layouts", "chat", "tool_calls", "tools", "tokenizer.py", "util/ordering.py",
+    "util/clock.py", "types.py",
+)  # fmt: skip
 _SHAPING_PACKAGES = ("transformers", "tokenizers", "jinja2")
-_PLAIN: dict[str, Any] = {"sort_keys": True, "default": repr}
 _MANY = 2_000  # this many sessions or more take seconds to read
 
 
@@ -30,7 +34,9 @@ class Survey(NamedTuple):
 
 
 def survey_sessions(raw: datasets.Dataset, reader: RowReader, *, name: str) -> Survey:
-    """Read every session, in order. A row that cannot be read counts by its own id and its error.
+    """Read every session, in order. The order of keys counts, because a model sees it.
+
+    A row that cannot be read counts by its own id and its error.
 
     Rows without ids get the ids that `reader` makes of their content; equal rows are numbered.
     """
@@ -41,14 +47,14 @@ def survey_sessions(raw: datasets.Dataset, reader: RowReader, *, name: str) -> S
         for row in raw:
             try:
                 session = reader.read(row)
-                session_id, content = session.session_id, json.dumps([session.messages, session.tools], **_PLAIN)
+                session_id, content = session.session_id, json.dumps([session.messages, session.tools], default=repr)
             except ToolSftError as error:
                 session_id, content = str(reader.row_id(row)), str(error)
             seen[session_id] += 1
             if reader.makes_ids and seen[session_id] > 1:
                 session_id = f"{session_id}-{seen[session_id]}"
             ids.append(session_id)
-            digest.update(f"{session_id}\0{content}\0".encode())
+            digest.update(f"{session_id}\0{content}\0".encode("utf-8", "surrogatepass"))
             advance(1)
     return Survey(tuple(ids), digest.hexdigest())
 
@@ -76,9 +82,17 @@ def _chat_digest(chat: ChatSetup) -> str:
         vocabulary,
         tokenizer.special_tokens_map,
         dict(chat.encoder.template_kwargs),
-        chat.fmt.name,
+        [chat.fmt.name, _source(chat.fmt.scan), _source(chat.fmt.write)],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _source(function: Any) -> str:
+    """The source of a format's function, which may be a user's own; its name if there is no source."""
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        return repr(function).partition(" at 0x")[0]
 
 
 @cache

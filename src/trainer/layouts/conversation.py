@@ -46,7 +46,7 @@ def with_tools(conversation: Conversation, tools: Sequence[Tool]) -> Conversatio
     return replace(conversation, messages=messages, tools=tuple(tools), unrestored=())
 
 
-class Draft:
+class ConversationDraft:
     """Collects the messages of a row, each with the turn of the row's own list that it comes from."""
 
     def __init__(self) -> None:

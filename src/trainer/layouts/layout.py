@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from trainer.layouts.conversation import Conversation, Draft
-from trainer.layouts.messages import Words, read_content, read_message
+from trainer.layouts.conversation import Conversation, ConversationDraft
+from trainer.layouts.messages import Words, message_of, read_content
 from trainer.layouts.places import described, fail, is_too_deep, names, take_date, take_list, take_session_id
-from trainer.layouts.tool_forms import read_tools
+from trainer.layouts.tool_forms import tools_of
 from trainer.tool_calls.json_reader import MAX_DEPTH
 from trainer.types import Message, Tool
 
@@ -34,21 +34,21 @@ class Row(NamedTuple):
         """The list of the row's messages."""
         return take_list(self.get("messages"), self.place("messages"), "the conversation")
 
-    def tools(self, draft: Draft) -> tuple[Tool, ...] | None:
+    def tools(self, draft: ConversationDraft) -> tuple[Tool, ...] | None:
         """The row's own tools; None if it has no column for them."""
         found: tuple[Tool, ...] | None = None
         used = ""
         for part in ("tools", "functions"):
             if not self.has(part):
                 continue
-            read = read_tools(self.get(part), self.place(part))
+            read = tools_of(self.get(part), self.place(part))
             draft.note(*read.converted)
             if found and read.tools:
                 fail(self.place(part), f"the row also has tools in column {used}; keep one of them")
             found, used = found or read.tools, used or self.columns[part]
         return found
 
-    def system(self, draft: Draft) -> str | None:
+    def system(self, draft: ConversationDraft) -> str | None:
         """The system prompt of the row's own column; None if it has none."""
         value = self.get("system")
         if value is None:
@@ -57,7 +57,7 @@ class Row(NamedTuple):
         draft.note(*notes)
         return text if text.strip() else None
 
-    def conversation(self, draft: Draft, tools: tuple[Tool, ...] | None) -> Conversation:
+    def conversation(self, draft: ConversationDraft, tools: tuple[Tool, ...] | None) -> Conversation:
         """The finished conversation with the row's session id and date."""
         session_id = take_session_id(self.get("session_id"), self.place("session_id"))
         return draft.finish(tools, session_id=session_id, date=take_date(self.get("date"), self.place("date")))
@@ -100,13 +100,13 @@ class Layout:
         return self.reader(Row(row, self.columns))
 
 
-def add_system(draft: Draft, row: Row, text: str | None) -> None:
+def add_system(draft: ConversationDraft, row: Row, text: str | None) -> None:
     """Put the system prompt of a column first."""
     if text is not None:
         draft.add(-1, Message(role="system", content=text))
 
 
-def check_one_system(draft: Draft, row: Row) -> None:
+def check_one_system(draft: ConversationDraft, row: Row) -> None:
     """Refuse a row that has a system prompt in a column and another one as its first turn."""
     first = [message.get("content") for message in draft.messages[:2] if message["role"] == "system"]
     if len(first) < 2 or draft.turns[0] >= 0:
@@ -117,10 +117,10 @@ def check_one_system(draft: Draft, row: Row) -> None:
     draft.note("system prompt in a column and in the turns, read once")
 
 
-def read_turns(draft: Draft, row: Row, words: Words) -> None:
+def add_turns(draft: ConversationDraft, row: Row, words: Words) -> None:
     """Read the messages of a row whose layout has one message per turn."""
     for turn, message in enumerate(row.turns()):
-        read = read_message(message, f"turn {turn}", words)
+        read = message_of(message, f"turn {turn}", words)
         draft.note(*read.converted)
         draft.add(turn, read.message, structs=read.structs)
         if turn == 0:

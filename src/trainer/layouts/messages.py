@@ -54,7 +54,7 @@ class Words:
         return role
 
 
-def read_message(message: Any, where: str, words: Words) -> ReadMessage:
+def message_of(message: Any, where: str, words: Words) -> ReadMessage:
     """One message. Raises `DataError` for a key without a meaning, or a value that is not what its key takes."""
     if not isinstance(message, Mapping):
         fail(where, f"a message is {described(message)}; it must be an object with {words.role_key}")

@@ -21,7 +21,7 @@ class _Result(NamedTuple):
         return self.message.get("name") or None
 
 
-class _Block(NamedTuple):
+class _CallBlock(NamedTuple):
     """The calls of one assistant turn, and the results that follow it."""
 
     turn: int
@@ -55,14 +55,14 @@ def pair_results(messages: Sequence[Message], *, turns: Sequence[int] | None = N
                 fail(f"turn {results[0].turn}", "a tool result answers no call; remove it or put it after its call")
             paired.append(message)
         else:
-            block = _Block(numbers[index], list(calls), results)
+            block = _CallBlock(numbers[index], list(calls), results)
             is_last = end == len(messages)
             paired += _paired_block(block, message, fresh, may_be_open=is_last)
         index = end
     return tuple(paired)
 
 
-def _paired_block(block: _Block, message: Message, fresh: Iterator[str], *, may_be_open: bool) -> Iterator[Message]:
+def _paired_block(block: _CallBlock, message: Message, fresh: Iterator[str], *, may_be_open: bool) -> Iterator[Message]:
     given = [call["id"] for call in block.calls if call.get("id")]
     repeated = [call_id for call_id, n in Counter(given).items() if n > 1]
     if repeated:
@@ -82,7 +82,7 @@ def _paired_block(block: _Block, message: Message, fresh: Iterator[str], *, may_
     yield from results
 
 
-def _match(block: _Block) -> dict[int, _Result]:
+def _match(block: _CallBlock) -> dict[int, _Result]:
     """The result of each call, by the call's index."""
     answers: dict[int, _Result] = {}
     rest = _match_ids(block, answers)
@@ -91,7 +91,7 @@ def _match(block: _Block) -> dict[int, _Result]:
     return answers
 
 
-def _match_ids(block: _Block, answers: dict[int, _Result]) -> list[_Result]:
+def _match_ids(block: _CallBlock, answers: dict[int, _Result]) -> list[_Result]:
     by_id = {call["id"]: index for index, call in enumerate(block.calls) if call.get("id")}
     rest = []
     seen: set[str] = set()
@@ -111,7 +111,7 @@ def _match_ids(block: _Block, answers: dict[int, _Result]) -> list[_Result]:
     return rest
 
 
-def _match_unique_names(block: _Block, results: list[_Result], answers: dict[int, _Result]) -> list[_Result]:
+def _match_unique_names(block: _CallBlock, results: list[_Result], answers: dict[int, _Result]) -> list[_Result]:
     calls_of: dict[str, list[int]] = defaultdict(list)
     for index, call in enumerate(block.calls):
         if index not in answers:
@@ -131,7 +131,7 @@ def _match_unique_names(block: _Block, results: list[_Result], answers: dict[int
     return rest
 
 
-def _match_in_order(block: _Block, results: list[_Result], answers: dict[int, _Result]) -> None:
+def _match_in_order(block: _CallBlock, results: list[_Result], answers: dict[int, _Result]) -> None:
     if not results:
         return
     open_calls = [index for index in range(len(block.calls)) if index not in answers]
@@ -155,7 +155,7 @@ def _by_position(results: Sequence[_Result], calls: Sequence[int]) -> Iterator[t
     return zip(results, calls, strict=True)
 
 
-def _by_name(block: _Block, results: Sequence[_Result], calls: Sequence[int]) -> Iterator[tuple[_Result, int]]:
+def _by_name(block: _CallBlock, results: Sequence[_Result], calls: Sequence[int]) -> Iterator[tuple[_Result, int]]:
     """Each name's results with the calls of that name, in order."""
     open_calls: dict[str, list[int]] = defaultdict(list)
     for index in reversed(calls):
@@ -165,12 +165,12 @@ def _by_name(block: _Block, results: Sequence[_Result], calls: Sequence[int]) ->
             yield result, open_calls[result.name or ""].pop()
 
 
-def _agree(block: _Block, result: _Result, index: int) -> bool:
+def _agree(block: _CallBlock, result: _Result, index: int) -> bool:
     call = block.calls[index]
     return result.name in (None, call["function"]["name"]) and not (result.call_id and call.get("id"))
 
 
-def _refuse_missing(block: _Block, answers: Iterable[int]) -> None:
+def _refuse_missing(block: _CallBlock, answers: Iterable[int]) -> None:
     index = min(set(range(len(block.calls))) - set(answers))
     call = block.calls[index]
     call_id = f' (id "{call["id"]:.60}")' if call.get("id") else ""

@@ -19,7 +19,7 @@ class ReadTools(NamedTuple):
     converted: tuple[str, ...] = ()
 
 
-def read_tools(value: Any, where: str, *, from_text: bool = False) -> ReadTools:
+def tools_of(value: Any, where: str, *, from_text: bool = False) -> ReadTools:
     """The tools of a list, of one tool, or of the JSON text of either. `from_text` marks a value that was JSON text.
 
     A tool is in OpenAI form, a bare function, Anthropic's (`input_schema`), MCP's (`inputSchema`) or xLAM's with a

@@ -119,5 +119,8 @@ def read_predictions(path: str | Path) -> list[Prediction]:
                 if line.strip():
                     predictions.append(from_line(line, f"{source}:{number}"))
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{source}: cannot read predictions: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(
+            f"{source}: predictions cannot be read: {reason}; name a file such as predictions/final.jsonl"
+        ) from None
     return predictions

@@ -23,6 +23,7 @@ def replay(
 
     Raises `EndpointError` if the server does not offer the model, and other `ToolSftError`s for configuration and data.
     """
+    asyncio.run(_require(settings, model))
     setup = make_request_setup(cfg)
     generation = Generation(
         model,
@@ -36,8 +37,6 @@ def replay(
     dialect = Dialect()
 
     async def run() -> list[LevelResult]:
-        async with Endpoint(settings) as endpoint:
-            await endpoint.require([model])
         results = []
         for concurrency, hand in zip(concurrencies, hands, strict=True):
             bodies = [turn_request(turn, generation) for turn in hand]
@@ -47,6 +46,11 @@ def replay(
         return results
 
     return asyncio.run(run())
+
+
+async def _require(settings: EndpointSettings, model: str) -> None:
+    async with Endpoint(settings) as endpoint:
+        await endpoint.require([model])
 
 
 def deal(turns: Sequence[EvalTurn], n_levels: int, n_turns: int) -> list[list[EvalTurn]]:

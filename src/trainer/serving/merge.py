@@ -24,7 +24,7 @@ from trainer.lora_model import adapter_off, pick_dtype
 from trainer.model_source import load_failure
 from trainer.run_layout import CHAT_TEMPLATE, MERGE_REPORT
 from trainer.serving.logits import LogitAgreement, Prompt, compare_logits, logits_at
-from trainer.training.finished_run import TrainedRun
+from trainer.training.finished_run import FinishedRun
 from trainer.training.load_run import best_device, load_adapted
 from trainer.types import IGNORE_INDEX
 from trainer.util.files import claim_folder
@@ -53,7 +53,7 @@ class MergeReport:
         return lines
 
 
-def merge_run(run: TrainedRun, output: Path, *, dtype: str | None = None, n_sessions: int = 4) -> MergeReport:
+def merge_run(run: FinishedRun, output: Path, *, dtype: str | None = None, n_sessions: int = 4) -> MergeReport:
     """Write the merged model of a run to `output`, completely or not at all, and return the comparisons.
 
     `dtype` is the precision of the stored weights, by default that of training. Raises `OutputError` if `output` is
@@ -122,7 +122,7 @@ def merge(model: PeftModel) -> PreTrainedModel:
     return merged
 
 
-def load_merged(folder: Path, run: TrainedRun) -> PreTrainedModel:
+def load_merged(folder: Path, run: FinishedRun) -> PreTrainedModel:
     """Return a merged model in float32. Raises `ModelError`."""
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
@@ -135,10 +135,10 @@ def load_merged(folder: Path, run: TrainedRun) -> PreTrainedModel:
     return model
 
 
-def _prompts(run: TrainedRun, n_sessions: int) -> list[Prompt]:
+def _prompts(run: FinishedRun, n_sessions: int) -> list[Prompt]:
     bundle = domain_datasets(load_domain(run.cfg), run.cfg)
-    rows = bundle.eval_dataset.select(range(min(n_sessions, len(bundle.eval_dataset))))
-    if not len(rows):
+    rows = [bundle.eval_dataset[index] for index in range(min(n_sessions, len(bundle.eval_dataset)))]
+    if not rows:
         raise DataError(f"{run.cfg.data.dataset_name}: split {run.cfg.data.eval_split} has no sessions for the check")
     return [
         Prompt(row["input_ids"], [i - 1 for i, label in enumerate(row["labels"]) if label != IGNORE_INDEX])
@@ -146,7 +146,7 @@ def _prompts(run: TrainedRun, n_sessions: int) -> list[Prompt]:
     ]
 
 
-def _write(run: TrainedRun, merged: PreTrainedModel, folder: Path, *, chat: ChatSetup) -> None:
+def _write(run: FinishedRun, merged: PreTrainedModel, folder: Path, *, chat: ChatSetup) -> None:
     if merged.generation_config is not None:  # a server must stop where the run's evaluation stops
         stops = stop_tokens(merged.generation_config) | frozenset(chat.encoder.stop_token_ids)
         merged.generation_config.eos_token_id = sorted(stops)

@@ -15,7 +15,7 @@ from trainer.kernels.precision import evaluation_precision
 from trainer.lora_model import adapter_off
 from trainer.server_eval.tokens import ServedTurn, ask_with_tokens
 from trainer.serving.parity import AnswerChecker, AnswerDifference, Parity, compare_prompts
-from trainer.training.finished_run import TrainedRun
+from trainer.training.finished_run import FinishedRun
 from trainer.training.load_run import load_adapted
 from trainer.types import ToolEvalExample
 from trainer.util.progress import progress_bar
@@ -26,14 +26,14 @@ class _Answers(NamedTuple):
     differences: Sequence[AnswerDifference]
 
 
-def check_parity(source: Config | TrainedRun, settings: EndpointSettings, *, model: str, n_turns: int) -> Parity:
+def check_parity(source: Config | FinishedRun, settings: EndpointSettings, *, model: str, n_turns: int) -> Parity:
     """Compare up to `n_turns` evaluation turns of the server's `model` with a configuration or a finished run.
 
     With a configuration, only prompts are compared. With a run, answers are also decoded in process: with its adapter,
     or without it if `model` is the base model's configured name. Turns that might exceed the run's context are skipped.
     Raises a `ToolSftError` if the data, the model or the server cannot be used.
     """
-    cfg = source.cfg if isinstance(source, TrainedRun) else source
+    cfg = source.cfg if isinstance(source, FinishedRun) else source
     bundle = domain_datasets(load_domain(cfg), cfg)
     chat = bundle.chat or make_chat_setup(cfg)
     longest = cfg.data.max_context_length - cfg.eval.max_new_tokens_eval
@@ -48,7 +48,7 @@ def check_parity(source: Config | TrainedRun, settings: EndpointSettings, *, mod
     with progress_bar("Asking the server", total=len(examples), unit="turns") as advance:
         served = asyncio.run(ask_with_tokens(settings, examples, generation, on_done=advance))
     answers = _Answers(0, ())
-    if isinstance(source, TrainedRun):
+    if isinstance(source, FinishedRun):
         answers = _compare_answers(source, examples, served, adapted=model != cfg.model.base_model_name)
     errors = [turn.error for turn in served if turn.error is not None]
     return Parity(
@@ -65,7 +65,7 @@ def check_parity(source: Config | TrainedRun, settings: EndpointSettings, *, mod
 
 
 def _compare_answers(
-    run: TrainedRun, examples: Sequence[ToolEvalExample], served: Sequence[ServedTurn], *, adapted: bool
+    run: FinishedRun, examples: Sequence[ToolEvalExample], served: Sequence[ServedTurn], *, adapted: bool
 ) -> _Answers:
     with (
         _checker(run, adapted=adapted) as checker,
@@ -75,7 +75,7 @@ def _compare_answers(
 
 
 @contextmanager
-def _checker(run: TrainedRun, *, adapted: bool) -> Iterator[AnswerChecker]:
+def _checker(run: FinishedRun, *, adapted: bool) -> Iterator[AnswerChecker]:
     """Load the run's model to decode as the run's evaluation did, but always greedily."""
     model, chat = load_adapted(run), make_chat_setup(run.cfg, folder=run.path)
     settings = decode_settings(run.cfg, chat.encoder, model, greedy=True)

@@ -10,7 +10,7 @@ from trainer.generation.settings import own_stop_tokens
 from trainer.lora_model import pick_dtype
 from trainer.model_source import resolve_model
 from trainer.run_layout import MERGE_REPORT, MODEL_CONFIG
-from trainer.training.finished_run import TrainedRun
+from trainer.training.finished_run import FinishedRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class ServePlan:
         return notes
 
 
-def plan_serving(run: TrainedRun, *, name: str | None = None, merged: Path | None = None) -> ServePlan:
+def plan_serving(run: FinishedRun, *, name: str | None = None, merged: Path | None = None) -> ServePlan:
     """Return how to serve a run: base model and adapter, or the model that `tool-sft merge` wrote to `merged`.
 
     Raises `ModelError` if `merged` contains no model, or if two models would have the same name.

@@ -11,7 +11,7 @@ from pathlib import Path
 from trainer.errors import EndpointError, ModelError
 from trainer.run_layout import GENERATION_CONFIG, RunLayout
 from trainer.serving.plan import ServePlan
-from trainer.training.finished_run import TrainedRun
+from trainer.training.finished_run import FinishedRun
 
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The values that `--max-lora-rank` accepts (vLLM 0.32)."""
@@ -90,7 +90,7 @@ def find_vllm(given: str | None) -> str:
     return found
 
 
-def refuse_unservable(run: TrainedRun) -> None:
+def refuse_unservable(run: FinishedRun) -> None:
     """Refuse adapters that vLLM would refuse only after minutes of loading. Raises `ModelError`."""
     if run.cfg.model.quantization == "8bit":
         raise ModelError(

@@ -200,5 +200,6 @@ def _declared(schema: dict[str, Any]) -> frozenset[str] | None:
         if one.keys() & _OPENING:
             return None
         names |= one.get("properties", {}).keys()
-        pending += in_place(one)
+        forbidden = one.get("not")  # what it names is not declared
+        pending += [inner for inner in in_place(one) if inner is not forbidden]
     return frozenset(names)

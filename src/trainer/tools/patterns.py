@@ -3,11 +3,12 @@
 Python's `re` can search for years where a pattern fits in very many ways, such as `^(a|a)+$`. Refusing nested
 repetition would refuse harmless patterns (`^[a-z]+(-[a-z]+)*$`), and an engine without backtracking has no lookahead.
 So patterns are searched by the `regex` package, which has a time limit. The limit counts the processor time of this
-process, so load on the machine does not change a verdict: a sound pattern needs microseconds, one that backtracks
-without end exceeds any limit, and few patterns are in between.
+process, so other processes do not change a verdict. A sound pattern needs microseconds and one that backtracks without
+end needs more than any limit; there is little in between.
 """
 
 import math
+import re
 import time
 import warnings
 from contextvars import ContextVar
@@ -21,6 +22,9 @@ _SEARCH_S: Final = 0.25  # for all the patterns of one call together
 _MOST_STEPS: Final = 10_000  # references followed for one call; a call of a thousand items needs a few thousand
 
 _MOST_CHARACTERS: Final = 10_000
+_CLASS: Final = re.compile(r"\[(?:\\.|[^\]\\])*\]")
+# What `regex` adds to the language: fuzzy matching, recursion, backtracking verbs.
+_EXTENSIONS: Final = re.compile(r"(?<!\\)(?:\{[eids](?:[<:,}]|<=)|\(\?R\)|\(\?&|\(\*[A-Z])")
 _MOST_COPIES: Final = 100_000  # `regex` writes out counted repeats; this many take 40 MB and 0.03 s
 
 
@@ -70,6 +74,8 @@ def pattern_problem(pattern: str) -> str | None:
     n_copies = (len(pattern) + sum(map(_count, singles))) * math.prod(max(_count(count), 1) for count in groups)
     if n_copies > _MOST_COPIES:
         return f"pattern {pattern!r:.200} repeats too much; use smaller counts or minLength and maxLength"
+    if extension := _EXTENSIONS.search(_CLASS.sub("[]", pattern)):
+        return f"pattern {pattern!r:.200} uses {extension[0]!r}, which JSON Schema does not have; write it without"
     try:
         _compiled(pattern)
     except (regex.error, RecursionError, OverflowError, ValueError) as error:

@@ -78,7 +78,7 @@ class ToolSpecs:
         (`$ref`, `allOf`, `anyOf` and the like). A schema that says `additionalProperties`, `unevaluatedProperties` or
         `patternProperties` at one of these places decides for itself.
 
-        The answer is bounded: a call that is nested too deeply, or takes too long to judge, is `other`.
+        A call that is nested too deeply, or whose patterns or references take too long to judge, is `other`.
 
         >>> tool = {"name": "f", "parameters": {"properties": {"n": {"type": "integer"}}}}
         >>> [violation.message for violation in ToolSpecs([tool]).violations(Call("f", {"n": "5", "m": 1}))]

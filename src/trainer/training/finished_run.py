@@ -23,7 +23,7 @@ class _LoraRecord(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class TrainedRun:
+class FinishedRun:
     """A run folder that holds a trained adapter."""
 
     path: Path
@@ -47,7 +47,7 @@ class TrainedRun:
         return RunLayout(self.path).chat_template
 
 
-def read_run(path: str | Path) -> TrainedRun:
+def read_run(path: str | Path) -> FinishedRun:
     """Return the run in a folder. Raises `OutputError` if it holds no finished run, and `ConfigError`."""
     folder = Path(path)
     files = RunLayout(folder)
@@ -63,4 +63,4 @@ def read_run(path: str | Path) -> TrainedRun:
         as_record(_LoraRecord, adapter)
     except DataError as error:
         raise OutputError(f"{files.adapter_config}: not the configuration of a LoRA adapter: {error}") from error
-    return TrainedRun(folder, load_config(files.config), adapter)
+    return FinishedRun(folder, load_config(files.config), adapter)

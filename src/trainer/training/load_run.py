@@ -7,10 +7,10 @@ from trainer.config import Config
 from trainer.errors import ModelError
 from trainer.lora_model import load_base_model
 from trainer.model_source import load_failure
-from trainer.training.finished_run import TrainedRun
+from trainer.training.finished_run import FinishedRun
 
 
-def load_adapted(run: TrainedRun, *, dtype: str | None = None) -> PeftModel:
+def load_adapted(run: FinishedRun, *, dtype: str | None = None) -> PeftModel:
     """Return the run's base model with its adapter on the best device, in the run's precision or in `dtype`.
 
     Raises `ModelError`.

@@ -115,7 +115,7 @@ def positive(text: str) -> int:
     12
     """
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got {text}; must be a whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"got {text!r}; must be a whole number of at least 1")
     return int(text)
 
 
@@ -126,7 +126,7 @@ def positive_number(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"got {text}; must be a number above 0")
+        raise argparse.ArgumentTypeError(f"got {text!r}; must be a number above 0")
     return number
 
 

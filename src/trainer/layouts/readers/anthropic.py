@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 from trainer.layouts.calls import read_arguments, to_call
-from trainer.layouts.conversation import Conversation, Draft
+from trainer.layouts.conversation import Conversation, ConversationDraft
 from trainer.layouts.layout import Row, add_system
 from trainer.layouts.messages import assistant_message, read_content, split_reasoning
 from trainer.layouts.places import check_keys, described, fail, nearest, take_text
@@ -25,7 +25,7 @@ _OF_ROLE = {"user": ("text", "tool_result"), "assistant": ("text", "thinking", "
 
 def read_anthropic(row: Row) -> Conversation:
     """The conversation of a row with Anthropic's messages, `system` and tools with `input_schema`."""
-    draft = Draft()
+    draft = ConversationDraft()
     add_system(draft, row, row.system(draft))
     if isinstance(row.get("messages"), str):
         draft.note("conversation written as JSON text")
@@ -34,7 +34,7 @@ def read_anthropic(row: Row) -> Conversation:
     return row.conversation(draft, row.tools(draft))
 
 
-def _add_message(draft: Draft, turn: int, message: Any) -> None:
+def _add_message(draft: ConversationDraft, turn: int, message: Any) -> None:
     where = f"turn {turn}"
     if not isinstance(message, Mapping):
         fail(where, f"a message is {described(message)}; it must be an object with role and content")
@@ -63,7 +63,7 @@ def _block(block: Any, role: str, where: str) -> Mapping[str, Any]:
     return block
 
 
-def _add_assistant(draft: Draft, turn: int, blocks: Sequence[Mapping[str, Any]]) -> None:
+def _add_assistant(draft: ConversationDraft, turn: int, blocks: Sequence[Mapping[str, Any]]) -> None:
     where = f"turn {turn}"
     kinds = [block["type"] for block in blocks]
     order = {"thinking": 0, "text": 1, "tool_use": 2}
@@ -98,7 +98,7 @@ def _calls(blocks: Sequence[Mapping[str, Any]], where: str) -> tuple[list[ToolCa
     return calls, structs
 
 
-def _add_other(draft: Draft, turn: int, role: str, blocks: Sequence[Mapping[str, Any]]) -> None:
+def _add_other(draft: ConversationDraft, turn: int, role: str, blocks: Sequence[Mapping[str, Any]]) -> None:
     """Add the results of a user message as tool messages, then its text as what the user says."""
     texts: list[str] = []
     for index, block in enumerate(blocks):
@@ -116,7 +116,7 @@ def _add_other(draft: Draft, turn: int, role: str, blocks: Sequence[Mapping[str,
         draft.add(turn, Message(role="system" if role == "system" else "user", content=text))
 
 
-def _result(draft: Draft, block: Mapping[str, Any], where: str) -> Message:
+def _result(draft: ConversationDraft, block: Mapping[str, Any], where: str) -> Message:
     content, notes = ("", ()) if block.get("content") is None else read_content(block["content"], where)
     is_error = block.get("is_error")
     if is_error is not None and not isinstance(is_error, bool):

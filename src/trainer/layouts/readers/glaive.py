@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from trainer.layouts.calls import read_arguments, read_calls, to_call
-from trainer.layouts.conversation import Conversation, Draft
+from trainer.layouts.conversation import Conversation, ConversationDraft
 from trainer.layouts.layout import Row, add_system
 from trainer.layouts.messages import assistant_message, split_reasoning
 from trainer.layouts.places import fail, take_text
@@ -36,7 +36,7 @@ class _Read(NamedTuple):
 
 def read_glaive(row: Row) -> Conversation:
     """The conversation of a row with `chat`, and the tools as JSON in its system prompt."""
-    draft = Draft()
+    draft = ConversationDraft()
     tools = row.tools(draft)
     system = row.system(draft)
     if system is not None:
@@ -61,7 +61,7 @@ def read_glaive(row: Row) -> Conversation:
     return row.conversation(draft, tools if tools is not None else ())
 
 
-def _add_turn(draft: Draft, turn: int, word: str, text: str) -> None:
+def _add_turn(draft: ConversationDraft, turn: int, word: str, text: str) -> None:
     where = f"turn {turn}"
     text = text.removesuffix(_END).rstrip()
     if _END in text:
@@ -76,7 +76,7 @@ def _add_turn(draft: Draft, turn: int, word: str, text: str) -> None:
     draft.add(turn, Message(role="user" if word == "USER" else "tool", content=text))
 
 
-def _add_assistant(draft: Draft, turn: int, text: str) -> None:
+def _add_assistant(draft: ConversationDraft, turn: int, text: str) -> None:
     where = f"turn {turn}"
     reasoning, text = split_reasoning(text) or ("", text)
     if reasoning:

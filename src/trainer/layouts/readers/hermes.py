@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from trainer.layouts.calls import read_text_calls
-from trainer.layouts.conversation import Conversation, Draft
+from trainer.layouts.conversation import Conversation, ConversationDraft
 from trainer.layouts.layout import Row, add_system, check_one_system
-from trainer.layouts.messages import read_message
+from trainer.layouts.messages import message_of
 from trainer.layouts.places import fail, names
 from trainer.layouts.readers.sharegpt import SHAREGPT_ROLES, words_of
 from trainer.layouts.readers.system_tools import SystemTools, tools_between, without
@@ -41,7 +41,7 @@ class _Result(NamedTuple):
 
 def read_hermes(row: Row) -> Conversation:
     """The conversation of a Hermes row. The tools may also be in a column; both must name the same."""
-    draft = Draft()
+    draft = ConversationDraft()
     turns = row.turns()
     column = row.tools(draft)
     system = row.system(draft)
@@ -55,7 +55,7 @@ def read_hermes(row: Row) -> Conversation:
         where = f"turn {turn}"
         text_calls = partial(_text_calls, tools=tools)
         words = words_of(message, HERMES_ROLES)
-        read = read_message(message, where, replace(words, text_calls=text_calls))
+        read = message_of(message, where, replace(words, text_calls=text_calls))
         draft.note(*read.converted)
         if read.message["role"] == "system" and turn == 0:
             taken = _system(read.message.get("content") or "", where, column)
@@ -96,7 +96,7 @@ def _text_calls(
     return read
 
 
-def _add_results(draft: Draft, turn: int, message: Message) -> None:
+def _add_results(draft: ConversationDraft, turn: int, message: Message) -> None:
     """Add each `<tool_response>` of a turn as a result of its own; text without one is one result."""
     content = message.get("content") or ""
     blocks = _blocks(content, f"turn {turn}")

@@ -1,15 +1,15 @@
 """Rows with messages in OpenAI form: this project's own, files for fine-tuning, and the older `functions`."""
 
-from trainer.layouts.conversation import Conversation, Draft
-from trainer.layouts.layout import Row, add_system, read_turns
+from trainer.layouts.conversation import Conversation, ConversationDraft
+from trainer.layouts.layout import Row, add_system, add_turns
 from trainer.layouts.messages import Words
 
 
 def read_openai(row: Row) -> Conversation:
     """The conversation of a row with a list of messages, and tools under `tools` or `functions`."""
-    draft = Draft()
+    draft = ConversationDraft()
     add_system(draft, row, row.system(draft))
     if isinstance(row.get("messages"), str):
         draft.note("conversation written as JSON text")
-    read_turns(draft, row, Words())
+    add_turns(draft, row, Words())
     return row.conversation(draft, row.tools(draft))

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainer.layouts.calls import read_calls, read_json_calls
-from trainer.layouts.conversation import Conversation, Draft
+from trainer.layouts.conversation import Conversation, ConversationDraft
 from trainer.layouts.layout import Row, add_system, check_one_system
-from trainer.layouts.messages import Words, assistant_message, read_message
+from trainer.layouts.messages import Words, assistant_message, message_of
 from trainer.layouts.places import described, fail
 from trainer.types import Role
 
@@ -30,7 +30,7 @@ SHAREGPT_ROLES: Mapping[str, Role] = {
 
 def read_sharegpt(row: Row) -> Conversation:
     """The conversation of a ShareGPT row; the system prompt may be a column or the first turn."""
-    draft = Draft()
+    draft = ConversationDraft()
     add_system(draft, row, row.system(draft))
     if isinstance(row.get("messages"), str):
         draft.note("conversation written as JSON text")
@@ -48,12 +48,12 @@ def words_of(message: Any, roles: Mapping[str, Role]) -> Words:
     return Words(roles, role_key="from", content_key="value")
 
 
-def _add_turn(draft: Draft, turn: int, message: Any) -> None:
+def _add_turn(draft: ConversationDraft, turn: int, message: Any) -> None:
     where = f"turn {turn}"
     words = words_of(message, SHAREGPT_ROLES)
     is_call = isinstance(message, Mapping) and message.get(words.role_key) in CALL_ROLES
     if not is_call:
-        read = read_message(message, where, words)
+        read = message_of(message, where, words)
         draft.note(*read.converted)
         draft.add(turn, read.message, structs=read.structs)
         return
@@ -65,7 +65,7 @@ def _add_turn(draft: Draft, turn: int, message: Any) -> None:
     else:
         fail(where, f"{words.content_key} is {described(value)}; it must be the JSON text of a call")
     # The same checks of keys, train and weight as for any other assistant turn, with the calls in place of text.
-    read = read_message({**message, words.content_key: "call"}, where, words)
+    read = message_of({**message, words.content_key: "call"}, where, words)
     if read.message.get("tool_calls"):
         fail(where, f"a {message[words.role_key]} turn has calls under another key as well; keep one")
     filled = assistant_message("", calls.calls, read.message.get("reasoning_content") or "", where)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from trainer.layouts.places import fail
-from trainer.layouts.tool_forms import read_tools
+from trainer.layouts.tool_forms import tools_of
 from trainer.tool_calls.json_reader import read_json, skip_space
 from trainer.tool_calls.literals import read_literal
 from trainer.types import Tool
@@ -115,5 +115,5 @@ def _is_tool(value: Any) -> bool:
 
 def _taken(before: str, values: list[Any], after: str, where: str) -> SystemTools:
     items = [item for value in values for item in (value if isinstance(value, list) else [value])]
-    read = read_tools(items, where, from_text=True)
+    read = tools_of(items, where, from_text=True)
     return SystemTools(read.tools, before + after, ("tools taken out of the system prompt", *read.converted))

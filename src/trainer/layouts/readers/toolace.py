@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from trainer.layouts.calls import read_text_calls, to_call
-from trainer.layouts.conversation import Conversation, Draft
+from trainer.layouts.conversation import Conversation, ConversationDraft
 from trainer.layouts.layout import Row, add_system
-from trainer.layouts.messages import read_message
+from trainer.layouts.messages import message_of
 from trainer.layouts.places import fail
 from trainer.layouts.readers.sharegpt import words_of
 from trainer.layouts.readers.system_tools import tools_in_prose, without
@@ -43,7 +43,7 @@ _PLAIN_NAME = re.compile(r"[^\W\d][\w.\-]*+")
 
 def read_toolace(row: Row) -> Conversation:
     """The conversation of a ToolACE row; the tools may also be in a column of their own."""
-    draft = Draft()
+    draft = ConversationDraft()
     tools = row.tools(draft)
     system = row.system(draft)
     if system is not None:
@@ -52,7 +52,7 @@ def read_toolace(row: Row) -> Conversation:
     for turn, message in enumerate(row.turns()):
         where = f"turn {turn}"
         words = replace(words_of(message, TOOLACE_ROLES), text_calls=partial(_text_calls, names=names))
-        read = read_message(message, where, words)
+        read = message_of(message, where, words)
         draft.note(*read.converted)
         if read.message["role"] == "system" and turn == 0 and system is None:
             tools = _add_system(draft, row, read.message.get("content") or "", tools)
@@ -64,7 +64,7 @@ def read_toolace(row: Row) -> Conversation:
     return row.conversation(draft, tools if tools is not None else ())
 
 
-def _add_system(draft: Draft, row: Row, text: str, column: tuple[Tool, ...] | None) -> tuple[Tool, ...]:
+def _add_system(draft: ConversationDraft, row: Row, text: str, column: tuple[Tool, ...] | None) -> tuple[Tool, ...]:
     taken = tools_in_prose(text, START, row.place("system"))
     if taken is None:
         add_system(draft, row, text)
@@ -128,7 +128,7 @@ def _replaced(value: Any, back: _Back) -> Any:
     return value
 
 
-def _add_results(draft: Draft, turn: int, message: Message) -> None:
+def _add_results(draft: ConversationDraft, turn: int, message: Message) -> None:
     """Add the results of a turn. One turn may hold those of all the calls: `[{"name": …, "results": …}, …]`."""
     content = message.get("content") or ""
     read = read_json(content, 0)

@@ -1,7 +1,7 @@
 """xLAM and APIGen rows: one question, the tools, and the calls that answer it."""
 
 from trainer.layouts.calls import read_calls, read_json_calls
-from trainer.layouts.conversation import Conversation, Draft
+from trainer.layouts.conversation import Conversation, ConversationDraft
 from trainer.layouts.layout import Row, add_system
 from trainer.layouts.messages import assistant_message
 from trainer.layouts.places import described, fail, take_text
@@ -13,7 +13,7 @@ def read_xlam(row: Row) -> Conversation:
 
     Answers that are plain text, and no list of calls, are the text of the assistant.
     """
-    draft = Draft()
+    draft = ConversationDraft()
     add_system(draft, row, row.system(draft))
     query = take_text(row.get("query"), row.place("query"), "the question")
     if not query.strip():

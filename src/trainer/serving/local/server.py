@@ -16,14 +16,14 @@ from trainer.errors import EndpointError
 from trainer.serving.local.requests import RequestError, read_json_object
 from trainer.serving.local.service import LocalService, load_service
 from trainer.serving.plan import ServePlan
-from trainer.training.finished_run import TrainedRun
+from trainer.training.finished_run import FinishedRun
 
 logger = logging.getLogger(__name__)
 
 _LARGEST_BODY = 16 * 2**20
 
 
-def serve_run(run: TrainedRun, plan: ServePlan, *, host: str, port: int) -> None:
+def serve_run(run: FinishedRun, plan: ServePlan, *, host: str, port: int) -> None:
     """Load a run and serve it until interrupted. Raises `EndpointError` if the address is in use."""
     server = make_server(load_service(run, plan), host=host, port=port)
     names = " and ".join(plan.names)

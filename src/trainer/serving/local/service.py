@@ -22,7 +22,7 @@ from trainer.serving.local.responses import (
 from trainer.serving.plan import ServePlan
 from trainer.tokenizer import decode_text
 from trainer.tools.wire import rendered_tool
-from trainer.training.finished_run import TrainedRun
+from trainer.training.finished_run import FinishedRun
 from trainer.training.load_run import load_adapted, with_dtype
 from trainer.types import Message
 
@@ -155,7 +155,7 @@ class _TextStream:
             self._n_sent = len(text)
 
 
-def load_service(run: TrainedRun, plan: ServePlan) -> LocalService:
+def load_service(run: FinishedRun, plan: ServePlan) -> LocalService:
     """Load the model and tokenizer of a plan. Raises `ModelError`."""
     if plan.adapter is not None:
         model: Any = load_adapted(run)
