@@ -35,9 +35,6 @@ _TURNS = (
         "session_exact", ("exact_sessions",), ("sessions",), "higher",
         "Sessions in which every turn is exact. Sessions with a turn skipped for length are left out.",
     ),
-)  # fmt: skip
-
-_DECISIONS = (
     Rate(
         "hallucination_rate", ("hallucinated_turns",), ("no_call_turns",), "lower",
         "No-call turns (gold makes no call) with any attempt at a call, well formed or not. BFCL counts a garbled "
@@ -88,7 +85,7 @@ _ARGUMENTS = (
     ),
 )  # fmt: skip
 
-_PATHS = (
+_DETAILS = (
     Rate(
         "argument_precision", ("shared_paths",), ("predicted_paths",), "higher",
         "JSON paths of the predicted arguments that gold also has, out of all predicted paths.",
@@ -105,9 +102,6 @@ _PATHS = (
         "value_accuracy", ("equal_paths",), ("shared_paths",), "higher",
         "Shared paths with equal values, out of all shared paths.",
     ),
-)  # fmt: skip
-
-_SCHEMAS = (
     Rate(
         "schema_valid_rate", ("valid_calls",), ("checked_calls",), "higher",
         "Well-formed calls that their tool's JSON Schema accepts, out of the well-formed calls of tools with a "
@@ -119,7 +113,7 @@ _SCHEMAS = (
     ),
 )  # fmt: skip
 
-RATES: tuple[Rate, ...] = (*_TURNS, *_DECISIONS, *_NAMES, *_CALLS, *_ARGUMENTS, *_PATHS, *_SCHEMAS)
+RATES: tuple[Rate, ...] = (*_TURNS, *_NAMES, *_CALLS, *_ARGUMENTS, *_DETAILS)
 
 _COLUMN_OF = {field: index for index, field in enumerate(Counts._fields)}
 
