@@ -208,3 +208,35 @@ def test_a_session_of_a_file_can_be_previewed(rows_config: MakeConfig) -> None:
     assert find_session(cfg, "train", session_id=first.session_id) == first
     with pytest.raises(DataError, match="no split validation; the configuration names train, test"):
         find_session(cfg, "validation")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("object.json", b'{"a": 1}', r"object\.json cannot be read: it must hold a list of rows"),
+        ("broken.json", b"[1, 2", r"broken\.json cannot be read: Expecting"),
+        ("latin.jsonl", b"\xff\xfe{}\n", r"latin\.jsonl cannot be read: 'utf-8' codec"),
+        ("empty.jsonl", b"", r"empty\.jsonl has no rows"),
+        ("none.json", b"[]", r"none\.json has no rows"),
+        ("items.json", b'[1, "a"]', r"items\.json: none of the first rows is a JSON object"),
+        ("lines.jsonl", b"{a\n{b\n", r"lines\.jsonl: none of the first rows is a JSON object"),
+    ],
+)
+def test_a_file_without_usable_rows_is_one_message(
+    name: str, content: bytes, message: str, rows_config: MakeConfig, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    cfg = rows_config([with_tool(1)])
+    cfg = cfg.model_copy(update={"data": cfg.data.model_copy(update={"dataset_name": str(tmp_path / name)})})
+    with pytest.raises(DataError, match=message):
+        chat_rows.build_datasets(cfg)
+
+
+def test_a_folder_with_both_splits_holds_nothing_out(rows_config: MakeConfig, tmp_path: Path) -> None:
+    rows_config([with_tool(number) for number in range(3)], name="both/train.jsonl")
+    cfg = rows_config([with_tool(number) for number in range(3, 5)], name="both/test.jsonl")
+    cfg = cfg.model_copy(update={"data": cfg.data.model_copy(update={"dataset_name": str(tmp_path / "both")})})
+    bundle = chat_rows.build_datasets(cfg)
+    assert (len(bundle.train_dataset), len(bundle.eval_dataset)) == (3, 2)
+    (tmp_path / "both" / "test.jsonl").rename(tmp_path / "both" / "latest.jsonl")
+    assert len(rows_of(chat_rows.build_datasets(cfg))) == 3

@@ -145,6 +145,8 @@ def _layout(cfg: Config, sample: Sequence[Mapping[str, Any]]) -> Layout:
         if name is None:
             raise DataError("data.layout: has no name; give the layout's name, e.g. {name: openai, messages: chat}")
         return get_layout(name, **columns)
+    if not sample:
+        raise DataError(f"{cfg.data.dataset_name}: none of the first rows is a JSON object; each row must be one")
     found = detect_layout(sample)
     for sentence in found.explanation:
         logger.info("%s", sentence)

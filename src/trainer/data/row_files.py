@@ -28,7 +28,7 @@ def has_split(data: DataConfig, split: str) -> bool:
     name = split.partition("[")[0]
     if path.is_file():
         return name == "train"
-    return not path.is_dir() or bool(_json_file(path, name)) or bool(list(path.glob(f"**/*{name}*")))
+    return not path.is_dir() or any(path.rglob(f"{name}[.-]*")) or any(path.rglob(f"{name}/*"))
 
 
 def load_rows(data: DataConfig, split: str) -> datasets.Dataset:
@@ -46,9 +46,15 @@ def load_rows(data: DataConfig, split: str) -> datasets.Dataset:
     if path.is_file() and parts["name"] != "train":
         raise DataError(f"data.dataset_name: {path} is one file, which has only the split train, not {split!r}")
     stat = file.stat()  # a changed file is read again
-    rows = datasets.Dataset.from_generator(
-        _numbered, gen_kwargs={"path": str(file), "state": f"{stat.st_size} {stat.st_mtime_ns}"}, features=_FEATURES
-    )
+    state = f"{stat.st_size} {stat.st_mtime_ns}"
+    try:
+        rows = datasets.Dataset.from_generator(
+            _numbered, gen_kwargs={"path": str(file), "state": state}, features=_FEATURES
+        )
+    except datasets.exceptions.DatasetGenerationError as error:
+        raise DataError(f"data.dataset_name: {file} cannot be read: {error.__cause__ or error}") from error
+    except ValueError:
+        raise DataError(f"data.dataset_name: {file} has no rows") from None
     assert isinstance(rows, datasets.Dataset)
     start, stop = (_position(parts[key], len(rows)) for key in ("start", "stop"))
     return rows if start is None and stop is None else rows.select(range(*slice(start, stop).indices(len(rows))))
@@ -85,6 +91,8 @@ def _numbered(path: str, state: str) -> Iterator[dict[str, str]]:
                     yield {TEXT: line, PLACE: f"{path}:{number}"}
         return
     values = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(values, list):
+        raise ValueError("it must hold a list of rows; a file with one row per line is called .jsonl")
     for number, value in enumerate(values, start=1):
         yield {TEXT: json.dumps(value, ensure_ascii=False), PLACE: f"{path}, row {number}"}
 
