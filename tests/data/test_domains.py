@@ -56,6 +56,7 @@ def test_the_copy_in_the_working_directory_comes_before_an_installed_one(
 ) -> None:
     put(tmp_path / "installed", "found_twice")
     put(tmp_path / "work" / "src", "found_twice")
+    monkeypatch.syspath_prepend(tmp_path / "work" / "src")  # on the path already, but after the installed one
     monkeypatch.syspath_prepend(tmp_path / "installed")
     cfg = config_file(tmp_path, quick_config, "found_twice")
     monkeypatch.chdir(tmp_path / "work")
