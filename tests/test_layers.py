@@ -17,9 +17,9 @@ SRC = ROOT / "src"
 # From the bottom up. A part is a package or a single file; it may import parts of its own layer and of lower ones.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("types", "errors", "run_layout"),
-    ("util", "config", "tools", "chat", "kernels", "model_source", "collate"),
-    ("tool_calls", "scoring", "tokenizer", "lora_model", "loss"),
-    ("eval_metrics", "data", "endpoint", "generation", "layouts"),
+    ("util", "config", "values", "tools", "kernels", "model_source", "collate"),
+    ("tool_calls", "messages", "scoring", "tokenizer", "lora_model", "loss"),
+    ("eval_metrics", "chat", "layouts", "data", "endpoint", "generation"),
     ("evaluation", "server_eval"),
     ("tool_trainer",),
     ("training",),
@@ -39,8 +39,11 @@ FACES: dict[str, set[str]] = {
     },
     "scoring": {"Scores", "make_prediction", "read_predictions", "score", "write_predictions"},
     "layouts": {
-        "Conversation", "Detected", "Layout", "detect_layout", "get_layout", "layouts", "pair_results",
-        "restore_arguments", "with_tools",
+        "Detected", "Layout", "detect_layout", "get_layout", "layouts",
+    },
+    "messages": {
+        "CanonicalMessages", "Conversation", "canonical_messages", "is_trained", "pair_results", "read_messages",
+        "with_tools",
     },
     "data": {
         "DatasetBundle", "as_config", "assemble_datasets", "pick_format", "read_eval_turns", "tokenize_session",

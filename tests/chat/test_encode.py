@@ -76,7 +76,7 @@ def test_with_thinking_off_every_prompt_of_stock_qwen3_is_the_serving_prompt() -
     assert [[span.turn for span in row.spans] for row in encoded.rows] == [[turn] for turn in turns]
     for row, turn in zip(encoded.rows, turns, strict=True):
         served = tokenizer.apply_chat_template(
-            [made._renderer.shape(m) for m in trainer.chat.canonical_messages(messages[:turn])],
+            [made._renderer.shape(m) for m in trainer.messages.canonical_messages(messages[:turn])],
             tools=list(tools),
             add_generation_prompt=True,
             enable_thinking=False,
@@ -200,7 +200,7 @@ def test_data_that_the_template_would_drop_is_refused_with_session_turn_and_reme
 
 
 def test_an_error_in_a_message_names_the_session() -> None:
-    with pytest.raises(DataError, match="session s-1, turn 0: content must be text"):
+    with pytest.raises(DataError, match="session s-1, turn 0: content is the number 1"):
         encode(encoder(), {"role": "user", "content": 1})
 
 

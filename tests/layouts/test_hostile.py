@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from tests.layouts.samples import SAMPLES
 from trainer.chat import canonical_messages
 from trainer.errors import DataError
-from trainer.layouts import Conversation, detect_layout, get_layout
+from trainer.layouts import detect_layout, get_layout
+from trainer.messages import Conversation
 
 SCALARS = st.none() | st.booleans() | st.integers(-3, 10**40) | st.floats() | st.text(max_size=8)
 JUNK = st.recursive(

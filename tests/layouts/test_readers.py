@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from tests.layouts.samples.sharegpt_rows import turn
-from trainer.layouts import Conversation, get_layout
-from trainer.layouts.messages import split_reasoning
+from trainer.layouts import get_layout
+from trainer.messages import Conversation
+from trainer.messages.message import split_reasoning
 
 WEATHER = '{"name": "Town weather/v2", "description": "W", "parameters": {"type": "dict", "properties": {}}}'
 

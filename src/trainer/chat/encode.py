@@ -9,7 +9,6 @@ from typing import Any
 
 from jinja2 import TemplateSyntaxError
 
-from trainer.chat.canonical import canonical_messages
 from trainer.chat.probe import Probe
 from trainer.chat.profile import TemplateProfile
 from trainer.chat.proof import Span, SpanProver
@@ -20,6 +19,7 @@ from trainer.chat.source import TemplateSource
 from trainer.chat.tokenized_text import TokenizedText, literal_tokens
 from trainer.chat.turn_texts import TurnReader, TurnText
 from trainer.errors import DataError, TemplateError
+from trainer.messages.canonical import canonical_messages
 from trainer.types import Message, Session, Tool
 
 

@@ -7,12 +7,12 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
-from trainer.chat.canonical import is_trained
 from trainer.chat.probe_messages import ANSWER, TEXT_TURN
 from trainer.chat.profile import Stop, TemplateProfile, needed_features
 from trainer.chat.render import Renderer, RenderError
 from trainer.chat.single_render import SingleRender, Suffixes, render_once
 from trainer.errors import TemplateError
+from trainer.messages.canonical import is_trained
 from trainer.types import Message, Tool
 
 REMEDY = "set model.chat_template_path to another template (chatml_tools.jinja renders everything)"

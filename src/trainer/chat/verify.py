@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from trainer.chat.canonical import canonical_messages
 from trainer.chat.encode import ChatEncoder
 from trainer.chat.rows import EncodedRow
+from trainer.messages.canonical import canonical_messages
 from trainer.types import Message, Tool
 
 

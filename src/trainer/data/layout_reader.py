@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 
 import datasets
 
-from trainer.chat.canonical import canonical_messages
 from trainer.config import Config
 from trainer.data.row_files import PLACE, has_split, load_rows, row_value
 from trainer.data.sessions import refuse_unknown_tools, session_tools
 from trainer.data.sources import read_text
 from trainer.errors import DataError
-from trainer.layouts import Conversation, Layout, detect_layout, get_layout, with_tools
+from trainer.layouts import Layout, detect_layout, get_layout
 from trainer.layouts.detect import SAMPLE_ROWS
+from trainer.messages import Conversation, with_tools
+from trainer.messages.canonical import canonical_messages
 from trainer.tools import read_tools, rendered_tool
 from trainer.types import Message, Session, Tool
 from trainer.util.clock import PLACEHOLDER, UNKNOWN_DATE, datetime_line, session_datetime

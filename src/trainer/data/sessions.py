@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import datasets
 
-from trainer.chat.canonical import canonical_messages, is_trained
 from trainer.config import Config, as_config
 from trainer.data.sources import load_split, read_text, row_name
 from trainer.errors import DataError
+from trainer.messages.canonical import canonical_messages, is_trained
 from trainer.tools import ToolSpecs, read_tools
 from trainer.types import Call, EvalTurn, Message, Session, Tool
 from trainer.util.ordering import shuffled

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trainer.tool_calls.json_reader import read_json, skip_space
 from trainer.types import CallStatus, FinishReason, ParsedCall
+from trainer.values.json_reader import read_json, skip_space
 
 _ENDINGS: Mapping[str, FinishReason] = {"stop": "stop", "tool_calls": "stop", "length": "length"}
 _N_SHOWN = 120

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 from trainer.errors import DataError
 from trainer.layouts.evidence import Evidence, glaive_roles, has_input_schema, message_columns
 from trainer.layouts.layout import Layout
-from trainer.layouts.messages import OPENAI_ROLES
-from trainer.layouts.places import names
 from trainer.layouts.registry import get_layout, layouts
+from trainer.messages.message import OPENAI_ROLES
+from trainer.values.places import names
 
 SAMPLE_ROWS = 200
 _MESSAGES = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat")

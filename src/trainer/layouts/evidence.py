@@ -10,7 +10,7 @@ from trainer.layouts.readers.anthropic import BLOCK_TYPES
 from trainer.layouts.readers.glaive import TURN
 from trainer.layouts.readers.sharegpt import CALL_ROLES
 from trainer.layouts.readers.toolace import CALLS_AT_START
-from trainer.tool_calls.json_reader import read_json
+from trainer.values.json_reader import read_json
 
 _STRUCTURED = ("tool_calls", "function_call", "tool_call_id")
 _LIST_OF_TOOLS = re.compile(r"\S\s*+\[\s*+\{\s*+\"(?:name|type|function|description|parameters)\"")

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from trainer.layouts.conversation import Conversation, ConversationDraft
-from trainer.layouts.messages import Words, message_of, read_content
-from trainer.layouts.places import described, fail, is_too_deep, names, take_date, take_list, take_session_id
-from trainer.layouts.tool_forms import tools_of
-from trainer.tool_calls.json_reader import MAX_DEPTH
+from trainer.messages.conversation import Conversation, ConversationDraft, add_message
+from trainer.messages.message import Words, read_content
+from trainer.tools.forms import tools_of
 from trainer.types import Message, Tool
+from trainer.values.json_reader import MAX_DEPTH
+from trainer.values.places import described, fail, is_too_deep, names, take_date, take_list, take_session_id
 
 
 class Row(NamedTuple):
@@ -59,6 +59,7 @@ class Row(NamedTuple):
 
     def conversation(self, draft: ConversationDraft, tools: tuple[Tool, ...] | None) -> Conversation:
         """The finished conversation with the row's session id and date."""
+        draft.refuse_blank_turns()
         session_id = take_session_id(self.get("session_id"), self.place("session_id"))
         return draft.finish(tools, session_id=session_id, date=take_date(self.get("date"), self.place("date")))
 
@@ -120,8 +121,6 @@ def check_one_system(draft: ConversationDraft, row: Row) -> None:
 def add_turns(draft: ConversationDraft, row: Row, words: Words) -> None:
     """Read the messages of a row whose layout has one message per turn."""
     for turn, message in enumerate(row.turns()):
-        read = message_of(message, f"turn {turn}", words)
-        draft.note(*read.converted)
-        draft.add(turn, read.message, structs=read.structs)
+        add_message(draft, turn, message, words)
         if turn == 0:
             check_one_system(draft, row)

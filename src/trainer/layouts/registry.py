@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 from trainer.errors import DataError
 from trainer.layouts.layout import Layout, Reader
-from trainer.layouts.messages import OPENAI_ROLES
-from trainer.layouts.places import nearest
 from trainer.layouts.readers.anthropic import ANTHROPIC_ROLES, read_anthropic
 from trainer.layouts.readers.glaive import GLAIVE_ROLES, read_glaive
 from trainer.layouts.readers.hermes import HERMES_ROLES, read_hermes
@@ -14,6 +12,8 @@ from trainer.layouts.readers.openai import read_openai
 from trainer.layouts.readers.sharegpt import SHAREGPT_ROLES, read_sharegpt
 from trainer.layouts.readers.toolace import TOOLACE_ROLES, read_toolace
 from trainer.layouts.readers.xlam import read_xlam
+from trainer.messages.message import OPENAI_ROLES
+from trainer.values.places import nearest
 
 
 class _Kind(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from trainer.tool_calls.json_reader import Finder
+from trainer.tool_calls.readers import Finder
 from trainer.tools.parameters import schema_nodes
 from trainer.tools.schema import SchemaNode
 from trainer.types import Call, CallStatus, ParsedCall, ParsedText, Tool

@@ -6,9 +6,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, scan_marked
-from trainer.tool_calls.json_reader import MAX_DEPTH, CallParts, Finder, to_json
-from trainer.tool_calls.literals import LiteralError, read_number, read_word, skip_blank
+from trainer.tool_calls.readers import CallParts, Finder
 from trainer.types import Call
+from trainer.values.json_reader import MAX_DEPTH, to_json
+from trainer.values.literals import LiteralError, read_number, read_word, skip_blank
 
 
 class _Markers(NamedTuple):

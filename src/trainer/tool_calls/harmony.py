@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt
-from trainer.tool_calls.json_reader import CallParts, Finder, named_parts, read_json, skip_space, to_json
+from trainer.tool_calls.readers import CallParts, Finder, named_parts
 from trainer.types import Call
+from trainer.values.json_reader import read_json, skip_space, to_json
 
 _START, _MESSAGE, _CHANNEL = "<|start|>", "<|message|>", "<|channel|>"
 _CALL = "<|call|>"

@@ -5,16 +5,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, scan_marked
-from trainer.tool_calls.json_reader import (
-    CallParts,
-    Finder,
-    call_parts,
-    named_parts,
-    read_json,
-    skip_space,
-    to_json,
-)
+from trainer.tool_calls.readers import CallParts, Finder, call_parts, named_parts
 from trainer.types import Call, CallStatus
+from trainer.values.json_reader import read_json, skip_space, to_json
 
 _HERMES_OPEN, _HERMES_CLOSE = "<tool_call>", "</tool_call>"
 _MISTRAL_OPEN = "[TOOL_CALLS]"

@@ -10,8 +10,9 @@ from functools import partial
 from typing import NamedTuple
 
 from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, scan_marked
-from trainer.tool_calls.json_reader import CallParts, Finder, call_parts, read_json, skip_space, to_json
+from trainer.tool_calls.readers import CallParts, Finder, call_parts
 from trainer.types import Call, CallStatus, ParsedCall
+from trainer.values.json_reader import read_json, skip_space, to_json
 
 
 class _Marker(NamedTuple):

@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, scan_marked
-from trainer.tool_calls.json_reader import CallParts, Finder, to_json
-from trainer.tool_calls.literals import read_literal, skip_blank
+from trainer.tool_calls.readers import CallParts, Finder
 from trainer.types import Call, CallStatus, ParsedCall
+from trainer.values.json_reader import to_json
+from trainer.values.literals import read_literal, skip_blank
 
 _LFM2_OPEN, _LFM2_CLOSE = "<|tool_call_start|>", "<|tool_call_end|>"
 _LLAMA4_WRAPPERS = ("<|python_start|>", "<|python_end|>")

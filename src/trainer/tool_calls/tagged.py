@@ -9,10 +9,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, scan_marked
-from trainer.tool_calls.json_reader import CallParts, Finder, named_parts, read_json, to_json
-from trainer.tool_calls.literals import read_literal, skip_blank
+from trainer.tool_calls.readers import CallParts, Finder, named_parts
 from trainer.tools.schema import ANYTHING, SchemaNode
 from trainer.types import Call
+from trainer.values.json_reader import read_json, to_json
+from trainer.values.literals import read_literal, skip_blank
 
 _CONSTANTS = {"True": True, "False": False, "None": None}
 

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def call(number: int, name: str, **arguments: Any) -> dict[str, Any]:
-    return {"id": f"call_{number}", "type": "function", "function": {"name": name, "arguments": arguments}}
+    return {"id": f"call{number:05d}", "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def calls(*made: dict[str, Any], content: str = "") -> dict[str, Any]:
@@ -12,7 +12,7 @@ def calls(*made: dict[str, Any], content: str = "") -> dict[str, Any]:
 
 
 def result(number: int, content: str) -> dict[str, Any]:
-    return {"role": "tool", "content": content, "tool_call_id": f"call_{number}"}
+    return {"role": "tool", "content": content, "tool_call_id": f"call{number:05d}"}
 
 
 def user(content: str) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from trainer.layouts.calls import read_arguments, to_call
-from trainer.layouts.conversation import Conversation, ConversationDraft
 from trainer.layouts.layout import Row, add_system
-from trainer.layouts.messages import assistant_message, read_content, split_reasoning
-from trainer.layouts.places import check_keys, described, fail, nearest, take_text
+from trainer.messages.calls import read_arguments, to_call
+from trainer.messages.conversation import Conversation, ConversationDraft
+from trainer.messages.message import assistant_message, read_content, split_reasoning
 from trainer.types import Message, ToolCallJson
+from trainer.values.places import check_keys, described, fail, nearest, take_text
 
 ANTHROPIC_ROLES = {"user": "user", "assistant": "assistant", "system": "system"}
 BLOCK_TYPES = ("tool_use", "tool_result", "thinking")
@@ -80,7 +80,7 @@ def _add_assistant(draft: ConversationDraft, turn: int, blocks: Sequence[Mapping
         draft.note("thinking read as reasoning_content")
     calls, structs = _calls([block for block in blocks if block["type"] == "tool_use"], where)
     draft.note(*["tool_use read as a tool call"] * len(calls))
-    draft.add(turn, assistant_message(content, calls, reasoning, where), structs=structs)
+    draft.add(turn, assistant_message(content, calls, reasoning), structs=structs)
 
 
 def _calls(blocks: Sequence[Mapping[str, Any]], where: str) -> tuple[list[ToolCallJson], list[int]]:

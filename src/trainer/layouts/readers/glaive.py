@@ -3,15 +3,15 @@
 import re
 from typing import NamedTuple
 
-from trainer.layouts.calls import read_arguments, read_calls, to_call
-from trainer.layouts.conversation import Conversation, ConversationDraft
 from trainer.layouts.layout import Row, add_system
-from trainer.layouts.messages import assistant_message, split_reasoning
-from trainer.layouts.places import fail, take_text
 from trainer.layouts.readers.system_tools import tools_in_prose, without
-from trainer.tool_calls.json_reader import read_json
-from trainer.tool_calls.literals import read_literal
+from trainer.messages.calls import read_arguments, read_calls, to_call
+from trainer.messages.conversation import Conversation, ConversationDraft
+from trainer.messages.message import assistant_message, split_reasoning
 from trainer.types import Message, ToolCallJson
+from trainer.values.json_reader import read_json
+from trainer.values.literals import read_literal
+from trainer.values.places import fail, take_text
 
 GLAIVE_ROLES = {"USER": "user", "ASSISTANT": "assistant", "FUNCTION RESPONSE": "tool"}
 
@@ -90,7 +90,7 @@ def _add_assistant(draft: ConversationDraft, turn: int, text: str) -> None:
         calls.append(read.call)
         position = read.end
     pieces.append(text[position:].strip())
-    message = assistant_message("\n".join(piece for piece in pieces if piece), calls, reasoning, where)
+    message = assistant_message("\n".join(piece for piece in pieces if piece), calls, reasoning)
     draft.note(*["call written as text"] * len(calls))
     if calls:
         draft.add_calls(turn, message)

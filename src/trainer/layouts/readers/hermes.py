@@ -7,16 +7,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from trainer.layouts.calls import read_text_calls
-from trainer.layouts.conversation import Conversation, ConversationDraft
 from trainer.layouts.layout import Row, add_system, check_one_system
-from trainer.layouts.messages import message_of
-from trainer.layouts.places import fail, names
 from trainer.layouts.readers.sharegpt import SHAREGPT_ROLES, words_of
 from trainer.layouts.readers.system_tools import SystemTools, tools_between, without
+from trainer.messages.calls import read_text_calls
+from trainer.messages.conversation import Conversation, ConversationDraft
+from trainer.messages.message import message_of
 from trainer.tool_calls import get_format
-from trainer.tool_calls.json_reader import read_json, skip_space
 from trainer.types import Message, Tool, ToolCallJson
+from trainer.values.json_reader import read_json, skip_space
+from trainer.values.places import fail, names
 
 HERMES_ROLES = {word: role for word, role in SHAREGPT_ROLES.items() if word not in ("function_call", "tool_call")}
 

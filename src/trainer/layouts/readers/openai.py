@@ -1,8 +1,8 @@
 """Rows with messages in OpenAI form: this project's own, files for fine-tuning, and the older `functions`."""
 
-from trainer.layouts.conversation import Conversation, ConversationDraft
 from trainer.layouts.layout import Row, add_system, add_turns
-from trainer.layouts.messages import Words
+from trainer.messages.conversation import Conversation, ConversationDraft
+from trainer.messages.message import Words
 
 
 def read_openai(row: Row) -> Conversation:

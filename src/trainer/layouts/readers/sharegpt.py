@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from trainer.layouts.calls import read_calls, read_json_calls
-from trainer.layouts.conversation import Conversation, ConversationDraft
 from trainer.layouts.layout import Row, add_system, check_one_system
-from trainer.layouts.messages import Words, assistant_message, message_of
-from trainer.layouts.places import described, fail
+from trainer.messages.calls import read_calls, read_json_calls
+from trainer.messages.conversation import Conversation, ConversationDraft
+from trainer.messages.message import Words, assistant_message, message_of
 from trainer.types import Role
+from trainer.values.places import described, fail
 
 CALL_ROLES = ("function_call", "tool_call")
 SHAREGPT_ROLES: Mapping[str, Role] = {
@@ -68,7 +68,7 @@ def _add_turn(draft: ConversationDraft, turn: int, message: Any) -> None:
     read = message_of({**message, words.content_key: "call"}, where, words)
     if read.message.get("tool_calls"):
         fail(where, f"a {message[words.role_key]} turn has calls under another key as well; keep one")
-    filled = assistant_message("", calls.calls, read.message.get("reasoning_content") or "", where)
+    filled = assistant_message("", calls.calls, read.message.get("reasoning_content") or "")
     if read.message.get("train") is False:
         filled["train"] = False
     draft.note(*read.converted, *calls.converted)

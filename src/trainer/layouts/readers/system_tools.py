@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from trainer.layouts.places import fail
-from trainer.layouts.tool_forms import tools_of
-from trainer.tool_calls.json_reader import read_json, skip_space
-from trainer.tool_calls.literals import read_literal
+from trainer.tools.forms import tools_of
 from trainer.types import Tool
+from trainer.values.json_reader import read_json, skip_space
+from trainer.values.literals import read_literal
+from trainer.values.places import fail
 
 _MOST_STARTS = 40  # places in a text where a list of tools may begin
 _PERIOD = re.compile(r"\A\s*+\.(?=\s|\Z)")  # the end of the sentence that the tools were part of

@@ -7,16 +7,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from trainer.layouts.calls import read_text_calls, to_call
-from trainer.layouts.conversation import Conversation, ConversationDraft
 from trainer.layouts.layout import Row, add_system
-from trainer.layouts.messages import message_of
-from trainer.layouts.places import fail
 from trainer.layouts.readers.sharegpt import words_of
 from trainer.layouts.readers.system_tools import tools_in_prose, without
+from trainer.messages.calls import read_text_calls, to_call
+from trainer.messages.conversation import Conversation, ConversationDraft
+from trainer.messages.message import message_of
 from trainer.tool_calls import get_format
-from trainer.tool_calls.json_reader import read_json, skip_space
 from trainer.types import Message, Role, Tool, ToolCallJson
+from trainer.values.json_reader import read_json, skip_space
+from trainer.values.places import fail
 
 TOOLACE_ROLES: dict[str, Role] = {
     "user": "user",

@@ -1,11 +1,11 @@
 """xLAM and APIGen rows: one question, the tools, and the calls that answer it."""
 
-from trainer.layouts.calls import read_calls, read_json_calls
-from trainer.layouts.conversation import Conversation, ConversationDraft
 from trainer.layouts.layout import Row, add_system
-from trainer.layouts.messages import assistant_message
-from trainer.layouts.places import described, fail, take_text
+from trainer.messages.calls import read_calls, read_json_calls
+from trainer.messages.conversation import Conversation, ConversationDraft
+from trainer.messages.message import assistant_message
 from trainer.types import Message
+from trainer.values.places import described, fail, take_text
 
 
 def read_xlam(row: Row) -> Conversation:
@@ -21,7 +21,7 @@ def read_xlam(row: Row) -> Conversation:
     draft.add(0, Message(role="user", content=query))
     answers, where = row.get("answers"), row.place("answers")
     if isinstance(answers, str) and not answers.lstrip().startswith(("[", "{")):
-        draft.add(1, assistant_message(answers, [], "", where))
+        draft.add(1, assistant_message(answers, [], ""))
     else:
         if not isinstance(answers, str | list | tuple):
             fail(where, f"the answers are {described(answers)}; they must be a list of calls, or its JSON text")
@@ -31,5 +31,5 @@ def read_xlam(row: Row) -> Conversation:
             else read_calls(answers, where, "answers")
         )
         draft.note(*read.converted)
-        draft.add(1, assistant_message("", read.calls, "", where), structs=read.structs)
+        draft.add(1, assistant_message("", read.calls, ""), structs=read.structs)
     return row.conversation(draft, row.tools(draft))

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trainer.errors import DataError
-from trainer.layouts.places import check_keys, decoded, described, fail, take_list, take_object, whole_literal
 from trainer.tool_calls import ToolCallFormat
-from trainer.tool_calls.json_reader import call_parts
+from trainer.tool_calls.readers import call_parts
 from trainer.types import Call, ParsedCall, Tool, ToolCallJson
+from trainer.values.places import check_keys, decoded, described, fail, take_list, take_object, whole_literal
 
 _WRAPPED_KEYS = ("id", "type", "function", "index")
 _FUNCTION_KEYS = ("name", "arguments")

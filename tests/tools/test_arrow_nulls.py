@@ -7,8 +7,9 @@ import pytest
 
 from tests.layouts.samples.canonical import TOOLS as TWO_TOOLS
 from trainer.errors import DataError
-from trainer.layouts import get_layout, restore_arguments, with_tools
-from trainer.layouts.arrow_nulls import clean_schema
+from trainer.layouts import get_layout
+from trainer.messages import with_tools
+from trainer.tools.arrow_nulls import clean_schema, restore_arguments
 from trainer.types import Call
 
 SCHEMA = {

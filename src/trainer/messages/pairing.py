@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from trainer.layouts.places import fail, names
 from trainer.types import Message, ToolCallJson
+from trainer.values.places import fail, names
 
 
 class _Result(NamedTuple):
@@ -33,7 +33,8 @@ def pair_results(messages: Sequence[Message], *, turns: Sequence[int] | None = N
     """The same conversation in which every result follows the order of the calls and has the id of its call.
 
     A result is matched by its id; if no call has that id, by a name that only one call has; else by order. Calls
-    without an id get the id of their result, else one of the form `call_0` that is new in the conversation. Calls of
+    without an id get the id of their result, else one like `call00000` (nine letters and digits, which Mistral's
+    templates require) that is new in the conversation. Calls of
     the last turn may have no results. `turns` are the turn numbers that errors name; by default the indexes.
 
     Raises:
@@ -183,6 +184,6 @@ def _fresh_ids(messages: Sequence[Message]) -> Iterator[str]:
     taken |= {message.get("tool_call_id") for message in messages}
     number = 0
     while True:
-        if f"call_{number}" not in taken:
-            yield f"call_{number}"
+        if (call_id := f"call{number:05d}") not in taken:
+            yield call_id
         number += 1

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 from trainer.errors import DataError
-from trainer.tool_calls.json_reader import MAX_DEPTH, read_json, skip_space
-from trainer.tool_calls.literals import read_literal, skip_blank
+from trainer.values.json_reader import MAX_DEPTH, read_json, skip_space
+from trainer.values.literals import read_literal, skip_blank
 
 _MOST_SHOWN = 80  # characters of a value in a message
 _LONGEST_KEY = 60  # comparing longer keys with the known ones would take too long

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from trainer.errors import DataError
-from trainer.layouts.flat_types import flat_parameters, is_flat, standard_types
-from trainer.layouts.tool_forms import tools_of
+from trainer.tools.flat_types import flat_parameters, is_flat, standard_types
+from trainer.tools.forms import tools_of
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 WHOLE = {"type": "function", "function": {"name": "f", "description": "F", "parameters": SCHEMA}}

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from trainer.layouts.arrow_nulls import clean_schema
-from trainer.layouts.flat_types import flat_parameters, is_flat, standard_types
-from trainer.layouts.places import decoded, described, fail, names, take_object
+from trainer.tools.arrow_nulls import clean_schema
+from trainer.tools.flat_types import flat_parameters, is_flat, standard_types
 from trainer.types import Tool
+from trainer.values.places import decoded, described, fail, names, take_object
 
 _SCHEMA_KEYS = ("parameters", "input_schema", "inputSchema")
 

@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any
 
-from trainer.tool_calls.json_reader import MAX_DEPTH, ValueRead
+from trainer.values.json_reader import MAX_DEPTH, ValueRead
 
 _SPACE = re.compile(r"\s*+")
 _NUMBER = re.compile(r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?")

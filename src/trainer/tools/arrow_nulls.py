@@ -7,11 +7,11 @@ and a tool's schema has the arguments of all other tools, with null as their val
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trainer.layouts.places import fail, is_too_deep
 from trainer.tools.parameters import read_parameters
 from trainer.tools.schema import SchemaNode
 from trainer.tools.subschemas import Reference
 from trainer.types import Call
+from trainer.values.places import fail, is_too_deep
 
 _NAMED = {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
 _VALUES = {"enum", "examples"}  # lists of values, in which null is a value

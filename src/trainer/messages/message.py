@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from trainer.layouts.calls import ReadCalls, read_call, read_calls
-from trainer.layouts.places import check_keys, described, fail, nearest, take_text
+from trainer.messages.calls import ReadCalls, read_call, read_calls
 from trainer.types import Message, Role, ToolCallJson
+from trainer.values.places import check_keys, described, fail, nearest, take_text
 
 OPENAI_ROLES: Mapping[str, Role] = {
     "system": "system",
@@ -19,8 +19,10 @@ OPENAI_ROLES: Mapping[str, Role] = {
 
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 _ASSISTANT_ONLY = ("tool_calls", "function_call", "refusal", *_REASONING)
+_FROM_SERVERS = ("annotations", "audio")  # keys of OpenAI's answers that no chat template shows
 KEYS = ("role", "content", "name", "tool_call_id", "train", "weight", *_ASSISTANT_ONLY)
 _THINK, _END_THINK = "<think>", "</think>"
+SILENT = "the assistant says nothing and calls nothing; write its answer or remove the turn"
 _BLANK: tuple[Any, ...] = (None, "", [], {}, ())
 
 
@@ -36,13 +38,15 @@ class ReadMessage(NamedTuple):
 class Words:
     """How a layout names things: role words with what they mean, and the keys of role and content.
 
-    `text_calls` takes the calls out of an assistant turn's text, in layouts that write them there.
+    `text_calls` takes the calls out of an assistant turn's text, in layouts that write them there. `splits_reasoning`
+    moves a `<think>` block at the start of a turn into `reasoning_content`.
     """
 
     roles: Mapping[str, Role] = field(default_factory=lambda: OPENAI_ROLES)
     role_key: str = "role"
     content_key: str = "content"
     text_calls: Callable[[str, str], tuple[str, list[ToolCallJson], tuple[str, ...]]] | None = None
+    splits_reasoning: bool = True
 
     def role_of(self, message: Mapping[str, Any], where: str) -> Role:
         """The role that a message's role word means."""
@@ -59,7 +63,8 @@ def message_of(message: Any, where: str, words: Words) -> ReadMessage:
     if not isinstance(message, Mapping):
         fail(where, f"a message is {described(message)}; it must be an object with {words.role_key}")
     own = {words.role_key, words.content_key}
-    check_keys(message, [*own, *(key for key in KEYS if key not in ("role", "content"))], where)
+    known = [*own, *(key for key in KEYS if key not in ("role", "content"))]
+    check_keys({key: message[key] for key in message if not _is_empty_from_server(message, key)}, known, where)
     role = words.role_of(message, where)
     word = message[words.role_key]
     notes = [f"role {word} read as {role}"] if word in ("developer", "function") else []
@@ -112,8 +117,6 @@ def _refuse_misplaced(message: Mapping[str, Any], role: Role, where: str) -> Non
 def _read_other(message: Mapping[str, Any], role: Role, where: str, words: Words) -> ReadMessage:
     value = message.get(words.content_key)
     content, notes = read_content(value, where, words.content_key)
-    if role == "user" and not content.strip():
-        fail(where, f"{words.content_key} of a user message is blank; write what the user says, or remove the turn")
     read = Message(role=role, content=content)
     if role == "tool" and message.get("tool_call_id") not in (None, ""):
         read["tool_call_id"] = take_text(message["tool_call_id"], where, "tool_call_id")
@@ -129,7 +132,7 @@ def _read_assistant(message: Mapping[str, Any], where: str, words: Words) -> Rea
             fail(where, f"the turn has both {words.content_key} and a refusal; keep one")
         content, notes = take_text(refusal, where, "refusal"), (*notes, "refusal read as content")
     reasoning, more = _reasoning(message, where)
-    split = split_reasoning(content)
+    split = split_reasoning(content) if words.splits_reasoning else None
     if split is not None:
         if reasoning and split[0] and split[0] != reasoning:
             fail(where, "the turn has reasoning in its content and in a key of its own; keep one")
@@ -142,15 +145,23 @@ def _read_assistant(message: Mapping[str, Any], where: str, words: Words) -> Rea
         if calls and written:
             fail(where, "the turn has calls in its text and in tool_calls; keep one")
         calls, more = calls or written, (*more, *noted)
-    return ReadMessage(
-        assistant_message(content, calls, reasoning, where), read.structs, (*notes, *more, *read.converted)
-    )
+    if value is None and not (content or calls or reasoning):
+        fail(where, SILENT)
+    return ReadMessage(assistant_message(content, calls, reasoning), read.structs, (*notes, *more, *read.converted))
 
 
-def assistant_message(content: str, calls: Sequence[ToolCallJson], reasoning: str, where: str) -> Message:
-    """An assistant turn; a silent one is refused, because a model would learn to say nothing."""
-    if not content.strip() and not calls and not reasoning:
-        fail(where, "the assistant says nothing and calls nothing; write its answer or remove the turn")
+def refuse_blank_turn(message: Message, where: str) -> None:
+    """Refuse a turn of training data in which nobody says anything: a model would learn to be silent."""
+    if message["role"] not in ("user", "assistant") or (message.get("content") or "").strip():
+        return
+    if message["role"] == "user":
+        fail(where, "the user says nothing (content is blank); write what the user says, or remove the turn")
+    if not message.get("tool_calls") and not message.get("reasoning_content"):
+        fail(where, SILENT)
+
+
+def assistant_message(content: str, calls: Sequence[ToolCallJson], reasoning: str) -> Message:
+    """An assistant turn in canonical form."""
     message = Message(role="assistant", content=content)
     if calls:
         message["tool_calls"] = list(calls)
@@ -168,6 +179,10 @@ def _calls(message: Mapping[str, Any], where: str) -> ReadCalls:
         fail(where, "the turn has both tool_calls and function_call; keep tool_calls")
     read = read_call(legacy, f"{where}, function_call")
     return ReadCalls(read.calls, read.structs, (*read.converted, "function_call read as tool_calls"))
+
+
+def _is_empty_from_server(message: Mapping[str, Any], key: str) -> bool:
+    return key in _FROM_SERVERS and message[key] in _BLANK
 
 
 def _is_padding(value: Any) -> bool:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.errors import DataError
-from trainer.layouts import pair_results
+from trainer.messages import pair_results
 
 
 def calling(*made: tuple[str, str | None]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def test_results_with_ids_take_the_order_of_their_calls() -> None:
 
 def test_results_with_names_alone_are_matched_by_name() -> None:
     found = paired(calling(("f", None), ("g", None)), result("G", name="g"), result("F", name="f"))
-    assert found == [("call_0", "F"), ("call_1", "G")]
+    assert found == [("call00000", "F"), ("call00001", "G")]
 
 
 def test_results_without_id_and_name_are_matched_by_order() -> None:
@@ -66,8 +66,8 @@ def test_a_call_without_an_id_takes_the_id_of_its_result() -> None:
 
 
 def test_made_ids_are_new_in_the_whole_conversation() -> None:
-    turns = calling(("f", None)), result("x"), calling(("g", "call_0")), result("y"), calling(("h", None))
-    assert ids(*turns) == ["call_1", "call_0", "call_2"]
+    turns = calling(("f", None)), result("x"), calling(("g", "call00000")), result("y"), calling(("h", None))
+    assert ids(*turns) == ["call00001", "call00000", "call00002"]
 
 
 def test_ids_first_then_names_then_order() -> None:
@@ -76,7 +76,7 @@ def test_ids_first_then_names_then_order() -> None:
 
 
 def test_the_last_turn_may_have_open_calls() -> None:
-    assert ids(calling(("f", None), ("g", "x"))) == ["call_0", "x"]
+    assert ids(calling(("f", None), ("g", "x"))) == ["call00000", "x"]
 
 
 @pytest.mark.parametrize(

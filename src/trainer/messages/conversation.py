@@ -1,13 +1,16 @@
-"""A conversation in canonical form, and how a reader puts one together turn by turn. Knows no layout."""
+"""A conversation in canonical form, and how a reader puts one together message by message. Knows no layout."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from trainer.layouts.arrow_nulls import restore_arguments
-from trainer.layouts.pairing import pair_results
-from trainer.layouts.places import fail
+from trainer.messages.message import Words, message_of, refuse_blank_turn
+from trainer.messages.pairing import pair_results
+from trainer.tools.arrow_nulls import restore_arguments
 from trainer.types import Call, Message, Tool
+from trainer.values.places import fail
+
+RESTORED = "null arguments that a table format filled in, removed"
 
 
 class CallPlace(NamedTuple):
@@ -43,7 +46,8 @@ def with_tools(conversation: Conversation, tools: Sequence[Tool]) -> Conversatio
     if conversation.tools is not None:
         return conversation
     messages = _restored(conversation.messages, conversation.unrestored, tools, turns=None)
-    return replace(conversation, messages=messages, tools=tuple(tools), unrestored=())
+    notes = conversation.converted + (RESTORED,) * (messages != conversation.messages)
+    return replace(conversation, messages=messages, tools=tuple(tools), converted=notes, unrestored=())
 
 
 class ConversationDraft:
@@ -81,6 +85,11 @@ class ConversationDraft:
         before += message.get("tool_calls") or ()
         self.note("calls joined with the assistant turn before them")
 
+    def refuse_blank_turns(self) -> None:
+        """Refuse turns of training data in which nobody says anything."""
+        for turn, message in zip(self.turns, self.messages, strict=True):
+            refuse_blank_turn(message, f"turn {turn}")
+
     def finish(
         self, tools: tuple[Tool, ...] | None, *, session_id: str | None = None, date: str | None = None
     ) -> Conversation:
@@ -90,6 +99,7 @@ class ConversationDraft:
         messages = tuple(self.messages)
         if tools is not None:
             messages = _restored(messages, self._structs, tools, turns=self.turns)
+            self.note(*(RESTORED,) * (list(messages) != self.messages))
         return Conversation(
             messages=pair_results(messages, turns=self.turns),
             tools=tools,
@@ -98,6 +108,13 @@ class ConversationDraft:
             converted=tuple(self.converted),
             unrestored=tuple(self._structs) if tools is None else (),
         )
+
+
+def add_message(draft: ConversationDraft, turn: int, message: Any, words: Words) -> None:
+    """Read one message of a layout that has one message per turn."""
+    read = message_of(message, f"turn {turn}", words)
+    draft.note(*read.converted)
+    draft.add(turn, read.message, structs=read.structs)
 
 
 def _restored(

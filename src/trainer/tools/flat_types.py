@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from trainer.layouts.places import check_keys, described, fail, whole_literal
-from trainer.tool_calls.json_reader import MAX_DEPTH, read_json
-from trainer.tool_calls.literals import skip_blank
+from trainer.values.json_reader import MAX_DEPTH, read_json
+from trainer.values.literals import skip_blank
+from trainer.values.places import check_keys, described, fail, whole_literal
 
 _TYPES = {
     "str": "string", "string": "string", "int": "integer", "integer": "integer", "float": "number", "number": "number",
