@@ -92,18 +92,12 @@ def measure(n_sessions: int, repeats: int) -> dict[str, Any]:
 
 def read_sessions(cfg: Any, encoder: Any, n_sessions: int) -> "list[Session]":
     """Shipped sessions, each extended with rounds of others until it has about 1,900 tokens."""
-    from car_sales.data_prep import COLUMNS, session_to_messages
+    import car_sales
     from trainer.chat import canonical_messages
-    from trainer.data.sessions import SessionReader
-    from trainer.data.sources import load_split, read_text
-    from trainer.tools import read_tools
     from trainer.types import Session
 
-    rows = load_split(cfg.data, cfg.data.train_split, columns=["session_id", *COLUMNS])
-    sysprompt = read_text(cfg.data.sysprompt_path, key="data.sysprompt_path")
-    tools = read_tools(cfg.data.tools_path)
-    reader = SessionReader(session_to_messages, "session_id", sysprompt, cfg.data.timezone, tools)
-    shipped = [reader.read(row) for row in rows]
+    (part,) = car_sales.open_rows(cfg).train
+    shipped = [part.reader.read(row).session for row in part.rows]
     rounds = cycle([part for session in shipped for part in split_rounds(session)])
     sessions = []
     for first in islice(cycle(shipped), n_sessions):

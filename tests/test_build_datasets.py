@@ -145,25 +145,37 @@ def test_turns_with_train_false_have_no_label(tmp_path: Path, quick_config: Make
     assert built.train_dataset["turns"][0] == [turn + 1 for turn in turns[1:]]
 
 
-def test_a_session_without_any_supervised_turn_is_left_out_and_counted(
-    tmp_path: Path, quick_config: MakeConfig
-) -> None:
+def test_a_session_without_any_supervised_turn_is_an_error_or_dropped(tmp_path: Path, quick_config: MakeConfig) -> None:
     rows = sample_rows(2)
     for message in rows[0]["conversation"]:
         message["train"] = False
-    built = build_from(rows, tmp_path, quick_config)
-    assert (len(built.train_dataset), built.report.train.n_unsupervised_sessions) == (1, 1)
+    assert "train.jsonl:1: session " in refusal(rows, tmp_path, quick_config)
+    assert "no assistant turn carries loss" in refusal(rows, tmp_path, quick_config)
+    built = build_from(rows, tmp_path, quick_config, "data.on_bad_row=drop")
+    assert (len(built.train_dataset), built.report.train.n_dropped_sessions) == (1, 1)
+    assert "train: 1 sessions dropped because of errors (data.on_bad_row: drop)" in built.report.lines()
 
 
-def test_literal_special_tokens_and_schema_violations_are_reported(tmp_path: Path, quick_config: MakeConfig) -> None:
+def test_literal_special_tokens_are_reported(tmp_path: Path, quick_config: MakeConfig) -> None:
     rows = sample_rows(2)
     rows[0]["conversation"][0]["content"] += " <|im_end|>"
-    call = next(m for m in rows[1]["conversation"] if m["tool_calls"])["tool_calls"][0]["function"]
-    call["arguments"] = json.dumps({key: {} for key in json.loads(call["arguments"])})
-    report = build_from(rows, tmp_path, quick_config).report.train
-    assert report.literals == (f"session {rows[0]['session_id']}, turn 1: <|im_end|>",)
-    assert report.violations
-    assert any("the first: session" in line for line in report.lines("train"))
+    report = build_from(rows, tmp_path, quick_config).report
+    assert report.warnings["literal_special_token"] == 2  # both splits are the same
+    assert any(f"train.jsonl:1: session {rows[0]['session_id']}: turn 1: <|im_end|>" in line for line in report.notes)
+
+
+def test_a_call_that_breaks_its_schema_stops_training_unless_it_is_context(
+    tmp_path: Path, quick_config: MakeConfig
+) -> None:
+    rows = sample_rows(2)
+    turn = next(m for m in rows[1]["conversation"] if m["tool_calls"])
+    call = turn["tool_calls"][0]["function"]
+    call["arguments"] = json.dumps({**json.loads(call["arguments"]), "surprise": 1})
+    message = refusal(rows, tmp_path, quick_config)
+    assert f"train.jsonl:2: session {rows[1]['session_id']}: turn" in message
+    assert "undeclared argument 'surprise'; declared: " in message
+    turn["train"] = False
+    assert len(build_from(rows, tmp_path, quick_config).train_dataset) == 2
 
 
 def bad_arguments(row: dict[str, Any]) -> str:
@@ -205,7 +217,10 @@ def test_a_bad_row_is_named_with_file_and_line(
 
 def test_a_repeated_session_id_is_refused(tmp_path: Path, quick_config: MakeConfig) -> None:
     row = sample_rows(1)[0]
-    assert f"session {row['session_id']} appears 2 times" in refusal([row, row], tmp_path, quick_config)
+    message = refusal([row, row], tmp_path, quick_config)
+    assert f"train.jsonl:2: session {row['session_id']}: the row repeats the session id of " in message
+    built = build_from([row, row], tmp_path, quick_config, "data.on_bad_row=drop")
+    assert (len(built.train_dataset), built.report.train.n_dropped_sessions) == (1, 1)
 
 
 def test_missing_columns_are_named(tmp_path: Path, quick_config: MakeConfig) -> None:
@@ -215,7 +230,7 @@ def test_missing_columns_are_named(tmp_path: Path, quick_config: MakeConfig) -> 
 
 def test_an_unknown_split_and_a_missing_dataset_are_named(tmp_path: Path, quick_config: MakeConfig) -> None:
     folder = write_rows(tmp_path / "only-train", sample_rows(1))
-    with pytest.raises(DataError, match=r"split 'test\[:2\]'.*Unknown split"):
+    with pytest.raises(DataError, match=r"only-train: has no split test\[:2\] and nothing to hold out"):
         car_sales.build_datasets(quick_config(f"data.dataset_name={folder}"))
     with pytest.raises(DataError, match=r"neither a local path nor a reachable hub"):
         car_sales.build_datasets(quick_config("data.dataset_name=nobody/nothing"))
@@ -233,7 +248,8 @@ def test_a_hub_dataset_goes_through_the_same_path(monkeypatch: pytest.MonkeyPatc
 
     def load_dataset(name: str, *, split: str) -> datasets.Dataset:
         asked.append((name, split))
-        return datasets.Dataset.from_list(sample_rows())
+        rows = sample_rows(5)
+        return datasets.Dataset.from_list(rows[:3] if split == "train" else rows[3:])
 
     monkeypatch.setattr("trainer.data.sources.datasets.load_dataset", load_dataset)
     splits = ("data.train_split=train", "data.eval_split=test")

@@ -18,7 +18,7 @@ SRC = ROOT / "src"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("types", "errors", "run_layout"),
     ("util", "config", "values", "tools", "kernels", "model_source", "collate"),
-    ("tool_calls", "messages", "scoring", "tokenizer", "lora_model", "loss"),
+    ("tool_calls", "messages", "leaks", "scoring", "tokenizer", "lora_model", "loss"),
     ("eval_metrics", "chat", "layouts", "data", "endpoint", "generation"),
     ("evaluation", "server_eval"),
     ("tool_trainer",),
@@ -46,7 +46,8 @@ FACES: dict[str, set[str]] = {
         "with_tools",
     },
     "data": {
-        "DatasetBundle", "as_config", "assemble_datasets", "pick_format", "read_eval_turns", "tokenize_session",
+        "DatasetBundle", "OpenRows", "as_config", "assemble_datasets", "messages_of", "open_table", "pick_format",
+        "read_eval_turns", "tokenize_session",
     },
     "server_eval": {"ServedOptions", "evaluate_served", "measure"},
     "endpoint": {

@@ -10,11 +10,20 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from trainer.config.schema import OWN_TRAIN_KEYS, TRAIN_DEFAULTS, DataConfig, EvalConfig, LoraConfig, ModelConfig
+from trainer.config.schema import (
+    OWN_TRAIN_KEYS,
+    TRAIN_DEFAULTS,
+    DataConfig,
+    EvalConfig,
+    LoraConfig,
+    ModelConfig,
+    SourceConfig,
+)
 
 START, END = "<!-- configuration reference: start -->", "<!-- configuration reference: end -->"
 SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataConfig,
+    "data.sources[]": SourceConfig,
     "model": ModelConfig,
     "lora": LoraConfig,
     "eval": EvalConfig,
@@ -54,7 +63,7 @@ def reference() -> str:
 
 
 def _row(key: str, field: FieldInfo) -> str:
-    default = "required" if field.is_required() else f"`{_text(field.default)}`"
+    default = "required" if field.is_required() else f"`{_text(field.get_default(call_default_factory=True))}`"
     return f"| `{key}` | {' or '.join(_types(field.annotation))} | {default} | {field.description} |"
 
 

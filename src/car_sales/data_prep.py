@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainer.config import Config
-from trainer.data import DatasetBundle, assemble_datasets, read_eval_turns, tokenize_session
+from trainer.data import (
+    DatasetBundle,
+    OpenRows,
+    assemble_datasets,
+    messages_of,
+    open_table,
+    read_eval_turns,
+    tokenize_session,
+)
 from trainer.types import EvalTurn, Message
 
 from .prompt import build_system_prompt
@@ -20,7 +28,7 @@ def session_to_messages(row: Mapping[str, Any], /, *, sysprompt: str, timezone: 
     system = build_system_prompt(
         sysprompt, session_id=row["session_id"], inferred_date=row["inferred_date"], timezone=timezone
     )
-    return [{"role": "system", "content": system}, *row["conversation"]]
+    return [{"role": "system", "content": system}, *messages_of(row)]
 
 
 def build_datasets(cfg: Config | Mapping[str, Any]) -> DatasetBundle:
@@ -31,3 +39,8 @@ def build_datasets(cfg: Config | Mapping[str, Any]) -> DatasetBundle:
 def read_turns(cfg: Config | Mapping[str, Any]) -> list[EvalTurn]:
     """The same evaluation turns without tokens, for scoring a served model. See `trainer.data.read_eval_turns`."""
     return read_eval_turns(cfg, session_to_messages, columns=COLUMNS)
+
+
+def open_rows(cfg: Config | Mapping[str, Any]) -> OpenRows:
+    """The raw rows of both splits and how to read them, for previews and checks. See `trainer.data.open_table`."""
+    return open_table(cfg, session_to_messages, columns=COLUMNS)

@@ -5,10 +5,8 @@ from typing import Any
 
 from trainer.config import Config, as_config
 from trainer.data import DatasetBundle
-from trainer.data.build import build_bundle
-from trainer.data.layout_reader import OpenRows, open_rows
-from trainer.data.sessions import read_turns as read_judged_turns
-from trainer.data.survey import survey_sessions
+from trainer.data.build import build_bundle, judged_turns
+from trainer.data.layout_reader import open_rows
 from trainer.types import EvalTurn
 
 __all__ = ["build_datasets", "open_rows", "read_turns"]
@@ -17,13 +15,10 @@ __all__ = ["build_datasets", "open_rows", "read_turns"]
 def build_datasets(cfg: Config | Mapping[str, Any]) -> DatasetBundle:
     """Return the datasets, judged turns and tools of the configured rows. See `trainer.data.build.build_bundle`."""
     cfg = as_config(cfg)
-    return build_bundle(cfg, *open_rows(cfg))
+    return build_bundle(cfg, open_rows(cfg))
 
 
 def read_turns(cfg: Config | Mapping[str, Any]) -> list[EvalTurn]:
     """Return the same judged turns without tokens, for scoring a served model."""
     cfg = as_config(cfg)
-    opened: OpenRows = open_rows(cfg)
-    split = cfg.data.eval_split
-    ids = survey_sessions(opened.raw[split], opened.reader, name=split).ids
-    return read_judged_turns(cfg, opened.reader, opened.raw[split], ids=ids, split=split)
+    return judged_turns(cfg, open_rows(cfg))

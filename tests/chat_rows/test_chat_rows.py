@@ -11,7 +11,7 @@ import chat_rows
 from tests.layouts.samples import SAMPLES
 from trainer.config import Config
 from trainer.data import DatasetBundle
-from trainer.data.lookup import find_session
+from trainer.data.domains import find_session
 from trainer.errors import DataError
 from trainer.eval_metrics import read_predictions, read_tools, score
 from trainer.training.train import train_run
@@ -50,9 +50,9 @@ def test_every_layout_gives_the_tokens_of_the_same_conversations_written_by_hand
 ) -> None:
     sample = SAMPLES[name]
     read = chat_rows.build_datasets(rows_config(sample.rows))
-    opened = chat_rows.open_rows(rows_config(sample.rows))
+    part = chat_rows.open_rows(rows_config(sample.rows)).train[0]
     by_hand = []
-    ids = {json.dumps(row, ensure_ascii=False): opened.reader.read(row).session_id for row in sample.rows}
+    ids = {json.dumps(row, ensure_ascii=False): part.reader.read(row).session.session_id for row in sample.rows}
     for row, messages in zip(sample.rows, sample.sessions, strict=True):
         session_id = ids[json.dumps(row, ensure_ascii=False)]
         by_hand.append({"session_id": session_id, "conversation": list(messages), "tools": list(sample.tools)})
@@ -160,10 +160,10 @@ def test_the_system_prompt_comes_from_the_row_or_the_file(
         row["messages"].insert(0, {"role": "system", "content": "You are kind."})
     cfg = rows_config(rows, f"data.system_prompt={parts}")
     cfg = cfg.model_copy(update={"data": cfg.data.model_copy(update={"sysprompt_path": tmp_path / "prompt.md"})})
-    reader = chat_rows.open_rows(cfg).reader
-    assert reader.read(rows[0]).messages[0] == {"role": "system", "content": expected}
+    reader = chat_rows.open_rows(cfg).train[0].reader
+    assert reader.read(rows[0]).session.messages[0] == {"role": "system", "content": expected}
     if "file" in parts:
-        assert reader.read(rows[1]).messages[0]["content"] == "From the file."
+        assert reader.read(rows[1]).session.messages[0]["content"] == "From the file."
 
 
 def test_a_template_may_ask_for_the_session_s_date(rows_config: MakeConfig, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_template_may_ask_for_the_session_s_date(rows_config: MakeConfig, tmp_
     rows = [{**with_tool(number), "date": "2025-03-14"} for number in range(3)]
     cfg = rows_config(rows, "data.timezone=Europe/Zurich")
     cfg = cfg.model_copy(update={"data": cfg.data.model_copy(update={"sysprompt_path": tmp_path / "prompt.md"})})
-    system = chat_rows.open_rows(cfg).reader.read(rows[0]).messages[0]["content"]
+    system = chat_rows.open_rows(cfg).train[0].reader.read(rows[0]).session.messages[0]["content"]
     assert str(system).startswith("Now: Current DateTime (Europe/Zurich): Friday 2025-03-14 ")
 
 
@@ -193,8 +193,8 @@ def test_arguments_are_trained_as_the_file_says(rows_config: MakeConfig) -> None
             for call in message.get("tool_calls", ()):
                 call["function"]["arguments"] = json.loads(call["function"]["arguments"])
     rows[0]["messages"][1]["tool_calls"][0]["function"]["arguments"] = {"value": "0", "extra": None}
-    reader = chat_rows.open_rows(rows_config(rows)).reader
-    read = [reader.read(row).messages[1].get("tool_calls") for row in rows]
+    reader = chat_rows.open_rows(rows_config(rows)).train[0].reader
+    read = [reader.read(row).session.messages[1].get("tool_calls") for row in rows]
     assert [calls and calls[0]["function"]["arguments"] for calls in read[1:]] == [
         {"value": 1}, {"value": "2"}, {"value": 3}
     ]  # fmt: skip
@@ -202,11 +202,11 @@ def test_arguments_are_trained_as_the_file_says(rows_config: MakeConfig) -> None
 
 def test_a_session_of_a_file_can_be_previewed(rows_config: MakeConfig) -> None:
     cfg = rows_config([with_tool(number) for number in range(4)])
-    opened = chat_rows.open_rows(cfg)
-    first = opened.reader.read(opened.raw["train"][0])
+    part = chat_rows.open_rows(cfg).train[0]
+    first = part.reader.read(part.rows[0]).session
     assert find_session(cfg, "train") == first
     assert find_session(cfg, "train", session_id=first.session_id) == first
-    with pytest.raises(DataError, match="no split validation; the configuration names train, test"):
+    with pytest.raises(DataError, match="only the split train, not 'validation'"):
         find_session(cfg, "validation")
 
 

@@ -45,4 +45,7 @@ def test_a_domain_has_to_say_how_it_reads_a_row(
     (tmp_path / "bare_domain.py").write_text("def build_datasets(cfg): ...\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert main(["--config", CONFIG, "--set", "data.load_module=bare_domain"]) == 2
-    assert "bare_domain.data_prep must define session_to_messages and COLUMNS" in capsys.readouterr().err
+    assert (
+        "bare_domain has no open_rows(cfg), and bare_domain.data_prep has no session_to_messages"
+        in capsys.readouterr().err
+    )

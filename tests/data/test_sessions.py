@@ -39,10 +39,10 @@ def test_context_turns_are_not_judged(tmp_path: Path) -> None:
 def test_the_error_of_a_broken_row_names_file_and_line(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in Path("data/car_sales/test.jsonl").read_text(encoding="utf-8").splitlines()[:2]]
     rows[1]["conversation"][0]["role"] = "robot"
-    with pytest.raises(DataError, match=rf"test.jsonl:2: session {rows[1]['session_id']}: turn 1: role is 'robot'"):
+    with pytest.raises(DataError, match=rf"test.jsonl:2: session {rows[1]['session_id']}: turn 1: role is the"):
         _turns_of_rows(rows, tmp_path)
     rows[1] = rows[0]
-    with pytest.raises(DataError, match="appears 2 times"):
+    with pytest.raises(DataError, match=r"test.jsonl:2: session \S+: the row repeats the session id of .*test.jsonl:1"):
         _turns_of_rows(rows, tmp_path)
 
 

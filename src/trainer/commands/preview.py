@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from trainer.data.chat_setup import load_encoder
-    from trainer.data.lookup import find_session
+    from trainer.data.domains import find_session
 
     session = find_session(cfg, args.split or cfg.data.train_split, session_id=args.session, row=args.row)
     _show(Console(), load_encoder(cfg).encoder, session)

@@ -46,6 +46,19 @@ class _Section(BaseModel):
         return getattr(self, key)
 
 
+class SourceConfig(_Section):
+    """One of several datasets. What is left out is taken from `data`."""
+
+    dataset_name: str = Field(description="hub id, local folder or local file")
+    train_split: str | None = Field(None, description="split to train on; default: data.train_split")
+    eval_split: str | None = Field(None, description="split to evaluate on; default: data.eval_split")
+    layout: str | dict[str, str] | None = Field(None, description="chat_rows: layout; default: data.layout")
+    weight: Annotated[float, Field(gt=0, le=100)] = Field(
+        1.0, description="how often a training session is used; 0.5: half of them, chosen by their ids; 2: each twice"
+    )
+    max_sessions: PositiveInt | None = Field(None, description="most training sessions to use, chosen by their ids")
+
+
 class DataConfig(_Section):
     """Where sessions come from, and how they become rows of tokens."""
 
@@ -53,7 +66,12 @@ class DataConfig(_Section):
         description="Python package of the domain, with a function build_datasets(cfg); chat_rows needs no code",
         pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$",
     )
-    dataset_name: str = Field(description="hub id, local folder or local file, as `datasets` loads it")
+    dataset_name: str | None = Field(
+        None, description="hub id, local folder or local file, as `datasets` loads it; required without data.sources"
+    )
+    sources: list[SourceConfig] = Field(
+        default_factory=list, description="several datasets instead of dataset_name, with weights or caps"
+    )
     train_split: str = Field("train", description="split to train on; slices such as train[:100] work")
     eval_split: str = Field("test", description="split to evaluate on")
     timezone: str = Field("UTC", description="IANA time zone of the date and time in the system prompt")
@@ -63,8 +81,9 @@ class DataConfig(_Section):
     system_prompt: list[Literal["row", "file"]] | None = Field(
         None, description="chat_rows: parts of the system prompt, in order; default: the row's, else the file's"
     )
-    holdout: Fraction = Field(
-        0.1, description="chat_rows: share of the sessions to evaluate on if the data has no eval_split"
+    holdout: Fraction = Field(0.1, description="share of the sessions to evaluate on if the data has no eval_split")
+    on_bad_row: Literal["error", "drop"] = Field(
+        "error", description="what to do with rows that have errors: stop before training, or drop and count them"
     )
     sysprompt_path: Path | None = Field(None, description="system prompt template (Markdown); optional for chat_rows")
     tools_path: Path | None = Field(None, description="tool schemas (JSON list in OpenAI form); optional for chat_rows")
@@ -77,6 +96,15 @@ class DataConfig(_Section):
     drop_oversized: bool = Field(True, description="drop longer rows and count them; false: train on them in full")
     n_tool_sessions_eval: Annotated[int, Field(ge=0)] = Field(64, description="sessions judged for tool calls")
     num_proc: PositiveInt | None = Field(None, description="worker processes for data preparation")
+
+    def all_sources(self) -> tuple[SourceConfig, ...]:
+        """The datasets to read, one or several, with the defaults of this section filled in."""
+        given = self.sources or [SourceConfig(dataset_name=self.dataset_name or "")]
+        shared = {key: getattr(self, key) for key in ("train_split", "eval_split", "layout")}
+        return tuple(
+            source.model_copy(update={key: value for key, value in shared.items() if source[key] is None})
+            for source in given
+        )
 
 
 class ModelConfig(_Section):
@@ -171,6 +199,7 @@ def as_config(cfg: Config | Mapping[str, Any]) -> Config:
 def parse_config(raw: Mapping[str, Any], *, source: str) -> Config:
     """Validate a plain mapping; `source` names it in errors. Raises `ConfigError`."""
     train, problems = _read_train_sections(raw)
+    problems += _dataset_problems(raw.get("data"))
     try:
         cfg = Config.model_validate({**raw, "train": train} if train else raw)
     except ValidationError as error:
@@ -181,6 +210,16 @@ def parse_config(raw: Mapping[str, Any], *, source: str) -> Config:
         count = f"{len(problems)} problem" + "s" * (len(problems) > 1)
         raise ConfigError(f"{source}: {count}\n{lines}")
     return cfg
+
+
+def _dataset_problems(data: Any) -> list[tuple[str, str]]:
+    if not isinstance(data, Mapping):  # the schema reports it
+        return []
+    if data.get("dataset_name") and data.get("sources"):
+        return [("data.sources", "given beside data.dataset_name; keep one, and list every dataset in data.sources")]
+    if not data.get("dataset_name") and not data.get("sources"):
+        return [("data.dataset_name", "missing; name a dataset, or list several in data.sources")]
+    return []
 
 
 def config_to_yaml(cfg: Config) -> str:
@@ -228,10 +267,12 @@ def _read_train_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[t
 
 def _describe(error: dict[str, Any]) -> tuple[str, str]:
     location = [str(part) for part in error["loc"]]
-    key = ".".join(location[:2]) or "(file)"
+    is_source = location[:2] == ["data", "sources"] and len(location) > 3
+    key = f"data.sources[{location[2]}].{location[3]}" if is_source else ".".join(location[:2]) or "(file)"
     if error["type"] == "extra_forbidden":
         section = Config.model_fields.get(location[0])
         model = section.annotation if section is not None and len(location) > 1 else Config
+        model = SourceConfig if is_source else model
         return key, _unknown(location[-1], getattr(model, "model_fields", {}))
     if error["type"] == "missing":
         return key, "missing; this key has no default"

@@ -1,9 +1,20 @@
 """Turn a domain's raw rows into proven rows of tokens, and list the turns to judge."""
 
 from trainer.config import as_config
-from trainer.data.build import assemble_datasets, tokenize_session
+from trainer.data.build import assemble_datasets, read_eval_turns, tokenize_session
 from trainer.data.bundle import DatasetBundle
 from trainer.data.chat_setup import pick_format
-from trainer.data.sessions import read_eval_turns
+from trainer.data.opening import OpenRows
+from trainer.data.sessions import messages_of, open_table
 
-__all__ = ["DatasetBundle", "as_config", "assemble_datasets", "pick_format", "read_eval_turns", "tokenize_session"]
+__all__ = [
+    "DatasetBundle",
+    "OpenRows",
+    "as_config",
+    "assemble_datasets",
+    "messages_of",
+    "open_table",
+    "pick_format",
+    "read_eval_turns",
+    "tokenize_session",
+]

@@ -5,9 +5,8 @@ Everything that domains share is here. A domain only turns one raw row into mess
 
 import dataclasses
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import datasets
@@ -17,24 +16,18 @@ from trainer.chat import ChatEncoder
 from trainer.config import Config, as_config
 from trainer.data.bundle import DatasetBundle
 from trainer.data.chat_setup import make_chat_setup
-from trainer.data.report import DataReport, SplitReport
-from trainer.data.rows import OUTPUT_COLUMNS, RowEncoder
-from trainer.data.sessions import (
-    RowReader,
-    SessionToMessages,
-    eval_turns,
-    judged_rows,
-    make_reader,
-    refuse_repeated_ids,
-    session_tools,
-)
-from trainer.data.sources import load_split
-from trainer.data.survey import cache_key, survey_sessions
+from trainer.data.findings import errors_of, summary_lines
+from trainer.data.opening import OpenRows, n_copies
+from trainer.data.prepare import Prepared, PreparedSplit, prepare
+from trainer.data.report import DataReport, SourceReport, SplitReport
+from trainer.data.sessions import SessionToMessages, eval_turns, judged, open_table, rendered_tools, session_tools
+from trainer.data.survey import survey_sessions
 from trainer.errors import DataError, TemplateError
-from trainer.tools.wire import rendered_tool, unique_tools
+from trainer.tools.wire import unique_tools
 from trainer.types import EvalTurn, Message, Session, Tool, ToolEvalExample
 
 _N_PROBLEMS_SHOWN = 10
+_FOR_FINDINGS = ("row", "part", "problem", "literals", "violations")  # columns that no training row needs
 
 
 def assemble_datasets(
@@ -51,38 +44,65 @@ def assemble_datasets(
     Raises `DataError`, which names each row that cannot be used, `TemplateError`, `FormatError`, `ModelError`.
     """
     cfg = as_config(cfg)
-    reader = make_reader(cfg, session_to_messages, id_column=id_column)
-    raw = {split: load_split(cfg.data, split, columns=[id_column, *columns]) for split in _splits(cfg)}
-    return build_bundle(cfg, reader, raw)
+    return build_bundle(cfg, open_table(cfg, session_to_messages, columns=columns, id_column=id_column))
 
 
-def build_bundle(cfg: Config, reader: RowReader, raw: Mapping[str, datasets.Dataset]) -> DatasetBundle:
-    """Build the same from the raw rows of both configured splits and their reader."""
+def read_eval_turns(
+    cfg: Config | Mapping[str, Any],
+    session_to_messages: SessionToMessages,
+    *,
+    columns: Sequence[str],
+    id_column: str = "session_id",
+) -> list[EvalTurn]:
+    """Return the turns that a run judges, without tokens: the same sessions, turns and tool orders.
+
+    Needs neither a tokenizer nor torch. `session_to_messages` reads the given `columns`. Raises `DataError`.
+    """
+    cfg = as_config(cfg)
+    opened = open_table(cfg, session_to_messages, columns=columns, id_column=id_column, train=False)
+    return judged_turns(cfg, opened)
+
+
+def judged_turns(cfg: Config, opened: OpenRows) -> list[EvalTurn]:
+    """Return the same turns from opened rows. Raises `DataError` for rows with errors, unless those are dropped."""
+    found: dict[str, Session | None] = {}
+    problems = []
+    surveys = [survey_sessions(part, split=cfg.data.eval_split) for part in opened.evaluation]
+    chosen = set(judged((name for survey in surveys for name in survey.ids), n=cfg.data.n_tool_sessions_eval))
+    for part, survey in zip(opened.evaluation, surveys, strict=True):
+        problems += [finding.line() for finding in survey.errors.values()]
+        for row, session_id in enumerate(survey.ids):
+            if session_id in chosen and row not in survey.errors:
+                found[session_id] = part.reader.read(part.rows[row], session_id=session_id).session
+    if problems and cfg.data.on_bad_row == "error":
+        raise DataError(_listed(problems))
+    turns = [turn for session in found.values() if session is not None for turn in eval_turns(session)]
+    return sorted(turns, key=lambda turn: (turn.session_id, turn.turn))
+
+
+def build_bundle(cfg: Config, opened: OpenRows) -> DatasetBundle:
+    """Build everything that a run needs from opened rows. Raises `DataError` for the errors that `prepare` finds."""
     chat = make_chat_setup(cfg)
-    rows, keys, ids = {}, {}, {}
-    for split, dataset in raw.items():
-        name = f"{cfg.data.dataset_name}, split {split}"
-        survey = survey_sessions(dataset, reader, name=split)
-        refuse_repeated_ids(survey.ids, where=name)
-        keys[split], ids[split] = cache_key(survey, chat, name=name), survey.ids
-        row_encoder = RowEncoder(reader, chat, ids=survey.ids, data=cfg.data, split=split)
-        rows[split] = _encode_split(dataset, row_encoder, key=keys[split], num_proc=cfg.data.num_proc, split=split)
-    _refuse_problems(list(rows.values()))
-    train, judged = cfg.data.train_split, cfg.data.eval_split
-    train_rows, train_report = _select_rows(cfg, raw[train], rows[train])
-    eval_rows, eval_report = _select_rows(cfg, raw[judged], rows[judged])
+    prepared = prepare(cfg, opened, chat)
+    train, evaluation = prepared.train, prepared.evaluation
+    problems = [finding.line() for finding in errors_of(prepared.findings)]
+    if problems:
+        train.forget()
+        evaluation.forget()
+        raise DataError(_listed(problems))
+    train_rows, train_report = _select_rows(cfg, train)
+    eval_rows, eval_report = _select_rows(cfg, evaluation)
     if not len(train_rows):
-        raise DataError(f"{cfg.data.dataset_name}: no row of split {train} is left to train on")
-
-    chosen = judged_rows(ids[judged], n=cfg.data.n_tool_sessions_eval)
-    sessions = [reader.read(raw[judged][index], session_id=ids[judged][index]) for index in chosen]
+        raise DataError(_nothing_left(cfg, train, train_report))
+    sessions = list(_judged_sessions(cfg, evaluation))
+    tools = (tool for part in train.parts for tool in part.part.reader.tools)
     return DatasetBundle(
-        train_rows,
-        eval_rows,
-        _eval_examples(sessions, rows[judged]),
-        unique_tools((*reader.tools, *(tool for session in sessions for tool in session.tools))),
+        _weighted(train, train_rows).remove_columns(_FOR_FINDINGS),
+        eval_rows.remove_columns(_FOR_FINDINGS),
+        _eval_examples(sessions, evaluation.rows()),
+        unique_tools((*tools, *(tool for session in sessions for tool in session.tools))),
         cfg.data.max_context_length,
-        report=DataReport(train_report, eval_report, chat.fmt.name, _joined(keys.values())),
+        report=_report(cfg, prepared, train_report, eval_report, format_name=chat.fmt.name),
         chat=chat,
     )
 
@@ -95,9 +115,8 @@ def tokenize_session(
     Labels are `IGNORE_INDEX` outside the assistant's supervised spans. Raises `TemplateError` for a session that needs
     several rows, for example because its template rewrites history.
     """
-    named = enumerate(global_tools, start=1)
-    tools = [rendered_tool(tool, where=f"tool {position}").tool for position, tool in named]
-    encoded = ChatEncoder(tokenizer).encode(messages, session_tools(tools, session_id), session_id=session_id)
+    tools = session_tools(rendered_tools(global_tools), session_id)
+    encoded = ChatEncoder(tokenizer).encode(messages, tools, session_id=session_id)
     if len(encoded.rows) != 1:
         raise TemplateError(
             f"session {session_id}: one row cannot hold every prompt as a server would build it, because the template "
@@ -108,50 +127,30 @@ def tokenize_session(
     return {"input_ids": row.input_ids, "labels": row.labels(), "attention_mask": [1] * len(row.input_ids)}
 
 
-def _splits(cfg: Config) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((cfg.data.train_split, cfg.data.eval_split)))
-
-
-def _joined(keys: Iterable[str]) -> str:
-    """Return one fingerprint for all splits together."""
-    return hashlib.sha256("\0".join(keys).encode()).hexdigest()[:32]
-
-
-def _encode_split(
-    raw: datasets.Dataset, row_encoder: RowEncoder, *, key: str, num_proc: int | None, split: str
-) -> datasets.Dataset:
-    """Return every row of a split as rows of tokens; a row that cannot be used has a `problem` and no tokens."""
-    ints = datasets.List(datasets.Value("int32"))
-    kinds: dict[str, Any] = dict.fromkeys(OUTPUT_COLUMNS, ints)
-    kinds |= {"session_id": datasets.Value("string"), "length": datasets.Value("int32")}
-    kinds |= {"problem": datasets.Value("string"), "attention_mask": datasets.List(datasets.Value("int8"))}
-    kinds |= dict.fromkeys(("literals", "violations"), datasets.List(datasets.Value("string")))
-    return raw.map(
-        row_encoder,
-        batched=True,
-        batch_size=100,
-        with_indices=True,
-        num_proc=num_proc,
-        remove_columns=raw.column_names,
-        features=datasets.Features(kinds),
-        new_fingerprint=key,
-        desc=f"Preparing {split}",
+def _listed(problems: Sequence[str]) -> str:
+    """Return the message for rows with errors."""
+    shown = "\n".join(f"  {problem}" for problem in problems[:_N_PROBLEMS_SHOWN])
+    more = f"\n  … and {len(problems) - _N_PROBLEMS_SHOWN} more" if len(problems) > _N_PROBLEMS_SHOWN else ""
+    return (
+        f"{len(problems)} error{'s' * (len(problems) > 1)} in the data\n{shown}{more}\n`tool-sft check` lists all of "
+        "them; data.on_bad_row: drop leaves such rows out and counts them"
     )
 
 
-def _refuse_problems(splits: Sequence[datasets.Dataset]) -> None:
-    """Raise `DataError` that lists the rows of all splits that cannot be used."""
-    problems = [problem for rows in splits for problem in rows["problem"] if problem is not None]
-    if problems:
-        for file in [file for rows in splits for file in rows.cache_files]:
-            Path(file["filename"]).unlink(missing_ok=True)  # the next run judges the rows again
-        shown = "\n".join(f"  {problem}" for problem in problems[:_N_PROBLEMS_SHOWN])
-        more = f"\n  … and {len(problems) - _N_PROBLEMS_SHOWN} more" if len(problems) > _N_PROBLEMS_SHOWN else ""
-        raise DataError(f"{len(problems)} row{'s' * (len(problems) > 1)} cannot be used\n{shown}{more}")
+def _nothing_left(cfg: Config, train: PreparedSplit, report: SplitReport) -> str:
+    where = f"split {train.name}: none of {train.n_sessions} sessions is left to train on"
+    if not report.oversized:
+        return f"{where}; `tool-sft check` says what is wrong with each"
+    lengths = sorted(report.oversized.values())
+    return (
+        f"{where}: {len(lengths)} rows have {lengths[0]:,} to {lengths[-1]:,} tokens, and data.max_context_length is "
+        f"{cfg.data.max_context_length:,}; raise it, or set data.drop_oversized: false"
+    )
 
 
-def _select_rows(cfg: Config, raw: datasets.Dataset, rows: datasets.Dataset) -> tuple[datasets.Dataset, SplitReport]:
+def _select_rows(cfg: Config, split: PreparedSplit) -> tuple[datasets.Dataset, SplitReport]:
     """Drop over-long rows if that is configured, and report which rows are too long."""
+    rows = split.rows()
     lengths = np.asarray(rows["length"], dtype=np.int64)
     n_supervised = np.asarray(
         [sum(ends) - sum(starts) for starts, ends in zip(rows["starts"], rows["ends"], strict=True)],
@@ -161,21 +160,60 @@ def _select_rows(cfg: Config, raw: datasets.Dataset, rows: datasets.Dataset) -> 
     keep = ~oversized if cfg.data.drop_oversized else np.ones_like(oversized)
     names = rows["session_id"]
     report = SplitReport(
-        n_sessions=len(raw),
+        n_sessions=split.n_sessions,
         n_rows=int(keep.sum()),
         n_tokens=int(lengths[keep].sum()),
         n_supervised_tokens=int(n_supervised[keep].sum()),
-        n_unsupervised_sessions=len(raw) - len(set(names)),
+        n_dropped_sessions=len(split.dropped),
         oversized={names[i]: int(lengths[i]) for i in np.flatnonzero(oversized)},
         dropped_oversized=cfg.data.drop_oversized,
-        literals=_flat(rows["literals"]),
-        violations=_flat(rows["violations"]),
+        converted=dict(split.counts.converted),
     )
-    return rows.select(np.flatnonzero(keep)).remove_columns(["problem", "literals", "violations"]), report
+    return rows.select(np.flatnonzero(keep)), report
 
 
-def _flat(lists: Iterable[Iterable[str]]) -> tuple[str, ...]:
-    return tuple(item for items in lists for item in items)
+def _weighted(split: PreparedSplit, rows: datasets.Dataset) -> datasets.Dataset:
+    """Repeat the rows of sources with a weight above 1."""
+    sources = [found.part.source for found in split.parts]
+    if all(source.weight <= 1 for source in sources):
+        return rows
+    repeated = []
+    for index, (part, row) in enumerate(zip(rows["part"], rows["row"], strict=True)):
+        raw = split.parts[part].part
+        repeated += [index] * n_copies(sources[part], raw.reader.row_id(raw.rows[row]))
+    return rows.select(repeated)
+
+
+def _judged_sessions(cfg: Config, split: PreparedSplit) -> Iterator[Session]:
+    places = {place.session_id: place for place in split.sessions()}
+    for session_id in judged(places, n=cfg.data.n_tool_sessions_eval):
+        place = places[session_id]
+        if (place.part, place.row) not in split.dropped:
+            yield split.read(place)
+
+
+def _report(
+    cfg: Config, prepared: Prepared, train: SplitReport, evaluation: SplitReport, *, format_name: str
+) -> DataReport:
+    keys = (*prepared.train.keys, *prepared.evaluation.keys)
+    judged_of = {part.part.source.dataset_name: len(part.part.rows) for part in prepared.evaluation.parts}
+    sources = tuple(
+        SourceReport(
+            name=part.part.source.dataset_name,
+            weight=part.part.source.weight,
+            n_train_sessions=len(part.part.rows),
+            n_eval_sessions=judged_of.get(part.part.source.dataset_name, 0),
+        )
+        for part in prepared.train.parts
+    )
+    notes = (*summary_lines(prepared.findings, "dropped"), *summary_lines(prepared.findings, "warning"))
+    warnings = dict(Counter(str(finding.kind) for finding in prepared.findings if finding.level == "warning"))
+    return DataReport(train, evaluation, format_name, _joined(keys), sources=sources, notes=notes, warnings=warnings)
+
+
+def _joined(keys: Iterable[str]) -> str:
+    """Return one fingerprint for all splits together."""
+    return hashlib.sha256("\0".join(keys).encode()).hexdigest()[:32]
 
 
 def _eval_examples(sessions: Sequence[Session], rows: datasets.Dataset) -> list[ToolEvalExample]:

@@ -100,7 +100,7 @@ def _count(rows: Any, *, where: str) -> SplitReport:
         n_rows=n_rows,
         n_tokens=n_tokens,
         n_supervised_tokens=n_supervised,
-        n_unsupervised_sessions=0,
+        n_dropped_sessions=0,
         oversized={},
         dropped_oversized=False,
     )

@@ -1,4 +1,4 @@
-"""Find the configured domain, and ask it for datasets or for the turns to judge. Knows no particular domain."""
+"""Find the configured domain, and ask it for datasets, turns or single sessions. Knows no particular domain."""
 
 import importlib
 import sys
@@ -9,8 +9,11 @@ from typing import Any
 
 from trainer.config import Config
 from trainer.data.bundle import DatasetBundle, as_bundle
-from trainer.errors import ConfigError
-from trainer.types import EvalTurn
+from trainer.data.opening import OpenRows
+from trainer.data.sessions import open_table
+from trainer.data.survey import survey_sessions
+from trainer.errors import ConfigError, DataError
+from trainer.types import EvalTurn, Session
 
 
 def load_domain(cfg: Config) -> Any:
@@ -78,3 +81,51 @@ def domain_turns(domain: Any, cfg: Config) -> Sequence[EvalTurn]:
             "trainer.data.read_eval_turns), or use the environment that trains"
         ) from error
     return turns
+
+
+def domain_rows(domain: Any, cfg: Config) -> OpenRows:
+    """Return the raw rows of both splits and how to read them: from the domain's `open_rows(cfg)`.
+
+    A domain without it needs the functions of the example domain: `data_prep.session_to_messages` and `COLUMNS`.
+    Raises `ConfigError` if it has neither, `DataError` if the data cannot be opened.
+    """
+    opened: OpenRows
+    if callable(getattr(domain, "open_rows", None)):
+        opened = domain.open_rows(cfg)
+        return opened
+    name = f"{domain.__name__}.data_prep"
+    try:
+        module: Any = importlib.import_module(name)
+        to_messages, columns = module.session_to_messages, module.COLUMNS
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ConfigError(
+            f"data.load_module: {domain.__name__} has no open_rows(cfg), and {name} has no session_to_messages and "
+            f"COLUMNS; add open_rows (one line with trainer.data.open_table): {error}"
+        ) from error
+    return open_table(cfg, to_messages, columns=columns)
+
+
+def find_session(cfg: Config, split: str, *, session_id: str | None = None, row: int = 0) -> Session:
+    """Return the session with this id, or else the one at `row` (from 0).
+
+    Raises `ConfigError` for a domain that does not say how it reads rows, `DataError` if the session is not there.
+    """
+    if split not in (cfg.data.train_split, cfg.data.eval_split):
+        cfg = cfg.model_copy(update={"data": cfg.data.model_copy(update={"train_split": split})})
+    opened = domain_rows(load_domain(cfg), cfg)
+    parts = opened.evaluation if split == cfg.data.eval_split else opened.train
+    n_before = 0
+    first_ids: list[str] = []
+    for part in parts:
+        if session_id is None and row < n_before + len(part.rows) and row >= 0:
+            found = part.rows[row - n_before]
+            return part.reader.read(found, session_id=part.full_id(part.reader.row_id(found))).session
+        if session_id is not None:
+            ids = survey_sessions(part, split=split).ids
+            if session_id in ids:
+                return part.reader.read(part.rows[ids.index(session_id)], session_id=session_id).session
+            first_ids += ids[:5]
+        n_before += len(part.rows)
+    if session_id is not None:
+        raise DataError(f"split {split} has no session {session_id!r}; its first ones: {', '.join(first_ids[:5])}")
+    raise DataError(f"split {split} has no row {row}; it has rows 0 to {n_before - 1}")

@@ -5,34 +5,25 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import datasets
 
 from trainer.config import Config
-from trainer.data.row_files import PLACE, has_split, load_rows, row_value
-from trainer.data.sessions import refuse_unknown_tools, session_tools
+from trainer.config.schema import SourceConfig
+from trainer.data.opening import OpenRows, ReadRow, open_sources
+from trainer.data.row_files import row_value
+from trainer.data.sessions import refuse_unknown_tools, rendered_tools, session_tools
 from trainer.data.sources import read_text
 from trainer.errors import DataError
 from trainer.layouts import Layout, detect_layout, get_layout
 from trainer.layouts.detect import SAMPLE_ROWS
-from trainer.messages import Conversation, with_tools
-from trainer.messages.canonical import canonical_messages
-from trainer.tools import read_tools, rendered_tool
+from trainer.messages import Conversation, canonical_messages, with_tools
+from trainer.tools import read_tools
 from trainer.types import Message, Session, Tool
 from trainer.util.clock import PLACEHOLDER, UNKNOWN_DATE, datetime_line, session_datetime
-from trainer.util.ordering import digest_number
 
 logger = logging.getLogger(__name__)
-
-_BUCKETS = 10_000
-
-
-class OpenRows(NamedTuple):
-    """The raw rows of both configured splits, and their reader."""
-
-    reader: "LayoutReader"
-    raw: Mapping[str, datasets.Dataset]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,28 +49,19 @@ class LayoutReader:
             value = dict(row)
         column = self.layout.columns.get("session_id", "")
         own = value.get(column) if isinstance(value, Mapping) else None
-        return own if own else _content_id(value)
+        return own if own else content_id(value)
 
-    def place(self, row: Mapping[str, Any]) -> str | None:
-        """Return the file and line of a row of a JSON file."""
-        place = row.get(PLACE)
-        return None if place is None else str(place)
-
-    def read(self, row: Mapping[str, Any], *, session_id: str | None = None) -> Session:
+    def read(self, row: Mapping[str, Any], *, session_id: str | None = None) -> ReadRow:
         """Return the session of a row. Raises `DataError`, which names the turn, the tool or the column."""
         value = row_value(dict(row))
         conversation = self.layout.read(value)
         if conversation.tools is None:
             conversation = with_tools(conversation, self.tools)
-        name = session_id or conversation.session_id or _content_id(value)
-        tools = [
-            rendered_tool(tool, where=f"tool {position}").tool
-            for position, tool in enumerate(conversation.tools or (), start=1)
-        ]
+        name = session_id or conversation.session_id or content_id(value)
         messages = canonical_messages(self._with_system(conversation, name))
-        session = Session(name, messages, session_tools(tools, name))
+        session = Session(name, messages, session_tools(rendered_tools(conversation.tools or ()), name))
         refuse_unknown_tools(session)
-        return session
+        return ReadRow(session, conversation.converted)
 
     def _with_system(self, conversation: Conversation, session_id: str) -> list[Message]:
         own = [message for message in conversation.messages[:1] if message["role"] == "system"]
@@ -101,26 +83,21 @@ class LayoutReader:
 
 
 def open_rows(cfg: Config) -> OpenRows:
-    """Open both configured splits and settle the layout of their rows; log what each column was taken for.
+    """Open the configured datasets, settle the layout of each and log what its columns were taken for.
 
-    If local data has no evaluation split, a share of the sessions (`data.holdout`) is held out, chosen by their ids.
     Raises `DataError`.
     """
     data = cfg.data
-    train = load_rows(data, data.train_split)
-    sample = _sample(train)
-    layout = _layout(cfg, sample)
-    reader = LayoutReader(
-        layout=layout,
-        tools=() if data.tools_path is None else read_tools(data.tools_path),
-        template=None if data.sysprompt_path is None else read_text(data.sysprompt_path, key="data.sysprompt_path"),
-        parts=data.system_prompt,
-        timezone=data.timezone,
-        makes_ids=not any(row.get(layout.columns.get("session_id", "")) for row in sample),
-    )
-    if has_split(data, data.eval_split):
-        return OpenRows(reader, {data.train_split: train, data.eval_split: load_rows(data, data.eval_split)})
-    return OpenRows(reader, dict(zip((data.train_split, data.eval_split), _held_out(cfg, train, reader), strict=True)))
+    tools = () if data.tools_path is None else read_tools(data.tools_path)
+    template = None if data.sysprompt_path is None else read_text(data.sysprompt_path, key="data.sysprompt_path")
+
+    def make_reader(source: SourceConfig, rows: datasets.Dataset) -> LayoutReader:
+        sample = _sample(rows)
+        layout = _layout(source, sample)
+        makes_ids = not any(row.get(layout.columns.get("session_id", "")) for row in sample)
+        return LayoutReader(layout, tools, template, data.system_prompt, data.timezone, makes_ids)
+
+    return open_sources(cfg, make_reader)
 
 
 def _sample(rows: datasets.Dataset) -> list[Mapping[str, Any]]:
@@ -136,8 +113,8 @@ def _sample(rows: datasets.Dataset) -> list[Mapping[str, Any]]:
     return sample
 
 
-def _layout(cfg: Config, sample: Sequence[Mapping[str, Any]]) -> Layout:
-    given = cfg.data.layout
+def _layout(source: SourceConfig, sample: Sequence[Mapping[str, Any]]) -> Layout:
+    given = source.layout
     if isinstance(given, str):
         return get_layout(given)
     if given is not None:
@@ -147,29 +124,14 @@ def _layout(cfg: Config, sample: Sequence[Mapping[str, Any]]) -> Layout:
             raise DataError("data.layout: has no name; give the layout's name, e.g. {name: openai, messages: chat}")
         return get_layout(name, **columns)
     if not sample:
-        raise DataError(f"{cfg.data.dataset_name}: none of the first rows is a JSON object; each row must be one")
+        raise DataError(f"{source.dataset_name}: none of the first rows is a JSON object; each row must be one")
     found = detect_layout(sample)
     for sentence in found.explanation:
         logger.info("%s", sentence)
     return found.layout
 
 
-def _held_out(cfg: Config, rows: datasets.Dataset, reader: LayoutReader) -> tuple[datasets.Dataset, datasets.Dataset]:
-    """Split rows by a hash of their ids. At least one session is held out, and at least one is left to train on."""
-    if cfg.data.holdout == 0 or len(rows) < 2:
-        raise DataError(
-            f"{cfg.data.dataset_name}: has no split {cfg.data.eval_split} and nothing to hold out from; add one, set "
-            "data.eval_split, or give at least two sessions and data.holdout above 0"
-        )
-    numbers = [digest_number(f"holdout\0{reader.row_id(row)}") % _BUCKETS for row in rows]
-    limit = max(cfg.data.holdout * _BUCKETS, min(numbers) + 1)
-    held = [index for index, number in enumerate(numbers) if number < limit][: len(rows) - 1]
-    kept = sorted(set(range(len(rows))) - set(held))
-    name = cfg.data.eval_split
-    logger.info("No split %s: %s of %s sessions are held out for evaluation", name, len(held), len(rows))
-    return rows.select(kept), rows.select(held)
-
-
-def _content_id(value: Any) -> str:
+def content_id(value: Any) -> str:
+    """Return a session id that is made of a row's content."""
     text = json.dumps(value, sort_keys=True, default=repr)
     return f"row-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

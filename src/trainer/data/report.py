@@ -1,7 +1,7 @@
 """Report what happened to the sessions of a split: counts, and the names of those left out. Reads no file."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -9,19 +9,18 @@ from typing import Any
 class SplitReport:
     """Counts of one split.
 
-    `oversized` maps the ids of over-long sessions to their numbers of tokens. `literals` lists text that a server would
-    read as special tokens, and `violations` lists gold calls that break their tool's schema.
+    `n_dropped_sessions` are those that `data.on_bad_row: drop` left out. `oversized` maps the ids of over-long sessions
+    to their numbers of tokens. `converted` counts what was not in canonical form, by kind.
     """
 
     n_sessions: int
     n_rows: int
     n_tokens: int
     n_supervised_tokens: int
-    n_unsupervised_sessions: int
+    n_dropped_sessions: int
     oversized: Mapping[str, int]
     dropped_oversized: bool
-    literals: tuple[str, ...] = ()
-    violations: tuple[str, ...] = ()
+    converted: Mapping[str, int] = field(default_factory=dict)
 
     def lines(self, name: str) -> list[str]:
         """Return the report for people, one fact per line."""
@@ -29,34 +28,54 @@ class SplitReport:
         lines = [
             f"{name}: {self.n_sessions} sessions, {self.n_rows} rows, {self.n_tokens:,} tokens, {share:.1%} supervised"
         ]
+        if self.n_dropped_sessions:
+            lines.append(
+                f"{name}: {self.n_dropped_sessions} sessions dropped because of errors (data.on_bad_row: drop)"
+            )
         if self.oversized:
             verb = "dropped" if self.dropped_oversized else "kept although"
             longest = max(self.oversized.values())
             names = ", ".join(list(self.oversized)[:5]) + (", …" if len(self.oversized) > 5 else "")
             lines.append(f"{name}: {len(self.oversized)} rows {verb} over-long (up to {longest:,} tokens): {names}")
-        if self.n_unsupervised_sessions:
-            lines.append(f"{name}: {self.n_unsupervised_sessions} sessions left out (no supervised turn)")
-        for found, what in (
-            (self.literals, "pieces of text read as special tokens"),
-            (self.violations, "gold calls break their tool's schema"),
-        ):
-            if found:
-                lines.append(f"{name}: {len(found)} {what}; the first: {found[0]}")
+        lines += [f"{name}: converted {n} × {what}" for what, n in self.converted.items()]
         return lines
 
 
 @dataclass(frozen=True, slots=True)
+class SourceReport:
+    """How many sessions of a dataset are used in each split."""
+
+    name: str
+    weight: float
+    n_train_sessions: int
+    n_eval_sessions: int
+
+
+@dataclass(frozen=True, slots=True)
 class DataReport:
-    """What data preparation did with both splits, and the fingerprint of the rows that it made; None if not known."""
+    """What data preparation did with both splits, and the fingerprint of the rows that it made; None if not known.
+
+    `notes` are lines about dropped rows and about what is doubtful; `warnings` counts the latter by kind.
+    """
 
     train: SplitReport
     eval: SplitReport
     tool_call_format: str | None = None
     fingerprint: str | None = None
+    sources: tuple[SourceReport, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: Mapping[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """Return the report for people, one fact per line."""
-        return [*self.train.lines("train"), *self.eval.lines("eval")]
+        lines = []
+        if len(self.sources) > 1:
+            lines += [
+                f"{source.name}: {source.n_train_sessions} training sessions, weight {source.weight:g}; "
+                f"{source.n_eval_sessions} evaluation sessions"
+                for source in self.sources
+            ]
+        return [*lines, *self.train.lines("train"), *self.eval.lines("eval"), *self.notes]
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain JSON values."""

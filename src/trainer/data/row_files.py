@@ -1,4 +1,4 @@
-"""Read files of conversations row by row, exactly as they are written. Interprets no conversation.
+"""Read the rows of a split, JSON files exactly as they are written. Interprets no conversation.
 
 `datasets` reads JSON through Arrow, which gives every row the keys of all the others, with nulls. Here each row of a
 JSON file stays text until it is read.
@@ -12,37 +12,45 @@ from typing import Any
 
 import datasets
 
-from trainer.config.schema import DataConfig
+from trainer.config.schema import SourceConfig
 from trainer.data.sources import load_split
 from trainer.errors import DataError
+from trainer.values.json_reader import load_json
 
 TEXT, PLACE = "row_as_json", "row_place"
-"""The columns of rows from JSON files: the row as text, and where it is."""
+"""The columns of rows from JSON files: the row as text, and where it is. Other rows have only the second."""
 
 _SPLIT = re.compile(r"(?P<name>[\w.-]+)(?:\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?")
 
 
-def has_split(data: DataConfig, split: str) -> bool:
-    """Whether local data has the split; True for data that is not local, which only loading can tell."""
-    path = Path(data.dataset_name).expanduser()
+def has_split(source: SourceConfig, split: str) -> bool:
+    """Whether the data has the split. True for a hub dataset that cannot be asked: loading it says why."""
+    path = Path(source.dataset_name).expanduser()
     name = split.partition("[")[0]
     if path.is_file():
         return name == "train"
-    return not path.is_dir() or any(path.rglob(f"{name}[.-]*")) or any(path.rglob(f"{name}/*"))
+    if path.is_dir():
+        return any(path.rglob(f"{name}[.-]*")) or any(path.rglob(f"{name}/*"))
+    try:
+        return name in datasets.get_dataset_split_names(source.dataset_name)
+    except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError):
+        return True
 
 
-def load_rows(data: DataConfig, split: str) -> datasets.Dataset:
+def load_rows(source: SourceConfig, split: str) -> datasets.Dataset:
     """Return the rows of a split. A single file has only the split `train`; slices such as `train[:90%]` work.
 
     Raises `DataError`, which names the file, if it cannot be read.
     """
-    path = Path(data.dataset_name).expanduser()
+    path = Path(source.dataset_name).expanduser()
     parts = _SPLIT.fullmatch(split)
     if parts is None:
         raise DataError(f"split {split!r}: must be a name, or a slice such as train[:100] or train[90%:]")
     file = _json_file(path, parts["name"])
     if file is None:
-        return load_split(data, split, columns=())
+        rows = load_split(source, split)
+        places = [f"{source.dataset_name}[{split}] row {number}" for number in range(1, len(rows) + 1)]
+        return rows.add_column(PLACE, places)
     if path.is_file() and parts["name"] != "train":
         raise DataError(f"data.dataset_name: {path} is one file, which has only the split train, not {split!r}")
     stat = file.stat()  # a changed file is read again
@@ -61,15 +69,20 @@ def load_rows(data: DataConfig, split: str) -> datasets.Dataset:
 
 
 def row_value(row: dict[str, Any]) -> Any:
-    """Return what a row holds: the parsed text of a JSON file, or the row itself. Raises `DataError`."""
+    """Return what a row holds: the parsed text of a JSON file, or the row's own columns. Raises `DataError`."""
     if TEXT not in row:
-        return row
+        return {name: value for name, value in row.items() if name != PLACE}
     try:
-        return json.loads(row[TEXT])
+        return load_json(row[TEXT])
     except ValueError as error:
         raise DataError(f"not valid JSON: {error}") from None
     except RecursionError:
         raise DataError("nested too deeply; make the row flatter") from None
+
+
+def place_of(row: dict[str, Any]) -> str:
+    """Return where a row is: `file:line`, or dataset, split and number."""
+    return str(row[PLACE])
 
 
 _FEATURES = datasets.Features({TEXT: datasets.Value("large_string"), PLACE: datasets.Value("string")})
@@ -90,7 +103,7 @@ def _numbered(path: str, state: str) -> Iterator[dict[str, str]]:
                 if line.strip():
                     yield {TEXT: line, PLACE: f"{path}:{number}"}
         return
-    values = json.loads(file.read_text(encoding="utf-8"))
+    values = load_json(file.read_text(encoding="utf-8"))
     if not isinstance(values, list):
         raise ValueError("it must hold a list of rows; a file with one row per line is called .jsonl")
     for number, value in enumerate(values, start=1):

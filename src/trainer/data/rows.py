@@ -4,14 +4,15 @@ Runs in the worker processes of `datasets.Dataset.map`, so it returns problems a
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from trainer.chat import EncodedRow, EncodedSession
-from trainer.config.schema import DataConfig
 from trainer.data.chat_setup import ChatSetup
-from trainer.data.sessions import RowReader, gold_calls
-from trainer.data.sources import row_name
+from trainer.data.opening import RowReader
+from trainer.data.sessions import gold_calls
 from trainer.errors import DataError, ToolSftError
+from trainer.messages import is_trained
 from trainer.tokenizer import decode_text
 from trainer.tool_calls import RenderedTurn
 from trainer.tool_calls.round_trip import find_difference
@@ -20,6 +21,7 @@ from trainer.types import Session
 
 OUTPUT_COLUMNS = (
     "session_id",
+    "row",
     "input_ids",
     "labels",
     "attention_mask",
@@ -36,43 +38,31 @@ OUTPUT_COLUMNS = (
 class RowEncoder:
     """Encodes raw columns as rows of tokens, when called by `Dataset.map(batched=True, with_indices=True)`.
 
-    Output columns: `session_id`, `input_ids`, `labels` and `attention_mask` (int, one value per token), `turns`,
-    `starts`, `ends` (the supervised spans) and `length`. A session that cannot be used becomes one row with its
-    `problem`. A session's first row carries its `literals` (text that a server would read as a special token) and
-    `violations` (gold arguments that break their tool's schema).
+    Output columns: `session_id`, `row` (position of the raw row), `input_ids`, `labels` and `attention_mask` (int, one
+    value per token), `turns`, `starts`, `ends` (the supervised spans) and `length`. A session that cannot be used
+    becomes one row with its `problem`. A session's first row carries its `literals` (text that a server would read as a
+    special token) and `violations` (gold arguments that break their tool's schema). Rows that cannot be read are left
+    out: the survey has reported them.
     """
 
-    def __init__(
-        self,
-        reader: RowReader,
-        chat: ChatSetup,
-        *,
-        ids: Sequence[str],
-        data: DataConfig,
-        split: str,
-    ) -> None:
+    def __init__(self, reader: RowReader, chat: ChatSetup, *, ids: Sequence[str]) -> None:
         self._reader, self._chat, self._ids = reader, chat, ids
-        self._data, self._split = data, split
 
     def __call__(self, columns: Mapping[str, Sequence[Any]], indices: Sequence[int]) -> dict[str, list[Any]]:
         raw_rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        records: list[dict[str, Any]] = []
-        sessions: list[tuple[int, Mapping[str, Any], Session]] = []
+        sessions: list[tuple[int, Session]] = []
         for index, raw_row in zip(indices, raw_rows, strict=True):
-            try:
-                session = self._reader.read(raw_row, session_id=self._ids[index])
-            except ToolSftError as error:
-                records.append(self._refusal(index, raw_row, error))
-            else:
-                sessions.append((index, raw_row, session))
-        encoded_sessions = self._chat.encoder.encode_batch([session for _, _, session in sessions])
-        for (index, source, session), encoded in zip(sessions, encoded_sessions, strict=True):
+            with suppress(ToolSftError):
+                sessions.append((index, self._reader.read(raw_row, session_id=self._ids[index]).session))
+        records: list[dict[str, Any]] = []
+        encoded_sessions = self._chat.encoder.encode_batch([session for _, session in sessions])
+        for (index, session), encoded in zip(sessions, encoded_sessions, strict=True):
             if not isinstance(encoded, EncodedSession):
-                records.append(self._refusal(index, source, encoded))
+                records.append(_refusal(session, index, encoded))
             elif (problem := self._unreadable(session, encoded)) is not None:
-                records.append(self._refusal(index, source, problem))
+                records.append(_refusal(session, index, problem))
             else:
-                records += _session_records(session, encoded)
+                records += _session_records(session, index, encoded)
         return {name: [record[name] for record in records] for name in OUTPUT_COLUMNS}
 
     def _unreadable(self, session: Session, encoded: EncodedSession) -> DataError | None:
@@ -87,26 +77,24 @@ class RowEncoder:
                     return DataError(f"{turn.where}: {reason}")
         return None
 
-    def _refusal(self, index: int, raw_row: Mapping[str, Any], error: ToolSftError) -> dict[str, Any]:
-        session_id = self._ids[index]
-        where = self._reader.place(raw_row) or row_name(self._data, self._split, index)
-        record = _record(session_id, EncodedRow([], ()))
-        prefix = f"session {session_id}"
-        reason = str(error) if str(error).startswith(prefix) else f"{prefix}: {error}"
-        return {**record, "problem": f"{where}: {reason}"}
+
+def _refusal(session: Session, index: int, error: ToolSftError) -> dict[str, Any]:
+    reason = str(error).removeprefix(f"session {session.session_id}").lstrip(",: ")
+    return {**_record(session.session_id, index, EncodedRow([], ())), "problem": reason}
 
 
-def _session_records(session: Session, encoded: EncodedSession) -> list[dict[str, Any]]:
-    records = [_record(session.session_id, row) for row in encoded.rows]
+def _session_records(session: Session, index: int, encoded: EncodedSession) -> list[dict[str, Any]]:
+    records = [_record(session.session_id, index, row) for row in encoded.rows]
     if records:
-        literals = [f"session {session.session_id}, turn {t}: {text}" for t, text in encoded.literal_specials]
+        literals = [f"turn {turn}: {text}" for turn, text in encoded.literal_specials]
         records[0] |= {"literals": literals, "violations": schema_violations(session)}
     return records
 
 
-def _record(session_id: str, row: EncodedRow) -> dict[str, Any]:
+def _record(session_id: str, index: int, row: EncodedRow) -> dict[str, Any]:
     return {
         "session_id": session_id,
+        "row": index,
         "input_ids": row.input_ids,
         "labels": row.labels(),
         "attention_mask": [1] * len(row.input_ids),
@@ -121,14 +109,15 @@ def _record(session_id: str, row: EncodedRow) -> dict[str, Any]:
 
 
 def schema_violations(session: Session) -> list[str]:
-    """Return the gold calls that are not valid for their tool, each as `session, turn: tool: reason`.
+    """Return the trained calls that are not valid for their tool, each as `turn: tool: reason`.
 
     The scorer applies the same checks.
     """
     specs = ToolSpecs(session.tools)  # cheap: each tool is checked once per process
     return [
-        f"session {session.session_id}, turn {turn}: {call.name}: {violation.message}"
+        f"turn {turn}: {call.name}: {violation.message}"
         for turn, message in enumerate(session.messages)
+        if is_trained(message)
         for call in gold_calls(message)
         for violation in specs.violations(call)
     ]

@@ -1,20 +1,23 @@
-"""Read raw rows as sessions, choose the sessions to judge, and list their turns. Knows no tokens and no model."""
+"""Read a domain's raw rows as sessions, choose sessions to judge, and list their turns. Knows no tokens, no model."""
 
-from collections import Counter
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
+from pathlib import Path
 from typing import Any, Protocol
 
-import datasets
-
 from trainer.config import Config, as_config
-from trainer.data.sources import load_split, read_text, row_name
-from trainer.errors import DataError
-from trainer.messages.canonical import canonical_messages, is_trained
-from trainer.tools import ToolSpecs, read_tools
+from trainer.data.opening import OpenRows, ReadRow, open_sources
+from trainer.data.row_files import row_value
+from trainer.data.sources import read_text
+from trainer.errors import DataError, ToolSftError
+from trainer.messages import CanonicalMessages, is_trained, read_messages
+from trainer.tools import ToolSpecs, read_tools, rendered_tool
+from trainer.tools.forms import tools_of
 from trainer.types import Call, EvalTurn, Message, Session, Tool
 from trainer.util.ordering import shuffled
+from trainer.values.places import described, names, take_list
 
 
 class SessionToMessages(Protocol):
@@ -34,32 +37,21 @@ def gold_calls(message: Message) -> tuple[Call, ...]:
     return tuple(Call(call["function"]["name"], dict(call["function"]["arguments"])) for call in calls)
 
 
-class RowReader(Protocol):
-    """Reads raw rows as sessions. `makes_ids` says that rows have no ids, so the reader derives them from content.
-
-    `tools` are those of sessions whose rows have none of their own.
-    """
-
-    @property
-    def makes_ids(self) -> bool: ...
-    @property
-    def tools(self) -> tuple[Tool, ...]: ...
-    def row_id(self, row: Mapping[str, Any]) -> object:
-        """The row's own id, whatever it is, to name a row that cannot be read."""
-
-    def place(self, row: Mapping[str, Any]) -> str | None:
-        """Where the row is in its file; None if the row does not know."""
-
-    def read(self, row: Mapping[str, Any], *, session_id: str | None = None) -> Session:
-        """The session of a row, under its own id or the given one. Raises `DataError`, which names the turn."""
+def messages_of(row: Mapping[str, Any], column: str = "conversation") -> list[Any]:
+    """Return the list of messages in a column, also if it is written as JSON text. Raises `DataError`."""
+    return list(take_list(row.get(column), f"column {column}", "the conversation"))
 
 
 @dataclass(frozen=True, slots=True)
 class SessionReader:
-    """Reads a raw row as a session, with the domain's function."""
+    """Reads a raw row as a session, with the domain's function.
+
+    A row with its own `tools`, in any form that `trainer.tools.forms` reads, has those instead of the domain's.
+    """
 
     to_messages: SessionToMessages
     id_column: str
+    columns: tuple[str, ...]
     sysprompt: str
     timezone: str
     tools: tuple[Tool, ...]
@@ -67,23 +59,53 @@ class SessionReader:
 
     def row_id(self, row: Mapping[str, Any]) -> object:
         """Return the value of the row's id column."""
-        return _as_written(row.get(self.id_column))
+        try:
+            value = row_value(dict(row))
+        except DataError:
+            return None
+        return _as_written(value.get(self.id_column)) if isinstance(value, Mapping) else None
 
-    def place(self, row: Mapping[str, Any]) -> str | None:
-        """Return None: the rows of a dataset do not know where they are."""
-        return None
-
-    def read(self, row: Mapping[str, Any], *, session_id: str | None = None) -> Session:
-        """Return the session of a raw row. Raises `DataError`, which names the turn."""
-        row = {name: _as_written(value) for name, value in row.items()}
-        session_id = row[self.id_column]  # rows of a domain have ids of their own
-        if problem := id_problem(session_id, column=self.id_column):
+    def read(self, row: Mapping[str, Any], *, session_id: str | None = None) -> ReadRow:
+        """Return the session of a raw row. Raises `DataError`, which names the turn or the column."""
+        value = row_value(dict(row))
+        if not isinstance(value, Mapping):
+            raise DataError(f"the row is {described(value)}; it must be an object with {self.id_column}")
+        value = {name: _as_written(inner) for name, inner in value.items()}
+        missing = [name for name in (self.id_column, *self.columns) if name not in value]
+        if missing:
+            raise DataError(f"column {', '.join(missing)} is missing; the row has {names(value)}")
+        if problem := id_problem(value[self.id_column], column=self.id_column):
             raise DataError(problem)
-        assert isinstance(session_id, str)
-        messages = self.to_messages(row, sysprompt=self.sysprompt, timezone=self.timezone)
-        session = Session(session_id, canonical_messages(messages), session_tools(self.tools, session_id))
+        own = row_tools(value.get("tools"))
+        name = session_id or value[self.id_column]
+        conversation = read_messages(self._messages(value), self.tools if own is None else own)
+        messages = CanonicalMessages(conversation.messages)
+        session = Session(name, messages, session_tools(conversation.tools or (), name))
         refuse_unknown_tools(session)
-        return session
+        return ReadRow(session, conversation.converted)
+
+    def _messages(self, row: Mapping[str, Any]) -> Sequence[Message]:
+        try:
+            return self.to_messages(row, sysprompt=self.sysprompt, timezone=self.timezone)
+        except ToolSftError:
+            raise
+        except Exception as error:  # the domain's own code, which can fail in any way on a row
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(place.filename).name}:{place.lineno}"
+            raise DataError(f"session_to_messages failed at {where}: {type(error).__name__}: {error}") from error
+
+
+def row_tools(value: Any) -> tuple[Tool, ...] | None:
+    """Return a row's own tools as servers render them; None if it has none. Raises `DataError`."""
+    if value is None or value == "":
+        return None
+    return rendered_tools(tools_of(value, "column tools").tools)
+
+
+def rendered_tools(tools: Iterable[Tool]) -> tuple[Tool, ...]:
+    """Return tools as servers render them. Raises `DataError`."""
+    numbered = enumerate(tools, start=1)
+    return tuple(rendered_tool(tool, where=f"tool {position}").tool for position, tool in numbered)
 
 
 def refuse_unknown_tools(session: Session) -> None:
@@ -92,8 +114,7 @@ def refuse_unknown_tools(session: Session) -> None:
     for turn, message in enumerate(session.messages):
         for call in gold_calls(message):
             if call.name not in specs:
-                names = ", ".join(specs.names) or "none"
-                raise DataError(f'turn {turn} calls unknown tool "{call.name}"; known: {names}')
+                raise DataError(f'turn {turn} calls unknown tool "{call.name}"; known: {names(specs.names) or "none"}')
 
 
 def _as_written(value: Any) -> Any:
@@ -103,8 +124,19 @@ def _as_written(value: Any) -> Any:
     return value
 
 
-def make_reader(cfg: Config, session_to_messages: SessionToMessages, *, id_column: str) -> SessionReader:
-    """Return a reader with the configured prompt template and tools. Raises `DataError`."""
+def open_table(
+    cfg: Config | Mapping[str, Any],
+    session_to_messages: SessionToMessages,
+    *,
+    columns: Sequence[str],
+    id_column: str = "session_id",
+    train: bool = True,
+) -> OpenRows:
+    """Open the configured datasets of a domain whose `session_to_messages` reads the given `columns`.
+
+    Without `train`, only the rows to evaluate on. Raises `DataError`.
+    """
+    cfg = as_config(cfg)
     for key in ("sysprompt_path", "tools_path"):
         if cfg.data[key] is None:
             raise DataError(f"data.{key}: not set; the domain {cfg.data.load_module} needs it")
@@ -112,50 +144,13 @@ def make_reader(cfg: Config, session_to_messages: SessionToMessages, *, id_colum
     assert cfg.data.sysprompt_path is not None
     tools = read_tools(cfg.data.tools_path)
     sysprompt = read_text(cfg.data.sysprompt_path, key="data.sysprompt_path")
-    return SessionReader(session_to_messages, id_column, sysprompt, cfg.data.timezone, tools)
+    reader = SessionReader(session_to_messages, id_column, tuple(columns), sysprompt, cfg.data.timezone, tools)
+    return open_sources(cfg, lambda source, rows: reader, train=train)
 
 
-def read_eval_turns(
-    cfg: Config | Mapping[str, Any],
-    session_to_messages: SessionToMessages,
-    *,
-    columns: Sequence[str],
-    id_column: str = "session_id",
-) -> list[EvalTurn]:
-    """Return the turns that a run judges, without tokens: the same sessions, turns and tool orders.
-
-    Needs neither a tokenizer nor torch. `session_to_messages` reads the given `columns`. Raises `DataError`.
-    """
-    cfg = as_config(cfg)
-    reader = make_reader(cfg, session_to_messages, id_column=id_column)
-    split = cfg.data.eval_split
-    raw = load_split(cfg.data, split, columns=[id_column, *columns])
-    for index, session_id in enumerate(raw[id_column]):
-        if problem := id_problem(_as_written(session_id), column=id_column):
-            raise DataError(f"{row_name(cfg.data, split, index)}: {problem}")
-    refuse_repeated_ids(raw[id_column], where=f"{cfg.data.dataset_name}, split {split}")
-    return read_turns(cfg, reader, raw, ids=list(raw[id_column]), split=split)
-
-
-def read_turns(
-    cfg: Config, reader: RowReader, raw: datasets.Dataset, *, ids: Sequence[str], split: str
-) -> list[EvalTurn]:
-    """Return the turns of the judged sessions of a split, sorted. Raises `DataError`, which names the row."""
-    turns: list[EvalTurn] = []
-    for index in judged_rows(ids, n=cfg.data.n_tool_sessions_eval):
-        try:
-            session = reader.read(raw[index], session_id=ids[index])
-        except DataError as error:
-            where = reader.place(raw[index]) or row_name(cfg.data, split, index)
-            raise DataError(f"{where}: session {ids[index]}: {error}") from error
-        turns += eval_turns(session)
-    return sorted(turns, key=lambda turn: (turn.session_id, turn.turn))
-
-
-def judged_rows(ids: Iterable[str], *, n: int) -> list[int]:
-    """Return the positions of `n` sessions to judge, or of all if there are fewer. The choice depends only on ids."""
-    by_id = {session_id: index for index, session_id in enumerate(ids)}
-    return sorted(by_id[session_id] for session_id in shuffled(sorted(by_id), key="tool-eval")[:n])
+def judged(ids: Iterable[str], *, n: int) -> list[str]:
+    """Return `n` session ids to judge, sorted, or all if there are fewer. The choice depends only on the ids."""
+    return sorted(shuffled(sorted(set(ids)), key="tool-eval")[:n])
 
 
 def eval_turns(session: Session) -> Iterator[EvalTurn]:
@@ -177,11 +172,3 @@ def id_problem(session_id: object, *, column: str) -> str | None:
     if isinstance(session_id, str) and session_id:
         return None
     return f"{column} is {session_id!r:.80}; must be a non-empty string"
-
-
-def refuse_repeated_ids(ids: Iterable[Any], *, where: str) -> None:
-    """Raise `DataError` if two rows have the same id. Rows without an id are reported elsewhere."""
-    counted = Counter(session_id for session_id in ids if isinstance(session_id, str) and session_id)
-    name, n = max(counted.items(), key=lambda item: item[1], default=("", 0))
-    if n > 1:
-        raise DataError(f"{where}: session {name} appears {n} times; give every session its own id")

@@ -1,23 +1,22 @@
 """Read a domain's input: dataset splits and prompt templates. Interprets no conversation."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import datasets
 
-from trainer.config.schema import DataConfig
+from trainer.config.schema import SourceConfig
 from trainer.errors import DataError
 
 _BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
 
 
-def load_split(data: DataConfig, split: str, *, columns: Iterable[str]) -> datasets.Dataset:
+def load_split(source: SourceConfig, split: str) -> datasets.Dataset:
     """Return one split of the configured dataset: a hub id, a local folder, or a local file.
 
     A single file has only the split `train`; `train[:90%]` and `train[90%:]` cut it in two.
-    Raises `DataError` if the dataset, the split or a column is missing.
+    Raises `DataError` if the dataset or the split is missing.
     """
-    name = data.dataset_name
+    name = source.dataset_name
     path = Path(name).expanduser()
     try:
         if path.is_file():
@@ -30,21 +29,7 @@ def load_split(data: DataConfig, split: str, *, columns: Iterable[str]) -> datas
         ) from error
     except (ValueError, datasets.exceptions.DatasetGenerationError) as error:
         raise DataError(f"data.dataset_name: {name}, split {split!r}: {error.__cause__ or error}") from error
-    missing = [column for column in columns if column not in loaded.column_names]
-    if missing:
-        raise DataError(
-            f"{name}, split {split}: column {', '.join(missing)} is missing; it has {', '.join(loaded.column_names)}"
-        )
     return loaded
-
-
-def row_name(data: DataConfig, split: str, index: int) -> str:
-    """Return the place of row `index` (from 0) for errors: `file:line`, or dataset, split and row."""
-    path = Path(data.dataset_name)
-    for candidate in (path, path / f"{split}.jsonl"):
-        if candidate.is_file() and candidate.suffix == ".jsonl" and "[" not in split:
-            return f"{candidate}:{index + 1}"
-    return f"{data.dataset_name}[{split}] row {index + 1}"
 
 
 def read_text(path: Path, *, key: str) -> str:

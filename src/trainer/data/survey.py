@@ -1,74 +1,138 @@
-"""Read every session of a split once: their ids, and the key under which their rows of tokens are cached."""
+"""Read every session of some rows once: ids, problems, counts, and the key under which rows of tokens are cached."""
 
 import hashlib
 import inspect
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Any, NamedTuple
-
-import datasets
+from typing import Any
 
 from trainer.data.chat_setup import ChatSetup
-from trainer.data.sessions import RowReader
+from trainer.data.findings import Finding
+from trainer.data.opening import Part
+from trainer.data.row_files import place_of
 from trainer.errors import ToolSftError
+from trainer.leaks import Fingerprint, fingerprint
+from trainer.messages import is_trained
+from trainer.types import Session
 from trainer.util.progress import progress_bar
 
 _SHAPING_CODE = (
-    "data/build.py", "data/chat_setup.py", "data/layout_reader.py", "data/row_files.py", "data/rows.py",
-    "data/sessions.py", "data/sources.py", "layouts", "chat", "tool_calls", "tools", "tokenizer.py", "util/ordering.py",
-    "util/clock.py", "types.py",
+    "data/prepare.py", "data/chat_setup.py", "data/layout_reader.py", "data/row_files.py", "data/rows.py",
+    "data/sessions.py", "data/sources.py", "values", "messages", "layouts", "chat", "tool_calls", "tools",
+    "tokenizer.py", "util/ordering.py", "util/clock.py", "types.py",
 )  # fmt: skip
 _SHAPING_PACKAGES = ("transformers", "tokenizers", "jinja2")
 _MANY = 2_000  # this many sessions or more take seconds to read
 
 
-class Survey(NamedTuple):
-    """The session ids of a split, by row, and a digest of every session's messages and tools."""
+@dataclass
+class SessionCounts:
+    """Counts over sessions: trained turns with and without calls, calls by tool, sessions that offer a tool, and what
+    was converted."""
+
+    n_call_turns: int = 0
+    n_no_call_turns: int = 0
+    calls: Counter[str] = field(default_factory=Counter)
+    offered: Counter[str] = field(default_factory=Counter)
+    converted: Counter[str] = field(default_factory=Counter)
+
+    def add(self, session: Session, converted: Iterable[str]) -> None:
+        """Count one more session."""
+        for message in filter(is_trained, session.messages):
+            names = [call["function"]["name"] for call in message.get("tool_calls") or ()]
+            self.calls.update(names)
+            self.n_call_turns += bool(names)
+            self.n_no_call_turns += not names
+        self.offered.update(tool["function"]["name"] for tool in session.tools)
+        self.converted.update(converted)
+
+    def merge(self, other: "SessionCounts") -> None:
+        """Add the counts of other sessions."""
+        self.n_call_turns += other.n_call_turns
+        self.n_no_call_turns += other.n_no_call_turns
+        for mine, theirs in (
+            (self.calls, other.calls),
+            (self.offered, other.offered),
+            (self.converted, other.converted),
+        ):
+            mine.update(theirs)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What reading every session of some rows has shown.
+
+    `ids` are the session ids, by row. `digest` covers every session's messages and tools. `errors` are the rows that
+    cannot be read or that repeat an id, by position. `fingerprints` recognize the content of sessions; None for rows
+    that cannot be read, empty if they were not asked for.
+    """
 
     ids: tuple[str, ...]
     digest: str
+    errors: Mapping[int, Finding]
+    fingerprints: tuple[Fingerprint | None, ...]
+    counts: SessionCounts
 
 
-def survey_sessions(raw: datasets.Dataset, reader: RowReader, *, name: str) -> Survey:
-    """Read every session, in order. The order of keys counts, because a model sees it.
+def survey_sessions(part: Part, *, split: str, fingerprints: bool = False) -> Survey:
+    """Read every session, in order, and keep what is wrong with it. The order of keys counts, because a model sees it.
 
-    A row that cannot be read counts by its own id and its error.
-
-    Rows without ids get the ids that `reader` makes of their content; equal rows are numbered.
+    A row that cannot be read counts by its own id and its error. Rows without ids get the ids that the reader makes of
+    their content; equal rows are numbered.
     """
     digest = hashlib.sha256()
     seen: Counter[str] = Counter()
-    ids = []
-    with progress_bar(f"Reading {name}", total=len(raw), unit="sessions", show=len(raw) >= _MANY) as advance:
-        for row in raw:
+    firsts: dict[str, int] = {}
+    ids, prints = [], []
+    errors: dict[int, Finding] = {}
+    counts = SessionCounts()
+    with progress_bar(f"Reading {split}", total=len(part.rows), unit="sessions", show=len(part.rows) >= _MANY) as step:
+        for index, row in enumerate(part.rows):
+            error: ToolSftError | None = None
+            has_id = True
+            session: Session | None = None
             try:
-                session = reader.read(row)
-                session_id, content = session.session_id, json.dumps([session.messages, session.tools], default=repr)
-            except ToolSftError as error:
-                session_id, content = str(reader.row_id(row)), str(error)
-            seen[session_id] += 1
-            if reader.makes_ids and seen[session_id] > 1:
-                session_id = f"{session_id}-{seen[session_id]}"
+                session, converted = part.reader.read(row)
+                name, content = session.session_id, json.dumps([session.messages, session.tools], default=repr)
+                counts.add(session, converted)
+            except ToolSftError as caught:
+                own_id = part.reader.row_id(row)
+                error, name, content = caught, str(own_id), str(caught)
+                has_id = isinstance(own_id, str) and own_id != ""
+            first = firsts.setdefault(name, index)
+            seen[name] += 1
+            session_id = part.full_id(f"{name}-{seen[name]}" if part.reader.makes_ids and seen[name] > 1 else name)
+            if error is not None:
+                shown = session_id if has_id else None
+                errors[index] = Finding("error", "unreadable_row", split, str(error), place_of(row), shown)
+            elif first != index and not part.reader.makes_ids:
+                where = place_of(part.rows[first])
+                message = f"the row repeats the session id of {where}; give every session its own id"
+                errors[index] = Finding("error", "repeated_id", split, message, place_of(row), session_id)
             ids.append(session_id)
+            if fingerprints:
+                prints.append(None if session is None else fingerprint(session.messages))
             digest.update(f"{session_id}\0{content}\0".encode("utf-8", "surrogatepass"))
-            advance(1)
-    return Survey(tuple(ids), digest.hexdigest())
+            step(1)
+    return Survey(tuple(ids), digest.hexdigest(), errors, tuple(prints), counts)
 
 
-def cache_key(survey: Survey, chat: ChatSetup, *, name: str) -> str:
+def cache_key(survey: Survey, chat: ChatSetup, *, split: str) -> str:
     """Return the cache key of a split's rows of tokens: 32 hexadecimal digits.
 
     It covers the messages and tools of every session as they were read, so everything that a domain reads counts,
     no matter where it is; the tokenizer, the chat template and its arguments; the tool-call format; and the code
-    that turns messages into rows. `name` is the split's name, which the errors of rows contain. A change of anything
+    that turns messages into rows. `split` is the split's name. A change of anything
     else keeps the cached rows.
     """
     digest = hashlib.sha256()
-    for part in (name, _chat_digest(chat), _code_digest(), survey.digest):
+    for part in (split, _chat_digest(chat), _code_digest(), survey.digest):
         digest.update(f"{part}\0".encode())
     return digest.hexdigest()[:32]
 

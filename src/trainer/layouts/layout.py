@@ -39,7 +39,7 @@ class Row(NamedTuple):
         found: tuple[Tool, ...] | None = None
         used = ""
         for part in ("tools", "functions"):
-            if not self.has(part):
+            if self.get(part) in (None, ""):  # not given, as in a table where other rows have tools
                 continue
             read = tools_of(self.get(part), self.place(part))
             draft.note(*read.converted)

@@ -89,7 +89,28 @@ def _finite(digits: str) -> float:
     return number
 
 
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(
+            f'the key "{next(key for key in keys if keys.count(key) > 1):.60}" appears twice in one object'
+        )
+    return value
+
+
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_FILE_DECODER = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_without_repeats
+)
+
+
+def load_json(text: str) -> Any:
+    """Return the value of JSON text from a file: strict, with every key of an object once.
+
+    Raises ValueError with the reason, RecursionError if it is nested too deeply.
+    """
+    return _FILE_DECODER.decode(text)
 
 
 def to_json(value: Any) -> str:
