@@ -110,7 +110,7 @@ def _refuse_misspelled(name: str) -> None:
 
 
 def _refuse_importable(name: str, folder: Path) -> None:
-    """Raise `ConfigError` if Python already knows a module of this name, which one of the two would hide."""
+    """Raise `ConfigError` if Python already has a module of this name: one of the two would hide the other."""
     if name in sys.stdlib_module_names:
         raise ConfigError(f"{name} is a module of Python's standard library; choose another name")
     if name in {path.split("/")[0] for path in _FILES}:
