@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.environments import borrowing_environment, find_uv, run_clean
-from tests.support.quick import ROOT
+from tests.support.quick import ROOT, quick_overrides
 from tests.support.shop import write_shop
 
 pytestmark = pytest.mark.slow
@@ -63,6 +63,24 @@ def test_help_answers_in_under_half_a_second(programs: Path, tmp_path: Path, wor
         assert done.returncode == 0, done.stderr
     print(f"tool-sft {' '.join(words)} --help: {min(seconds):.3f} s, median {statistics.median(seconds):.3f} s")
     assert min(seconds) < 0.5
+
+
+@pytest.mark.usefixtures("wheel")
+def test_a_new_domain_trains_two_steps_in_an_empty_folder(
+    programs: Path, tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    done = run_clean(programs / "tool-sft", "new-domain", "insurance_eu2", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    changes = [f"--set={change}" for change in quick_overrides(tiny_model_folder, folder / "run")]
+    config = "configs/insurance_eu2.yaml"
+    done = run_clean(programs / "tool-sft", "train", "--config", config, *changes, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "step 2/2 | loss " in done.stderr
+    assert (folder / "run" / "adapter_model.safetensors").is_file()
+    done = run_clean(programs / "python", "-m", "pytest", "tests", cwd=folder)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.usefixtures("wheel")

@@ -19,8 +19,9 @@ COMMANDS = {
     "merge": "merge an adapter into its base model, and verify the result",
     "parity": "check that a server computes the prompts and answers of training",
     "bench": "measure throughput and latency of a server on real turns",
+    "new-domain": "write a domain with code of its own, which trains at once",
 }
-"""The sub-commands, each a module of this package, with one line of help."""
+"""The sub-commands, each a module of this package (with `_` for `-`), with one line of help."""
 
 _PROG = "tool-sft"
 _EXAMPLES = """
@@ -49,7 +50,7 @@ def run_command(name: str, argv: Sequence[str] | None, *, prog: str) -> int:
 
     `prog` is how the user started it; usage, help and examples show that. Exits with 2 if the words are wrong.
     """
-    command: Any = import_module(f"trainer.commands.{name}")
+    command: Any = import_module(f"trainer.commands.{name.replace('-', '_')}")
     args = command.parse(sys.argv[1:] if argv is None else argv, prog=prog)
     with exit_code() as code:
         code.value = command.run(args)
@@ -60,7 +61,7 @@ def _answer_without_command(words: Sequence[str]) -> NoReturn:
     """Print help or version, or say what is wrong with the words."""
     from trainer import __version__
 
-    commands = "\n".join(f"  {name:<9}{summary}" for name, summary in COMMANDS.items())
+    commands = "\n".join(f"  {name:<12}{summary}" for name, summary in COMMANDS.items())
     description = "Fine-tune a chat model to call your tools, evaluate it, and serve it."
     parser = command_parser(_PROG, description, _EXAMPLES.replace("{commands}", commands))
     parser.usage = f"{_PROG} COMMAND [arguments]"
