@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("util", "config", "values", "tools", "kernels", "model_source", "collate"),
     ("tool_calls", "messages", "leaks", "scoring", "tokenizer", "lora_model", "loss"),
     ("eval_metrics", "chat", "layouts", "data", "endpoint", "generation"),
-    ("evaluation", "server_eval"),
+    ("evaluation", "server_eval", "checking"),
     ("tool_trainer",),
     ("training",),
     ("serving",),

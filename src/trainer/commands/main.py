@@ -12,6 +12,7 @@ from trainer.util.cli import command_parser, exit_code
 
 COMMANDS = {
     "train": "train a LoRA adapter from one YAML file, and measure tool calls before and after",
+    "check": "check every row of the data before training",
     "preview": "show one conversation as the model will be trained on it",
     "eval": "score a served model on the turns that training evaluates",
     "score": "score saved predictions again, and compare two sets of them",

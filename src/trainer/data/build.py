@@ -92,8 +92,6 @@ def build_bundle(cfg: Config, opened: OpenRows) -> DatasetBundle:
         raise DataError(_listed(problems))
     train_rows, train_report = _select_rows(cfg, train)
     eval_rows, eval_report = _select_rows(cfg, evaluation)
-    if not len(train_rows):
-        raise DataError(_nothing_left(cfg, train, train_report))
     sessions = list(_judged_sessions(cfg, evaluation))
     tools = (tool for part in train.parts for tool in part.part.reader.tools)
     return DatasetBundle(
@@ -134,17 +132,6 @@ def _listed(problems: Sequence[str]) -> str:
     return (
         f"{len(problems)} error{'s' * (len(problems) > 1)} in the data\n{shown}{more}\n`tool-sft check` lists all of "
         "them; data.on_bad_row: drop leaves such rows out and counts them"
-    )
-
-
-def _nothing_left(cfg: Config, train: PreparedSplit, report: SplitReport) -> str:
-    where = f"split {train.name}: none of {train.n_sessions} sessions is left to train on"
-    if not report.oversized:
-        return f"{where}; `tool-sft check` says what is wrong with each"
-    lengths = sorted(report.oversized.values())
-    return (
-        f"{where}: {len(lengths)} rows have {lengths[0]:,} to {lengths[-1]:,} tokens, and data.max_context_length is "
-        f"{cfg.data.max_context_length:,}; raise it, or set data.drop_oversized: false"
     )
 
 

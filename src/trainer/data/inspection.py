@@ -1,7 +1,7 @@
 """Find what is wrong or doubtful in prepared rows: in one split, and between both. Reads no file."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import datasets
@@ -63,6 +63,26 @@ def row_warnings(cfg: Config, split: str, found: PartRows, *, is_judged: bool) -
             if end - start > budget:
                 message = f"turn {turn}: the answer has {end - start} tokens; eval.max_new_tokens_eval is {budget}"
                 yield found.finding("gold_too_long", split, row, message)
+
+
+def nothing_left(cfg: Config, split: str, parts: Sequence[PartRows], dropped: Set[tuple[int, int]]) -> list[Finding]:
+    """Return an error if no row is left to train on: all have errors, or all that have none are too long."""
+    limit = cfg.data.max_context_length
+    lengths = sorted(
+        length
+        for number, found in enumerate(parts)
+        for row, length in zip(found.tokens["row"], found.tokens["length"], strict=True)
+        if (number, row) not in dropped
+    )
+    if lengths and (lengths[0] <= limit or not cfg.data.drop_oversized):
+        return []
+    message = "no session is left to train on; correct the rows, or add others"
+    if lengths:
+        message = (
+            f"no session is left to train on: {len(lengths)} rows have {lengths[0]:,} to {lengths[-1]:,} tokens, and "
+            f"data.max_context_length is {limit:,}; raise it, or set data.drop_oversized: false"
+        )
+    return [Finding("error", "nothing_to_learn", split, message)]
 
 
 def compare_splits(

@@ -14,7 +14,7 @@ import numpy as np
 from trainer.config import Config
 from trainer.data.chat_setup import ChatSetup
 from trainer.data.findings import Finding
-from trainer.data.inspection import PartRows, compare_splits, row_errors, row_warnings
+from trainer.data.inspection import PartRows, compare_splits, nothing_left, row_errors, row_warnings
 from trainer.data.opening import OpenRows, Part
 from trainer.data.rows import OUTPUT_COLUMNS, RowEncoder
 from trainer.data.survey import SessionCounts, cache_key, survey_sessions
@@ -95,8 +95,9 @@ def prepare(cfg: Config, opened: OpenRows, chat: ChatSetup) -> Prepared:
     """Prepare the rows of both splits. Raises `ToolSftError` only for what prevents the preparation as a whole."""
     train = _prepare_split(cfg, cfg.data.train_split, opened.train, chat, is_judged=False)
     evaluation = _prepare_split(cfg, cfg.data.eval_split, opened.evaluation, chat, is_judged=True)
+    left = nothing_left(cfg, train.name, train.parts, train.dropped)
     both = compare_splits(train.name, train.parts, evaluation.name, evaluation.parts)
-    return Prepared(train, evaluation, (*train.findings, *evaluation.findings, *both))
+    return Prepared(train, evaluation, (*train.findings, *left, *evaluation.findings, *both))
 
 
 def _prepare_split(cfg: Config, name: str, parts: Sequence[Part], chat: ChatSetup, *, is_judged: bool) -> PreparedSplit:

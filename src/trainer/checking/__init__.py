@@ -1,0 +1,1 @@
+"""Check the data of a configuration and show what is in it, before it costs anything."""

@@ -1,0 +1,67 @@
+"""Check every row of both splits before training: errors and warnings with place and remedy, lengths, calls per tool.
+
+Exit code: 0 without errors, 1 if the data has errors, 2 if the configuration, the tool file or the dataset cannot be
+read at all.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from trainer.util.cli import add_config, command_parser
+
+_EXAMPLES = """
+examples:
+  %(prog)s --config my.yaml
+  %(prog)s --config my.yaml --all
+  %(prog)s --config my.yaml --json            (to standard output)
+  %(prog)s --config my.yaml --json check.json
+  %(prog)s --config my.yaml --set data.on_bad_row=drop
+"""
+
+
+def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
+    """Read the command line."""
+    parser = command_parser(prog, __doc__, _EXAMPLES)
+    add_config(parser)
+    parser.add_argument("--all", action="store_true", help="show every finding and every tool, not the first few")
+    parser.add_argument(
+        "--json", nargs="?", const="-", metavar="PATH", help="write everything as JSON, to a file or standard output"
+    )
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare the data, and print what is in it and what is wrong with it."""
+    from trainer.config import load_config
+
+    cfg = load_config(args.config, args.overrides)
+
+    from trainer.data.domains import domain_rows, load_domain
+
+    domain = load_domain(cfg)
+
+    import json
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from trainer.checking.summary import summarize
+    from trainer.checking.tables import summary_tables, verdict
+    from trainer.data.chat_setup import make_chat_setup
+    from trainer.data.prepare import prepare
+    from trainer.util.files import replace_json
+
+    summary = summarize(cfg, prepare(cfg, domain_rows(domain, cfg), make_chat_setup(cfg)))
+    if args.json == "-":
+        json.dump(summary.to_json(), sys.stdout, ensure_ascii=False, indent=2)
+        print()
+    else:
+        if args.json is not None:
+            replace_json(Path(args.json), summary.to_json())
+        console = Console()
+        limit = cfg.data.max_context_length
+        for part in summary_tables(summary, max_context_length=limit, show_all=args.all):
+            console.print(part, highlight=False, soft_wrap=True)
+        console.print(f"\n{verdict(summary)}", highlight=False)
+    return 1 if summary.n_of("error") else 0
