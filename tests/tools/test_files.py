@@ -297,3 +297,31 @@ def test_a_catastrophic_pattern_does_not_hold_up_reading(tmp_path: Path) -> None
 def test_the_shipped_tools_are_read_as_they_are_written() -> None:
     path = Path("data/tool_calls.json")
     assert json.dumps(read_tools(path)) == json.dumps(json.loads(path.read_text(encoding="utf-8")))
+
+
+FIND = {"type": "object", "properties": {"q": {"type": "string"}}}
+BARE = {"name": "find", "description": "Find.", "parameters": FIND}
+OPENAI = {"type": "function", "function": BARE}
+ANTHROPIC = {"name": "find", "description": "Find.", "input_schema": FIND}
+MCP = {"name": "find", "title": "Find", "description": "Find.", "inputSchema": FIND}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [OPENAI], [BARE], [ANTHROPIC], [{**ANTHROPIC, "type": "custom"}], [MCP], {"tools": [MCP]},
+        {"jsonrpc": "2.0", "id": 1, "result": {"tools": [MCP], "nextCursor": None}},
+        [{**BARE, "parameters": {"q": {"type": "str", "required": False}}}],
+    ],
+)  # fmt: skip
+def test_a_tool_file_may_have_any_known_form(content: Any, tmp_path: Path) -> None:
+    path = tmp_path / "tools.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert [dict(tool) for tool in read_tools(path)] == [OPENAI]
+
+
+def test_a_list_of_tools_that_continues_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tools.json"
+    path.write_text(json.dumps({"tools": [MCP], "nextCursor": "p2"}), encoding="utf-8")
+    with pytest.raises(DataError, match=r"tools\.json: the list of tools continues after nextCursor"):
+        read_tools(path)

@@ -104,7 +104,7 @@ def test_preparation_and_scorer_agree_on_every_call(schema: dict[str, Any], argu
     violations = specs.violations(asked)
     assert {violation.kind for violation in violations} == specs.problems(asked)
     lines = schema_violations(session_of([asked], *tools))
-    assert lines == [f"session s, turn 0: f: {violation.message}" for violation in violations]
+    assert lines == [f"turn 0: f: {violation.message}" for violation in violations]
     assert scored_kinds(asked, tools) == specs.problems(asked)
 
 
@@ -253,7 +253,7 @@ def test_a_catastrophic_pattern_is_answered_in_preparation_and_scoring(schema: d
     (line,) = schema_violations(session_of([asked], *tools))
     scored = scored_kinds(asked, tools)
     assert time.monotonic() - start < 2
-    assert line == f"session s, turn 0: f: $: cannot be judged: pattern '{CATASTROPHIC}' takes too long on it"
+    assert line == f"turn 0: f: $: cannot be judged: pattern '{CATASTROPHIC}' takes too long on it"
     assert scored == {"other"}
 
 

@@ -47,13 +47,14 @@ def test_keys_that_no_server_shows_are_left_out_and_named(tmp_path: Path, caplog
 @pytest.mark.parametrize(
     ("tool", "said"),
     [
-        ({"type": "retrieval", "function": {"name": "f"}}, "type is 'retrieval'"),
-        ({"function": {"name": "f", "description": ["D."]}}, "description is .*must be a string"),
-        ({"function": {"name": "f", "parameters": True}}, "parameters is True; must be a JSON Schema object"),
+        ({"type": "retrieval", "function": {"name": "f"}}, "type is the text 'retrieval'"),
+        ({"function": {"name": "f", "description": ["D."]}}, "description is .*must be text"),
+        ({"function": {"name": "f", "parameters": True}}, "parameters are true; they must be a JSON Schema object"),
         ({"function": {"name": "f", "strict": "yes"}}, "strict is 'yes'"),
-        ({"function": {"description": "D."}}, "must look like"),
-        ({"function": {"name": " "}}, "function.name is empty; give the tool a name"),
-        ({"name": "f"}, "must look like"),
+        ({"function": {"description": "D."}}, "the tool's name is null; give it one"),
+        ({"function": {"name": " "}}, "the tool's name is blank text; give it one"),
+        ({"id": "f"}, "the tool's name is null; give it one"),
+        ("find", "the tool is not JSON"),
     ],
 )
 def test_what_the_server_would_refuse_is_refused_by_name(tmp_path: Path, tool: Any, said: str) -> None:

@@ -20,6 +20,11 @@ _NAMED = {"properties", "patternProperties", "$defs", "definitions", "dependentS
 _VALUES = {"enum", "const", "default", "examples"}
 _LONGEST_TYPE = 400  # characters
 _OPTIONAL = re.compile(r"\s*+,\s*+optional\b.*+", re.IGNORECASE | re.DOTALL)
+_FLAT_KEYS_ALWAYS = {"type", "description"}
+_KEYWORDS = {
+    "properties", "patternProperties", "additionalProperties", "unevaluatedProperties", "propertyNames", "$defs",
+    "definitions", "dependentSchemas", "dependentRequired", "not", "if", "then", "else",
+}  # fmt: skip
 _NAME = re.compile(r"(?:typing\.)?([A-Za-z]\w*+)\s*+")
 
 
@@ -29,6 +34,8 @@ def is_flat(parameters: Mapping[str, Any]) -> bool:
         return False
     if not all(isinstance(inner, Mapping) for inner in parameters.values()):
         return False
+    if parameters.keys() <= _KEYWORDS and not any(_FLAT_KEYS_ALWAYS & inner.keys() for inner in parameters.values()):
+        return False  # for example a schema that has only patternProperties
     properties = parameters.get("properties")
     return not (isinstance(properties, Mapping) and all(isinstance(inner, Mapping) for inner in properties.values()))
 

@@ -40,14 +40,15 @@ def tools_of(value: Any, where: str, *, from_text: bool = False) -> ReadTools:
         fail(where, f"the tools are {described(value)}; they must be a list")
     tools = []
     for index, item in enumerate(items):
-        tools.append(_read_tool(item, f"{where}, tool {index}", notes, from_text=from_text))
+        tools.append(read_tool(item, f"{where}, tool {index}", notes, from_text=from_text))
     repeated = [name for name, n in Counter(tool["function"]["name"] for tool in tools).items() if n > 1]
     if repeated:
         fail(where, f"two tools have the name {names(repeated[:1])}; rename or remove one of them")
     return ReadTools(tuple(tools), tuple(notes))
 
 
-def _read_tool(item: Any, where: str, notes: list[str], *, from_text: bool) -> Tool:
+def read_tool(item: Any, where: str, notes: list[str], *, from_text: bool) -> Tool:
+    """One tool in OpenAI form; `notes` receives what was converted. Raises `DataError`."""
     if isinstance(item, str):
         item, from_text = decoded(item, where, "the tool"), True
         notes.append("tools written as JSON text")
@@ -62,7 +63,7 @@ def _read_tool(item: Any, where: str, notes: list[str], *, from_text: bool) -> T
     name = function.get("name")
     if not isinstance(name, str) or not name.strip():
         fail(where, f"the tool's name is {described(name)}; give it one")
-    where = f'{where} ("{name:.60}")'
+    where = f"{where} ({name:.60})"
     read: dict[str, Any] = {"name": name}
     if function.get("description") is not None:
         read["description"] = function["description"]

@@ -123,7 +123,7 @@ TOOL_LISTS = (
     openai("null among the tools", HI, SAID, tools=[None], expected=("tool 0", "null")),
     openai("tool without a name", HI, SAID, tools=[{"function": {"parameters": {}}}], expected=("name is null",)),
     openai("two tools of one name", HI, SAID, tools=[WEATHER, WEATHER], expected=("two tools", "weather")),
-    openai("parameters a list", HI, SAID, tools=[{"name": "f", "parameters": []}], expected=('"f"', "a list of 0")),
+    openai("parameters a list", HI, SAID, tools=[{"name": "f", "parameters": []}], expected=("(f)", "a list of 0")),
     openai("tools twice", HI, SAID, functions=[WEATHER], expected=("column functions", "column tools")),
     row("unknown flat type", "xlam", ('parameter "a"', "Callable"), query="q", answers="x",
         tools=[{"name": "f", "parameters": {"a": {"type": "Callable[[int], int]"}}}]),
