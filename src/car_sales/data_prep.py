@@ -1,6 +1,7 @@
 """Turn car-sales rows into chat messages. Everything that is not about car sales is in `trainer.data`."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from trainer.config import Config
@@ -15,7 +16,7 @@ from trainer.data import (
 )
 from trainer.types import EvalTurn, Message
 
-from .prompt import build_system_prompt
+from .prompt import build_system_prompt, live_system_prompt
 
 COLUMNS = ("inferred_date", "conversation")
 
@@ -44,3 +45,8 @@ def read_turns(cfg: Config | Mapping[str, Any]) -> list[EvalTurn]:
 def open_rows(cfg: Config | Mapping[str, Any]) -> OpenRows:
     """The raw rows of both splits and how to read them, for previews and checks. See `trainer.data.open_table`."""
     return open_table(cfg, session_to_messages, columns=COLUMNS)
+
+
+def system_prompt_now(cfg: Config, *, sysprompt: str, now: datetime) -> str:
+    """The system prompt of an application at the moment `now`. See `trainer.data.live_prompt`."""
+    return live_system_prompt(sysprompt, now=now, timezone=cfg.data.timezone)

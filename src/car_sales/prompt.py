@@ -4,6 +4,7 @@ Pure functions of their arguments, which read no file, no clock and no random ge
 """
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 from trainer.util.clock import (
@@ -24,6 +25,7 @@ __all__ = [
     "WEEKDAYS",
     "build_system_prompt",
     "datetime_line",
+    "live_system_prompt",
     "session_datetime",
     "short_date",
     "shuffle_template",
@@ -41,23 +43,38 @@ def build_system_prompt(template: str, *, session_id: str, inferred_date: str, t
     `inferred_date` that is neither YYYY-MM-DD nor "unknown".
     """
     moment = session_datetime(session_id, inferred_date=inferred_date, timezone=timezone)
+    return _with_datetime(shuffle_template(template, session_id=session_id), moment, timezone)
+
+
+def live_system_prompt(template: str, *, now: datetime, timezone: str) -> str:
+    """Return the system prompt for an application at the moment `now`, in local time of `timezone`.
+
+    It is the prompt of training with the sections and bullets in the order of the template: training shows all orders.
+    """
+    return _with_datetime(shuffle_template(template, session_id=None), now, timezone)
+
+
+def _with_datetime(body: str, moment: datetime, timezone: str) -> str:
     line = datetime_line(moment, timezone=timezone)
-    body = shuffle_template(template, session_id=session_id)
     return body.replace(PLACEHOLDER, line) if PLACEHOLDER in body else f"{line}\n\n{body}".rstrip()
 
 
-def shuffle_template(template: str, *, session_id: str) -> str:
+def shuffle_template(template: str, *, session_id: str | None) -> str:
     """Return the template with its sections, and the bullets of each section, in the session's order.
 
+    Without a session they keep their order.
     A bullet keeps its continuation lines. Only bullets of the same list are shuffled: a sub-heading or a
     paragraph between two lists keeps them separate. Blank lines are normalized.
     """
     preamble, sections = split_sections(template)
     blocks = [preamble] if preamble else []
-    numbered = shuffled(enumerate(sections), key=f"sections\x00{session_id}")
+    numbered = tuple(enumerate(sections))
+    if session_id is not None:
+        numbered = shuffled(numbered, key=f"sections\x00{session_id}")
     for number, section in numbered:
         # The number, not the heading, is the key: two sections may share a heading.
-        blocks.append(_shuffle_bullets(section, key=f"bullets\x00{number}\x00{session_id}"))
+        key = None if session_id is None else f"bullets\x00{number}\x00{session_id}"
+        blocks.append(_shuffle_bullets(section, key=key))
     return "\n\n".join(blocks)
 
 
@@ -98,7 +115,7 @@ def split_blocks(section: str) -> tuple[Block, ...]:
     return tuple(Block(kind, text) for kind, text in zip(kinds, texts, strict=True))
 
 
-def _shuffle_bullets(section: str, *, key: str) -> str:
+def _shuffle_bullets(section: str, *, key: str | None) -> str:
     blocks = split_blocks(section)
     ordered: list[Block] = []
     run: list[Block] = []
@@ -106,7 +123,7 @@ def _shuffle_bullets(section: str, *, key: str) -> str:
         if block.kind == "bullet":
             run.append(block)
             continue
-        ordered.extend(shuffled(run, key=f"{key}\x00{position}"))
+        ordered.extend(run if key is None else shuffled(run, key=f"{key}\x00{position}"))
         ordered.append(block)
         run = []
     return "".join(_joined(ordered)).strip("\n")

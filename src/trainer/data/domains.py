@@ -3,17 +3,22 @@
 import importlib
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainer.config import Config
 from trainer.data.bundle import DatasetBundle, as_bundle
 from trainer.data.opening import OpenRows
-from trainer.data.sessions import open_table
+from trainer.data.sessions import open_table, row_tools
+from trainer.data.sources import read_text
 from trainer.data.survey import survey_sessions
 from trainer.errors import ConfigError, DataError
-from trainer.types import EvalTurn, Session
+from trainer.tools import read_tools
+from trainer.tools.wire import wire_tool
+from trainer.types import EvalTurn, Message, Session
+from trainer.util.clock import time_zone
 
 
 def load_domain(cfg: Config) -> Any:
@@ -103,6 +108,45 @@ def domain_rows(domain: Any, cfg: Config) -> OpenRows:
             f"COLUMNS; add open_rows (one line with trainer.data.open_table): {error}"
         ) from error
     return open_table(cfg, to_messages, columns=columns)
+
+
+class LivePrompt(NamedTuple):
+    """How an application begins a request: the system message, or none, and the tools as a request carries them."""
+
+    messages: list[Message]
+    tools: list[dict[str, Any]]
+
+
+def live_prompt(
+    cfg: Config, *, now: datetime | None = None, row_prompt: str | None = None, tools: Any = None
+) -> LivePrompt:
+    """Return the trained system prompt and tools for now, without a session: what a live application sends.
+
+    `now` is the moment (default: the clock's), in any time zone, or without one in `data.timezone`. `tools` are those
+    of this request in any form that `data.tools_path` takes; by default those of `data.tools_path`. `row_prompt` is
+    the system prompt that this conversation brings, for `chat_rows` trained on rows that have one.
+
+    Raises `ConfigError` if the domain has no `system_prompt_now`, `DataError` if a file or the tools cannot be read.
+    """
+    domain = load_domain(cfg)
+    if not callable(getattr(domain, "system_prompt_now", None)):
+        raise ConfigError(f"data.load_module: {domain.__name__} has no system_prompt_now(cfg, sysprompt=…, now=…)")
+    zone = time_zone(cfg.data.timezone)
+    now = datetime.now(zone) if now is None else now.astimezone(zone) if now.tzinfo else now.replace(tzinfo=zone)
+    path = cfg.data.sysprompt_path
+    sysprompt = None if path is None else read_text(path, key="data.sysprompt_path")
+    given = {} if row_prompt is None else {"row_prompt": row_prompt}
+    text = domain.system_prompt_now(cfg, sysprompt=sysprompt, now=now, **given)
+    chosen = (
+        row_tools(tools)
+        if tools is not None
+        else ()
+        if cfg.data.tools_path is None
+        else read_tools(cfg.data.tools_path)
+    )
+    return LivePrompt(
+        [Message(role="system", content=text)] if text else [], [wire_tool(tool) for tool in chosen or ()]
+    )
 
 
 def find_session(cfg: Config, split: str, *, session_id: str | None = None, row: int = 0) -> Session:

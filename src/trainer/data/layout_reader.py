@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import datasets
@@ -65,12 +66,8 @@ class LayoutReader:
 
     def _with_system(self, conversation: Conversation, session_id: str) -> list[Message]:
         own = [message for message in conversation.messages[:1] if message["role"] == "system"]
-        texts = {
-            "row": own[0].get("content") if own else None,
-            "file": self._from_file(conversation, session_id),
-        }
-        parts = self.parts or (["row"] if texts["row"] else ["file"])
-        text = "\n\n".join(part for name in parts if (part := texts[name]))
+        from_row = own[0].get("content") if own else None
+        text = join_prompts(self.parts, row=from_row, file=self._from_file(conversation, session_id))
         rest = list(conversation.messages[len(own) :])
         return [Message(role="system", content=text), *rest] if text else rest
 
@@ -79,7 +76,19 @@ class LayoutReader:
             return self.template
         day = conversation.date or UNKNOWN_DATE
         moment = session_datetime(session_id, inferred_date=day, timezone=self.timezone)
-        return self.template.replace(PLACEHOLDER, datetime_line(moment, timezone=self.timezone))
+        return file_prompt(self.template, moment, timezone=self.timezone)
+
+
+def join_prompts(parts: Sequence[str] | None, *, row: str | None, file: str | None) -> str:
+    """Return the system prompt: its parts in order, by default the row's or else the file's; empty if there is none."""
+    texts = {"row": row, "file": file}
+    chosen = parts or (["row"] if row else ["file"])
+    return "\n\n".join(text for name in chosen if (text := texts[name]))
+
+
+def file_prompt(template: str, moment: datetime, *, timezone: str) -> str:
+    """Return the text of the system prompt file at a moment, in local time of `timezone`."""
+    return template.replace(PLACEHOLDER, datetime_line(moment, timezone=timezone))
 
 
 def open_rows(cfg: Config) -> OpenRows:

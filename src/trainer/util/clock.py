@@ -31,7 +31,7 @@ def session_datetime(session_id: str, *, inferred_date: str, timezone: str) -> d
     An unknown date is also drawn from the id. Raises `DataError` for an unknown time zone, or a date that is neither
     YYYY-MM-DD nor "unknown".
     """
-    zone = _zone(timezone)
+    zone = time_zone(timezone)
     if inferred_date == UNKNOWN_DATE:
         offset = digest_number(f"date\x00{session_id}") % _UNKNOWN_DATES_DAYS
         day = _UNKNOWN_DATES_FROM + timedelta(days=offset)
@@ -67,7 +67,8 @@ def short_date(day: date) -> str:
     return f"{day.day:02d}.{day.month:02d}."
 
 
-def _zone(timezone: str) -> ZoneInfo:
+def time_zone(timezone: str) -> ZoneInfo:
+    """Return the time zone of a name in the IANA database. Raises `DataError` for an unknown name."""
     try:
         return ZoneInfo(timezone)
     except (KeyError, ValueError, OSError) as error:
