@@ -46,8 +46,8 @@ FACES: dict[str, set[str]] = {
         "with_tools",
     },
     "data": {
-        "DatasetBundle", "LivePrompt", "OpenRows", "as_config", "assemble_datasets", "live_prompt", "messages_of", "open_table", "pick_format",
-        "read_eval_turns", "tokenize_session",
+        "DatasetBundle", "LivePrompt", "OpenRows", "as_config", "assemble_datasets", "live_prompt", "messages_of",
+        "open_table", "pick_format", "read_eval_turns", "tokenize_session",
     },
     "server_eval": {"ServedOptions", "evaluate_served", "measure"},
     "endpoint": {

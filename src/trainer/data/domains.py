@@ -137,16 +137,10 @@ def live_prompt(
     sysprompt = None if path is None else read_text(path, key="data.sysprompt_path")
     given = {} if row_prompt is None else {"row_prompt": row_prompt}
     text = domain.system_prompt_now(cfg, sysprompt=sysprompt, now=now, **given)
-    chosen = (
-        row_tools(tools)
-        if tools is not None
-        else ()
-        if cfg.data.tools_path is None
-        else read_tools(cfg.data.tools_path)
-    )
-    return LivePrompt(
-        [Message(role="system", content=text)] if text else [], [wire_tool(tool) for tool in chosen or ()]
-    )
+    chosen = row_tools(tools)
+    if chosen is None:
+        chosen = () if cfg.data.tools_path is None else read_tools(cfg.data.tools_path)
+    return LivePrompt([Message(role="system", content=text)] if text else [], [wire_tool(tool) for tool in chosen])
 
 
 def find_session(cfg: Config, split: str, *, session_id: str | None = None, row: int = 0) -> Session:
