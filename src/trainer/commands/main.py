@@ -13,6 +13,7 @@ from trainer.util.cli import command_parser, exit_code
 COMMANDS = {
     "train": "train a LoRA adapter from one YAML file, and measure tool calls before and after",
     "preview": "show one conversation as the model will be trained on it",
+    "convert": "write rows of any known layout as rows of this project's layout",
     "eval": "score a served model on the turns that training evaluates",
     "score": "score saved predictions again, and compare two sets of them",
     "serve": "serve a finished run at an OpenAI-compatible address",

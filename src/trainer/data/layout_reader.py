@@ -57,7 +57,7 @@ class LayoutReader:
             value = dict(row)
         column = self.layout.columns.get("session_id", "")
         own = value.get(column) if isinstance(value, Mapping) else None
-        return own if own else _content_id(value)
+        return own if own else content_id(value)
 
     def place(self, row: Mapping[str, Any]) -> str | None:
         """Return the file and line of a row of a JSON file."""
@@ -70,7 +70,7 @@ class LayoutReader:
         conversation = self.layout.read(value)
         if conversation.tools is None:
             conversation = with_tools(conversation, self.tools)
-        name = session_id or conversation.session_id or _content_id(value)
+        name = session_id or conversation.session_id or content_id(value)
         tools = [
             rendered_tool(tool, where=f"tool {position}").tool
             for position, tool in enumerate(conversation.tools or (), start=1)
@@ -169,6 +169,7 @@ def _held_out(cfg: Config, rows: datasets.Dataset, reader: LayoutReader) -> tupl
     return rows.select(kept), rows.select(held)
 
 
-def _content_id(value: Any) -> str:
+def content_id(value: Any) -> str:
+    """Return the id of a row that has none: a hash of what it holds."""
     text = json.dumps(value, sort_keys=True, default=repr)
     return f"row-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
