@@ -81,9 +81,10 @@ def _function(function: FunctionJson, turn: int) -> dict[str, str]:
 
 
 def _tools(tools: Sequence[Tool]) -> list[Tool] | str:
-    written = json.loads(_json(list(tools), "", "the list of tools"))
-    is_kept = tools_of(written, "the list of tools").tools == tuple(written)
-    return written if is_kept else _json(written, "", "the list of tools")
+    text = _json(list(tools), "", "the list of tools")
+    written: list[Tool] = json.loads(text)
+    loses_null = "null" in text and tools_of(written, "the list of tools").tools != tuple(written)
+    return text if loses_null else written
 
 
 def _json(value: Any, where: str, what: str) -> str:
@@ -118,7 +119,7 @@ def _refuse_undecided_nulls(conversation: Conversation) -> None:
             fail(
                 f"turn {turn}, call {index}",
                 f'argument "{key:.60}" of the call to "{function["name"]:.60}" is null, which a table format may have '
-                "filled in, and the row has no such tool to tell; give the row its tools",
+                "filled in, and the row has no such tool to tell; add the tool to the row",
             )
 
 
