@@ -42,7 +42,7 @@ def test_a_second_conversion_gives_the_same_bytes(name: str, tmp_path: Path) -> 
     assert once.read_bytes() == twice.read_bytes()
 
 
-def test_a_row_has_this_form(tmp_path: Path) -> None:
+def test_a_row_has_this_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     messages = [
         {"role": "developer", "content": "Be brief."},
         {"role": "user", "content": "天気は？ Zürich"},
@@ -70,6 +70,7 @@ def test_a_row_has_this_form(tmp_path: Path) -> None:
         "tools": [TOOLS[0]],
     }  # fmt: skip
     assert "天気は？ Zürich" in out.read_text(encoding="utf-8")
+    assert "  1 × date and time read as date\n" in capsys.readouterr().out
 
 
 def test_what_was_taken_for_what_and_the_counts_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,18 +93,19 @@ def test_rows_that_cannot_be_read_are_counted_named_and_reported(
         "{not json", "5", "null", '"text"', {"messages": "x"}, row(id=[1]), row(date="in March"), row(date=5),
         row({"role": "user", "content": 4}), row({"role": "robot", "content": "Hi"}), row(None),
         row(*called('{"city": NaN}')), row(*called("[]")), row(tools=5), row(tools=[{"name": 3}]),
+        row(date="2025-03-145"), row(date="2025-02-30"),
     ]  # fmt: skip
     source = write(tmp_path / "in.jsonl", [row(id="a"), "", *bad, row(id="b")])
     out, report = tmp_path / "out.jsonl", tmp_path / "bad" / "report.jsonl"
     assert convert(source, out, "--report", report) == 1
     assert [made["session_id"] for made in rows_of(out)] == ["a", "b"]
     told = capsys.readouterr().out
-    assert "rows read: 17\nrows written: 2\n" in told
-    assert f"rows not converted: 15\n  {source}:3: not valid JSON" in told
+    assert "rows read: 19\nrows written: 2\n" in told
+    assert f"rows not converted: 17\n  {source}:3: not valid JSON" in told
     assert f"  {source}:4: the row is the number 5" in told
-    assert f"  and 5 more; {report} has all of them" in told
+    assert f"  and 7 more; {report} has all of them" in told
     reported = rows_of(report)
-    assert [one["place"] for one in reported] == [f"{source}:{line}" for line in range(3, 18)]
+    assert [one["place"] for one in reported] == [f"{source}:{line}" for line in range(3, 20)]
     assert "the date is the text 'in March'; write it as YYYY-MM-DD or \"unknown\"" in reported[6]["reason"]
 
 
