@@ -80,10 +80,14 @@ def test_half_a_surrogate_pair_is_kept_as_an_escape(tmp_path: Path) -> None:
 
 def test_a_row_that_would_be_read_back_differently_is_refused(tmp_path: Path) -> None:
     """Each reading takes one block of reasoning out of the text."""
-    twice = {"role": "assistant", "content": "<think>a</think><think>b</think>Ok"}
-    source = write(tmp_path / "in.jsonl", [row(row()["messages"][0], twice), row()])
-    assert convert(source, tmp_path / "out.jsonl") == 1
+    answers = ["<think>a</think><think>b</think>Ok", "<think>a</think><think></think>Ok"]
+    rows = [row(row()["messages"][0], {"role": "assistant", "content": answer}) for answer in answers]
+    report = tmp_path / "report.jsonl"
+    assert convert(write(tmp_path / "in.jsonl", [*rows, row()]), tmp_path / "out.jsonl", "--report", report) == 1
     assert rows_of(tmp_path / "out.jsonl")[0]["conversation"] == row()["messages"]
+    unreadable, different = (refused["reason"] for refused in rows_of(report))
+    assert unreadable.startswith("the row could not be read back: turn 1: the turn has reasoning in its content")
+    assert different.startswith("turn 1: it would be read differently")
 
 
 def test_a_value_without_a_json_form_is_refused(tmp_path: Path) -> None:

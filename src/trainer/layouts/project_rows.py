@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from trainer.errors import DataError
 from trainer.layouts.conversation import Conversation
 from trainer.layouts.places import described, fail
 from trainer.layouts.registry import get_layout
@@ -37,13 +38,23 @@ def project_row(conversation: Conversation) -> ProjectRow:
     _refuse_undecided_nulls(conversation)
     date = _date(conversation.date)
     line = _line(conversation, date)
-    layout = get_layout("project")
-    again = layout.read(json.loads(line))
-    if _line(again, _date(again.date)) != line:
-        fail("", "the conversation would be read differently from the row that is written; remove the row, and report "
-             "this as a bug")  # fmt: skip
+    _check_reading(conversation, line)
     is_cut = conversation.date is not None and conversation.date != date
     return ProjectRow(line, ("date and time read as date",) if is_cut else ())
+
+
+def _check_reading(conversation: Conversation, line: str) -> None:
+    """Refuse a row that would be read as another conversation, for example because text opens with a <think> block."""
+    try:
+        again = get_layout("project").read(json.loads(line))
+    except DataError as error:
+        raise DataError(f"the row could not be read back: {error}") from error
+    if _line(again, _date(again.date)) == line:
+        return
+    pairs = zip(conversation.messages, again.messages, strict=False)
+    turn = next((turn for turn, (before, after) in enumerate(pairs) if before != after), None)
+    fail("" if turn is None else f"turn {turn}", "it would be read differently from the row that is written, as this "
+         "project gives its text a meaning, such as a <think> block; rewrite the text or remove the row")  # fmt: skip
 
 
 def _line(conversation: Conversation, date: str) -> str:
