@@ -17,7 +17,7 @@ from trainer.errors import DataError
 from trainer.util.cli import exit_code
 from trainer.util.progress import progress_bar
 
-SCRIPTS = {"bench": "bench_serving"}
+SCRIPTS = {"bench": "bench_serving", "check": "check_data"}
 WITHOUT_SCRIPT = {"new-domain"}
 LIBRARY = logging.getLogger("trainer.some.module")
 
@@ -89,8 +89,8 @@ def test_the_version_is_that_of_the_package() -> None:
     [
         (["trian"], "unknown command 'trian', did you mean train?"),
         (["evaluate", "--config", "x"], "unknown command 'evaluate', did you mean eval?"),
-        (["xyz"], "unknown command 'xyz' (choose from train, preview"),
-        ([], "name a command: train, preview"),
+        (["xyz"], "unknown command 'xyz' (choose from train, check"),
+        ([], "name a command: train, check"),
         (["--config", "x"], "unrecognized arguments: --config x"),
     ],
 )

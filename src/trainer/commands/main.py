@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train a LoRA adapter from one YAML file, and measure tool calls before and after",
     "check": "check every row of the data before training",
     "preview": "show one conversation as the model will be trained on it",
+    "convert": "write rows of any known layout as rows of this project's layout",
     "eval": "score a served model on the turns that training evaluates",
     "score": "score saved predictions again, and compare two sets of them",
     "serve": "serve a finished run at an OpenAI-compatible address",

@@ -13,7 +13,7 @@ import datasets
 from trainer.config import Config
 from trainer.config.schema import SourceConfig
 from trainer.data.opening import OpenRows, ReadRow, open_sources
-from trainer.data.row_files import row_value
+from trainer.data.row_files import row_value, sample_rows
 from trainer.data.sessions import refuse_unknown_tools, rendered_tools, session_tools
 from trainer.data.sources import read_text
 from trainer.errors import DataError
@@ -101,25 +101,12 @@ def open_rows(cfg: Config) -> OpenRows:
     template = None if data.sysprompt_path is None else read_text(data.sysprompt_path, key="data.sysprompt_path")
 
     def make_reader(source: SourceConfig, rows: datasets.Dataset) -> LayoutReader:
-        sample = _sample(rows)
+        sample = sample_rows(rows, SAMPLE_ROWS)
         layout = _layout(source, sample)
         makes_ids = not any(row.get(layout.columns.get("session_id", "")) for row in sample)
         return LayoutReader(layout, tools, template, data.system_prompt, data.timezone, makes_ids)
 
     return open_sources(cfg, make_reader)
-
-
-def _sample(rows: datasets.Dataset) -> list[Mapping[str, Any]]:
-    """The first rows, without those that cannot be read: every row is read later, and those are refused by name."""
-    sample = []
-    for row in rows.select(range(min(SAMPLE_ROWS, len(rows)))):
-        try:
-            value = row_value(row)
-        except DataError:
-            continue
-        if isinstance(value, Mapping):
-            sample.append(value)
-    return sample
 
 
 def _layout(source: SourceConfig, sample: Sequence[Mapping[str, Any]]) -> Layout:

@@ -6,7 +6,9 @@ JSON file stays text until it is read.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,8 @@ def load_rows(source: SourceConfig, split: str) -> datasets.Dataset:
     file = _json_file(path, parts["name"])
     if file is None:
         rows = load_split(source, split)
-        places = [f"{source.dataset_name}[{split}] row {number}" for number in range(1, len(rows) + 1)]
+        where = f"{path}," if path.is_file() and split == "train" else f"{source.dataset_name}[{split}]"
+        places = [f"{where} row {number}" for number in range(1, len(rows) + 1)]
         return rows.add_column(PLACE, places)
     if path.is_file() and parts["name"] != "train":
         raise DataError(f"data.dataset_name: {path} is one file, which has only the split train, not {split!r}")
@@ -78,6 +81,15 @@ def row_value(row: dict[str, Any]) -> Any:
         raise DataError(f"not valid JSON: {error}") from None
     except RecursionError:
         raise DataError("nested too deeply; make the row flatter") from None
+
+
+def sample_rows(rows: datasets.Dataset, n_rows: int) -> list[Mapping[str, Any]]:
+    """Return the first rows, without those that cannot be read: every row is read later, and refused by name then."""
+    sample = []
+    for row in islice(rows, n_rows):
+        with suppress(DataError):
+            sample.append(row_value(row))
+    return [value for value in sample if isinstance(value, Mapping)]
 
 
 def place_of(row: dict[str, Any]) -> str:

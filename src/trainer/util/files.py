@@ -1,12 +1,18 @@
-"""Write files whole or not at all, and find out before long work whether they can be written."""
+"""Write files and folders whole or not at all, and find out before long work whether they can be written."""
 
 import json
 import os
+import re
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from trainer.errors import OutputError
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def claim_file(path: Path | None, *, option: str) -> None:
@@ -37,10 +43,8 @@ def _exists(path: Path) -> bool:
 def write_file(path: Path, text: str, *, option: str) -> None:
     """Write a file that an option names, and create its folder. Raises `OutputError`."""
     try:
-        if _exists(path) and not path.is_file():
-            path.write_text(text, encoding="utf-8")  # a terminal or a pipe, such as /dev/stdout
-        else:
-            replace_file(path, text)
+        with whole_file(path) as file:
+            file.write(text)
     except OSError as error:
         raise OutputError(f"{option} {path}: cannot be written: {error.strerror}") from error
 
@@ -50,19 +54,95 @@ def replace_file(path: Path, text: str) -> None:
 
     A link stays a link: the file that it points to is replaced.
     """
+    with _replacement(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """Yield a text file that is moved to `path` when the block ends. After an error, nothing has changed.
+
+    A terminal or a pipe, such as /dev/stdout, is written to directly.
+    """
+    if _exists(path) and not path.is_file():
+        with path.open("w", encoding="utf-8") as file:
+            yield file
+    else:
+        with _replacement(path) as file:
+            yield file
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `path` when the block ends. After an error, nothing has changed."""
     target = Path(os.path.realpath(path))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    with _created(target.parent):
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            _swap(temporary, target)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def _swap(new: Path, target: Path) -> None:
+    if not target.exists():
+        new.rename(target)
+        return
+    old = new.with_name(f"{new.name}.old")
+    target.rename(old)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
+        new.rename(target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _replacement(path: Path) -> Iterator[TextIO]:
+    target = Path(os.path.realpath(path))
+    with _created(target.parent):
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                yield file
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _created(folder: Path) -> Iterator[None]:
+    """Create a folder; after an error in the block, remove what was created."""
+    new = [place for place in (folder, *folder.parents) if not _exists(place)]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for place in new:
+            with suppress(OSError):  # somebody else put a file there
+                place.rmdir()
         raise
 
 
 def replace_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, as `replace_file` does. Raises `ValueError` for infinities and NaN."""
     replace_file(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def json_line(value: Any) -> str:
+    """Return a value as JSON on one line, with letters as they are.
+
+    Half a surrogate pair cannot be encoded; it becomes an escape, which is read back as the same. Raises `ValueError`
+    for infinities and NaN, `TypeError` for values without a JSON form.
+
+    >>> json_line({"town": "Z\u00fcrich"})
+    '{"town": "Zürich"}'
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _LONE_SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
