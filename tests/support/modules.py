@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 TORCH_FREE = (
     "types", "errors", "run_layout", "util", "config", "tools", "tool_calls", "chat", "data", "layouts", "scoring",
-    "eval_metrics", "endpoint", "server_eval", "commands",
+    "eval_metrics", "endpoint", "server_eval", "commands", "hub",
 )  # fmt: skip
 
 

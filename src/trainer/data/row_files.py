@@ -15,6 +15,7 @@ import datasets
 from trainer.config.schema import DataConfig
 from trainer.data.sources import load_split
 from trainer.errors import DataError
+from trainer.hub import resolve_dataset
 
 TEXT, PLACE = "row_as_json", "row_place"
 """The columns of rows from JSON files: the row as text, and where it is."""
@@ -36,6 +37,7 @@ def load_rows(data: DataConfig, split: str) -> datasets.Dataset:
 
     Raises `DataError`, which names the file, if it cannot be read.
     """
+    resolve_dataset(data.dataset_name, data.revision)  # what is wrong with the name is said before it is looked for
     path = Path(data.dataset_name).expanduser()
     parts = _SPLIT.fullmatch(split)
     if parts is None:
