@@ -81,9 +81,10 @@ def _multiplies_bfloat16() -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def add_lora(model: PreTrainedModel, lora: LoraConfig) -> PeftModel:
+def add_lora(model: PreTrainedModel, lora: LoraConfig, *, revision: str | None = None) -> PeftModel:
     """Wrap a base model with a new LoRA adapter; only the adapter can be trained.
 
+    `revision` is the commit of a base model from the hub; the adapter's own configuration then names it.
     Raises `ModelError` if a target matches no module.
     """
     check_target_modules(model, lora.target_modules)
@@ -95,8 +96,7 @@ def add_lora(model: PreTrainedModel, lora: LoraConfig) -> PeftModel:
         bias=lora.bias,
         task_type=lora.task_type,
     )
-    # the adapter's own configuration names the commit of its base model, if that is from the hub
-    wrapped = get_peft_model(model, adapter, revision=getattr(model.config, "_commit_hash", None))
+    wrapped = get_peft_model(model, adapter, revision=revision)
     assert isinstance(wrapped, PeftModel)
     return wrapped
 

@@ -29,9 +29,13 @@ def load_split(data: DataConfig, split: str, *, columns: Iterable[str]) -> datas
             loaded = datasets.load_dataset(str(path), split=split)
         else:
             loaded = load_hub_split(source, split)
+    except DataError:
+        raise
     except (OSError, datasets.exceptions.DatasetNotFoundError) as error:
         failure = None if source.commit is None else hub_failure(error, DATASET, name, revision=data.revision)
-        raise failure or DataError(f"data.dataset_name: {name} cannot be loaded: {error}") from error
+        raise failure or DataError(
+            f"data.dataset_name: {name} cannot be loaded: {' '.join(str(error).split())}"
+        ) from error
     except (ValueError, datasets.exceptions.DatasetGenerationError) as error:
         raise DataError(f"data.dataset_name: {name}, split {split!r}: {error.__cause__ or error}") from error
     missing = [column for column in columns if column not in loaded.column_names]

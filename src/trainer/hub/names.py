@@ -83,7 +83,7 @@ def _check_hub_id(name: str, use: Use) -> None:
         validate_repo_id(name)
     except HFValidationError:
         raise use.error(
-            f"{use.key}: {name!r} is not a local {use.local}, and it cannot be the id of a hub repository, which has the "
-            f"form owner/name with letters, digits, '-', '_' and '.'; {whats_there(local_path(name))} "
+            f"{use.key}: {name!r} is not a local {use.local}, and it cannot be the id of a hub repository, which "
+            f"has the form owner/name with letters, digits, '-', '_' and '.'; {whats_there(local_path(name))} "
             "Check the spelling"
         ) from None
