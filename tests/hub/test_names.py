@@ -27,22 +27,21 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "/no-such-folder/sessions",
         "~/no-such-folder/sessions",
         "~no-such-user/sessions",
-        "C:/data/sessions",
+        "C:/sessions",
         "data\\sessions",
         "some/where/sessions",
         "owner/sessions.jsonl",
         "sessions.parquet",
         "data/session",
         "data/sessions.jsonl/train",
-        "a/" + "x" * 300,
     ],
 )
 def test_a_path_that_does_not_exist_is_refused(name: str) -> None:
-    with pytest.raises(DataError, match=r"^data\.dataset_name: .*Give an existing file or folder|cannot be the id"):
+    with pytest.raises(DataError, match=r"^data\.dataset_name: .* does not exist; .* Give an existing file or folder"):
         is_local(name, DATASET)
 
 
-@pytest.mark.parametrize("name", ["", "two words", "owner/name?", "a--b", "owner/name.git", "-name", "a\0b"])
+@pytest.mark.parametrize("name", ["", "two words", "owner/name?", "a--b", "owner/name.git", "-name", "a\0b", "x" * 300])
 def test_a_name_that_cannot_be_a_hub_id_is_refused(name: str) -> None:
     with pytest.raises(DataError, match=r"^data\.dataset_name: .*cannot be the id of a hub repository.*owner/name"):
         is_local(name, DATASET)

@@ -107,6 +107,16 @@ def test_a_branch_that_moves_during_a_run_changes_nothing(hub: StubHub, tmp_path
     assert found == [[expected, commit], [expected, commit]]
 
 
+@pytest.mark.slow
+def test_another_commit_in_the_cache_never_stands_in(hub: StubHub, tmp_path: Path) -> None:
+    repository = two_datasets(hub)
+    hub.run(FIRST_IDS.replace('("v1", None, "v1")', '("v1",)'), tmp_path)
+    repository.gated = True
+    (result,) = run_commands(hub, tmp_path, [["train", f"data.dataset_name={ROWS}"]])
+    assert result[0] == 2
+    assert f"the cache has no copy of its commit {repository.branches['main']}" in result[1][0]
+
+
 MOVE = f"""
 import json, urllib.request
 from trainer.config.schema import DataConfig
@@ -167,6 +177,7 @@ def test_each_revision_of_a_model_is_loaded_and_again_from_the_cache(
     assert hub.requests == []
 
 
+@pytest.mark.slow
 def test_a_tokenizer_has_the_revision_of_its_model_or_its_own(
     hub: StubHub, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
