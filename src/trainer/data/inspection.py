@@ -83,8 +83,8 @@ def nothing_left(
     message = f"no session is left to {purpose} on; correct the rows, or add others"
     if lengths:
         message = (
-            f"no session is left to {purpose} on: {len(lengths)} rows have {lengths[0]:,} to {lengths[-1]:,} tokens, and "
-            f"data.max_context_length is {limit:,}; raise it, or set data.drop_oversized: false"
+            f"no session is left to {purpose} on: {len(lengths)} rows have {lengths[0]:,} to {lengths[-1]:,} tokens, "
+            f"and data.max_context_length is {limit:,}; raise it, or set data.drop_oversized: false"
         )
     return [Finding("error", "nothing_to_learn", split, message)]
 
