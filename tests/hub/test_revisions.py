@@ -57,14 +57,14 @@ def two_models(hub: StubHub, tokenizer: PreTrainedTokenizerBase, folder: Path) -
 
 FIRST_IDS = f"""
 import json
-from trainer.config.schema import DataConfig
+from trainer.config.schema import SourceConfig
 from trainer.data.sources import load_split
 from trainer.hub import resolve_dataset
 
 found = {{}}
 for revision in ("v1", None, "v1"):
-    data = DataConfig(load_module="car_sales", dataset_name={ROWS!r}, revision=revision)
-    found[str(revision)] = [load_split(data, "train", columns=[])[0]["session_id"]]
+    data = SourceConfig(dataset_name={ROWS!r}, revision=revision)
+    found[str(revision)] = [load_split(data, "train")[0]["session_id"]]
     found[str(revision)].append(resolve_dataset({ROWS!r}, revision).commit)
 print(json.dumps(found))
 """
@@ -119,14 +119,14 @@ def test_another_commit_in_the_cache_never_stands_in(hub: StubHub, tmp_path: Pat
 
 MOVE = f"""
 import json, urllib.request
-from trainer.config.schema import DataConfig
+from trainer.config.schema import SourceConfig
 from trainer.data.sources import load_split
 from trainer.hub import resolve_dataset
 
-data = DataConfig(load_module="car_sales", dataset_name={ROWS!r})
+data = SourceConfig(dataset_name={ROWS!r})
 found = []
 for split in ("train[:3]", "train[:4]"):
-    found.append([load_split(data, split, columns=[])[0]["session_id"], resolve_dataset({ROWS!r}).commit])
+    found.append([load_split(data, split)[0]["session_id"], resolve_dataset({ROWS!r}).commit])
     urllib.request.urlopen("URL/move")
 print(json.dumps(found))
 """

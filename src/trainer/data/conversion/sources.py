@@ -35,7 +35,8 @@ def open_sources(name: str, split: str | None = None) -> list[Source]:
         try:
             resolve_dataset(name)
         except DataError as error:
-            raise DataError(str(error).removeprefix("data.dataset_name: ")) from error
+            reason = str(error).removeprefix("data.dataset_name: ").partition("; if ")[0]  # that names data.revision
+            raise DataError(reason) from error
     files = _json_files(path) if path.is_dir() else {}
     if split is not None:
         wanted = split.partition("[")[0]
