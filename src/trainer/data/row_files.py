@@ -114,12 +114,15 @@ def _json_file(path: Path, name: str) -> Path | None:
 def _numbered(path: str, state: str) -> Iterator[dict[str, str]]:
     file = Path(path)
     if file.suffix == ".jsonl":
-        with file.open(encoding="utf-8") as lines:
+        with file.open(encoding="utf-8-sig") as lines:  # some editors write a byte order mark
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield {TEXT: line, PLACE: f"{path}:{number}"}
         return
-    values = load_json(file.read_text(encoding="utf-8"))
+    try:
+        values = load_json(file.read_text(encoding="utf-8-sig"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply; make it flatter") from None
     if not isinstance(values, list):
         raise ValueError("it must hold a list of rows; a file with one row per line is called .jsonl")
     for number, value in enumerate(values, start=1):
