@@ -176,11 +176,7 @@ def test_tools_of_the_row_are_used(make: Callable[..., Config]) -> None:
 
 
 def test_nulls_of_a_table_never_reach_a_target(make: Callable[..., Config]) -> None:
-    asked = {
-        "role": "assistant",
-        "content": "",
-        "tool_calls": [rates(5, "a"), call("vehicle_details", "b", vehicle_id="X")],
-    }
+    asked = calling(rates(5, "a"), call("vehicle_details", "b", vehicle_id="X"))
     for one in asked["tool_calls"]:
         one["function"]["arguments"] = json.loads(one["function"]["arguments"])
     results = [{"role": "tool", "tool_call_id": name, "content": name} for name in ("a", "b")]

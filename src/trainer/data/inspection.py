@@ -70,7 +70,9 @@ def row_warnings(cfg: Config, split: str, found: PartRows, *, is_judged: bool) -
 def nothing_left(
     cfg: Config, split: str, parts: Sequence[PartRows], dropped: Set[tuple[int, int]], *, purpose: str
 ) -> list[Finding]:
-    """Return an error if no row is left for `purpose`: all have errors, or all that have none are too long."""
+    """Return an error if no row is left for `purpose`: all are dropped, or all that are not are too long."""
+    if dropped and cfg.data.on_bad_row == "error":
+        return []  # those errors stop the training
     limit = cfg.data.max_context_length
     lengths = sorted(
         length
@@ -86,7 +88,7 @@ def nothing_left(
             f"no session is left to {purpose} on: {len(lengths)} rows have {lengths[0]:,} to {lengths[-1]:,} tokens, "
             f"and data.max_context_length is {limit:,}; raise it, or set data.drop_oversized: false"
         )
-    return [Finding("error", "nothing_to_learn", split, message)]
+    return [Finding("error", "nothing_left", split, message)]
 
 
 def compare_splits(
