@@ -65,7 +65,7 @@ def read_eval_turns(
 
 def judged_turns(cfg: Config, opened: OpenRows) -> list[EvalTurn]:
     """Return the same turns from opened rows. Raises `DataError` for rows with errors, unless those are dropped."""
-    found: dict[str, Session | None] = {}
+    sessions = []
     problems = []
     surveys = [survey_sessions(part, split=cfg.data.eval_split) for part in opened.evaluation]
     chosen = set(judged((name for survey in surveys for name in survey.ids), n=cfg.data.n_tool_sessions_eval))
@@ -73,10 +73,10 @@ def judged_turns(cfg: Config, opened: OpenRows) -> list[EvalTurn]:
         problems += [finding.line() for finding in survey.errors.values()]
         for row, session_id in enumerate(survey.ids):
             if session_id in chosen and row not in survey.errors:
-                found[session_id] = part.reader.read(part.rows[row], session_id=session_id).session
+                sessions.append(part.reader.read(part.rows[row], session_id=session_id).session)
     if problems and cfg.data.on_bad_row == "error":
         raise DataError(_listed(problems))
-    turns = [turn for session in found.values() if session is not None for turn in eval_turns(session)]
+    turns = [turn for session in sessions for turn in eval_turns(session)]
     return sorted(turns, key=lambda turn: (turn.session_id, turn.turn))
 
 

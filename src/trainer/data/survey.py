@@ -128,8 +128,7 @@ def cache_key(survey: Survey, chat: ChatSetup, *, split: str) -> str:
 
     It covers the messages and tools of every session as they were read, so everything that a domain reads counts,
     no matter where it is; the tokenizer, the chat template and its arguments; the tool-call format; and the code
-    that turns messages into rows. `split` is the split's name. A change of anything
-    else keeps the cached rows.
+    that turns messages into rows. `split` is the split's name. A change of anything else keeps the cached rows.
     """
     digest = hashlib.sha256()
     for part in (split, _chat_digest(chat), _code_digest(), survey.digest):
