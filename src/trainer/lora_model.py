@@ -22,18 +22,18 @@ from transformers import (
 from trainer.config import Config
 from trainer.config.schema import LoraConfig, ModelConfig
 from trainer.errors import ModelError
-from trainer.model_source import load_failure, resolve_model
+from trainer.model_source import base_model_place
 
 
 def load_model_config(cfg: Config) -> PretrainedConfig:
     """The base model's configuration, checked against `data.max_context_length`. Raises `ModelError`."""
-    name = cfg.model.base_model_name
+    name, place = cfg.model.base_model_name, base_model_place(cfg)
     try:
         model_config: PretrainedConfig = AutoConfig.from_pretrained(
-            resolve_model(name), trust_remote_code=cfg.model.trust_remote_code
+            place.name, revision=place.revision, trust_remote_code=cfg.model.trust_remote_code
         )
     except (OSError, ValueError) as error:
-        raise ModelError(load_failure("base model", name, error)) from error
+        raise place.failure("base model", error) from error
     positions = getattr(model_config.get_text_config(), "max_position_embeddings", None)
     if positions is not None and cfg.data.max_context_length > positions:
         raise ModelError(
@@ -44,8 +44,9 @@ def load_model_config(cfg: Config) -> PretrainedConfig:
 
 def load_base_model(cfg: Config, *, pad_token_id: int | None = None) -> PreTrainedModel:
     """The base model in the configured precision, on the CPU unless quantized. Raises `ModelError`."""
-    name = cfg.model.base_model_name
+    place = base_model_place(cfg)
     options: dict[str, Any] = {
+        "revision": place.revision,
         "dtype": pick_dtype(cfg.model.torch_dtype),
         "trust_remote_code": cfg.model.trust_remote_code,
         "quantization_config": _quantization(cfg.model),
@@ -53,9 +54,9 @@ def load_base_model(cfg: Config, *, pad_token_id: int | None = None) -> PreTrain
     if cfg.model.attn_implementation is not None:
         options["attn_implementation"] = cfg.model.attn_implementation
     try:
-        model = AutoModelForCausalLM.from_pretrained(resolve_model(name), **options)
+        model = AutoModelForCausalLM.from_pretrained(place.name, **options)
     except (OSError, ValueError, ImportError) as error:
-        raise ModelError(load_failure("base model", name, error)) from error
+        raise place.failure("base model", error) from error
     if pad_token_id is not None:
         model.config.pad_token_id = pad_token_id
     return model
@@ -80,9 +81,10 @@ def _multiplies_bfloat16() -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def add_lora(model: PreTrainedModel, lora: LoraConfig) -> PeftModel:
+def add_lora(model: PreTrainedModel, lora: LoraConfig, *, revision: str | None = None) -> PeftModel:
     """Wrap a base model with a new LoRA adapter; only the adapter can be trained.
 
+    `revision` is the commit of a base model from the hub; the adapter's own configuration then names it.
     Raises `ModelError` if a target matches no module.
     """
     check_target_modules(model, lora.target_modules)
@@ -94,7 +96,7 @@ def add_lora(model: PreTrainedModel, lora: LoraConfig) -> PeftModel:
         bias=lora.bias,
         task_type=lora.task_type,
     )
-    wrapped = get_peft_model(model, adapter)
+    wrapped = get_peft_model(model, adapter, revision=revision)
     assert isinstance(wrapped, PeftModel)
     return wrapped
 

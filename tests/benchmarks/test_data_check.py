@@ -1,24 +1,16 @@
-"""The benchmark of the data check runs, and its sessions are valid and all different."""
+"""The benchmark of checking and preparing many sessions runs, and writes what it prints."""
 
 import json
-import runpy
 from pathlib import Path
 
-from tests.support.quick import ROOT
-
-SCRIPT = ROOT / "benchmarks" / "data_check.py"
-
-
-def test_the_check_of_synthetic_sessions_is_measured(tmp_path: Path) -> None:
-    main = runpy.run_path(str(SCRIPT))["main"]
-    assert main(["--sessions", "40", "--json", str(tmp_path / "check.json")]) == 0
-    result = json.loads((tmp_path / "check.json").read_text(encoding="utf-8"))
-    assert result["sessions"] == 40
-    assert 8_000 < result["tokens"] < 16_000
-    assert result["sessions_per_s"] > 0
-    assert 0 < result["peak_memory_gib"] < 8
+import data_check
+import pytest
 
 
-def test_no_two_sessions_are_equal() -> None:
-    sessions = list(runpy.run_path(str(SCRIPT))["sessions"](50))
-    assert len({json.dumps(row["messages"]) for row in sessions}) == 50
+def test_both_steps_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert data_check.main(["--sessions", "40", "--json", str(tmp_path / "found.json")]) == 0
+    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert found["sessions"] == 40
+    assert set(found["steps"]) == {"check", "prepare"}
+    assert all(step["seconds"] > 0 and step["peak_memory_gb"] > 0.1 for step in found["steps"].values())
+    assert "check" in capsys.readouterr().out

@@ -15,7 +15,7 @@ from trainer.chat import ChatEncoder, EncodedSession, Span
 from trainer.chat.proof import SpanProver
 from trainer.chat.verify import verify_row
 from trainer.errors import DataError, TemplateError
-from trainer.types import IGNORE_INDEX, Session
+from trainer.types import IGNORE_INDEX, Message, Session
 
 SESSIONS = {session.session_id: session for session in SAMPLES}
 USER = {"role": "user", "content": "Hi"}
@@ -202,6 +202,19 @@ def test_data_that_the_template_would_drop_is_refused_with_session_turn_and_reme
 def test_an_error_in_a_message_names_the_session() -> None:
     with pytest.raises(DataError, match="session s-1, turn 0: content is the number 1"):
         encode(encoder(), {"role": "user", "content": 1})
+
+
+def test_a_message_that_the_template_leaves_out_is_refused_by_its_turn() -> None:
+    made = ChatEncoder(tokenizer_for(stock_template("qwen3_vl")))
+    first: Message = {"role": "system", "content": "Be kind."}
+    later: Message = {"role": "system", "content": "Now be\n  brief."}
+    asked: Message = {"role": "user", "content": "Hi"}
+    said: Message = {"role": "assistant", "content": "Hello."}
+    assert made.encode((first, asked, said), (), session_id="s").rows
+    for messages in ((first, later, asked, said), (first, asked, said, later, asked, said)):
+        with pytest.raises(TemplateError, match=r"turn [13]: the chat template leaves out this system message"):
+            made.encode(messages, (), session_id="s")
+    assert encoder().encode((first, later, asked, said), (), session_id="s").rows
 
 
 def test_a_refused_session_does_not_stop_a_batch() -> None:

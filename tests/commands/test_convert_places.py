@@ -55,9 +55,9 @@ def test_other_types_of_files_are_read(suffix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["none.jsonl", "out.jsonl"], "none.jsonl: no such file or folder"),
-        (["./no/such/place", "out"], "./no/such/place: no such file or folder"),
-        (["nobody/nothing", "out"], "nobody/nothing: is neither a local path with data nor a reachable hub dataset"),
+        (["none.jsonl", "out.jsonl"], "none.jsonl does not exist"),
+        (["./no/such/place", "out"], "./no/such/place does not exist"),
+        (["nobody/nothing", "out"], "nobody/nothing is neither a local path nor a reachable hub dataset"),
         (["in.jsonl", "in.jsonl"], "OUT in.jsonl: is IN"),
         (["in.jsonl", "link.jsonl"], "OUT link.jsonl: is IN"),
         (["in.jsonl", "same.jsonl"], "OUT same.jsonl: is IN"),

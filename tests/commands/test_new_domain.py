@@ -22,7 +22,7 @@ from trainer.eval_metrics import read_predictions
 from trainer.training.train import train_run
 
 WRITTEN = (
-    "configs/{0}.yaml data/{0}/sysprompt.md data/{0}/test.jsonl data/{0}/tools.json data/{0}/train.jsonl "
+    "configs/{0}.yaml data/{0}/sysprompt.md data/{0}/test.jsonl data/{0}/tool_calls.json data/{0}/train.jsonl "
     "src/{0}/__init__.py src/{0}/data_prep.py src/{0}/prompt.py tests/test_{0}.py"
 )
 SPLITS = ("train", "test")

@@ -86,6 +86,15 @@ def test_numbers_in_scientific_notation_are_numbers(tmp_path: Path) -> None:
     assert cfg.train["learning_rate"] == 2e-4
 
 
+def test_a_revision_is_one_word_and_the_tokenizer_of_the_base_model_shares_it(tmp_path: Path) -> None:
+    model = {"base_model_name": "owner/model", "revision": "v1"}
+    assert parse_config({**MINIMAL, "model": model}, source="test").tokenizer_revision == "v1"
+    for data, expected in (({"tokenizer": "owner/other"}, None), ({"tokenizer_revision": "v2"}, "v2")):
+        cfg = parse_config({"data": {**MINIMAL["data"], **data}, "model": model}, source="test")
+        assert cfg.tokenizer_revision == expected
+    assert "model.revision" in failure(tmp_path, minimal_yaml(model={**model, "revision": "two words"}))
+
+
 def test_an_unquoted_no_gets_a_hint(tmp_path: Path) -> None:
     assert 'write "no"' in failure(tmp_path, minimal_yaml() + "train: {eval_strategy: no}\n")
 

@@ -58,8 +58,14 @@ def test_base_and_adapter_are_served_as_trained(run: FinishedRun, tiny_model_fol
     assert found["--max-model-len"] == "1024"
     assert found["--dtype"] == "float32"
     assert (found["--host"], found["--port"]) == ("127.0.0.1", "8123")
-    assert "--trust-remote-code" not in found
-    assert "--quantization" not in found
+    assert not {"--trust-remote-code", "--quantization", "--revision"} & set(found)
+
+
+def test_a_base_model_from_the_hub_is_served_at_its_commit(run: FinishedRun) -> None:
+    plan = dataclasses.replace(plan_serving(run), model="owner/model", revision="1234abcd")
+    words = vllm_arguments(plan, generation_config=Path("stops"), host="127.0.0.1", port=8123)
+    assert words[:2] == ["serve", "owner/model"]
+    assert words[words.index("--revision") + 1] == "1234abcd"
 
 
 @pytest.mark.parametrize(("rank", "flag"), [(1, 1), (8, 8), (9, 16), (100, 128), (257, 320), (512, 512)])

@@ -5,8 +5,8 @@ import pkgutil
 from collections.abc import Iterator
 
 TORCH_FREE = (
-    "types", "errors", "run_layout", "util", "config", "values", "tools", "tool_calls", "messages", "leaks", "chat",
-    "data", "layouts", "scoring", "eval_metrics", "endpoint", "server_eval", "checking", "commands",
+    "types", "errors", "run_layout", "util", "config", "hub", "values", "tools", "tool_calls", "messages", "leaks",
+    "chat", "data", "layouts", "scoring", "eval_metrics", "endpoint", "server_eval", "checking", "commands",
 )  # fmt: skip
 
 

@@ -216,7 +216,7 @@ def test_an_evaluation_of_a_server_from_before_the_run_is_no_obstacle_and_is_kep
             "no module is named qkv; linear modules of this model",
         ),
         ("data.max_context_length=5000", ModelError, "supports at most 4096 tokens"),
-        ("model.base_model_name=./nowhere", ModelError, "nowhere: no such model folder"),
+        ("model.base_model_name=./nowhere", ModelError, "model.base_model_name: ./nowhere does not exist"),
         ("model.base_model_name=package:nowhere", ModelError, "not installed"),
         ("model.chat_template_path=nowhere.jinja", ModelError, "cannot be read"),
         ("model.quantization=4bit", ModelError, "needs a CUDA GPU"),

@@ -3,6 +3,7 @@
 Everything is read from what the template itself renders. Text only; `proof` tokenizes it.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
@@ -56,6 +57,21 @@ class TurnText(NamedTuple):
         return text is self.text or text.startswith(self.whole)
 
 
+def _check_nothing_left_out(messages: Sequence[Message], text: str) -> None:
+    """Refuse a row of which the template leaves out what the system or the user says: a server would not show it."""
+    for turn, message in enumerate(messages):
+        content = message.get("content") or ""
+        if message["role"] in ("system", "user") and content.strip() not in text and not _is_written(content, text):
+            raise TemplateError(f"turn {turn}: the chat template leaves out this {message['role']} message; {REMEDY}")
+
+
+def _is_written(content: str, text: str) -> bool:
+    """Whether a text has some content, without regard to white space, as it is or as JSON."""
+    squeezed = "".join(text.split())
+    forms = (content, json.dumps(content, ensure_ascii=False)[1:-1], json.dumps(content)[1:-1])
+    return any("".join(form.split()) in squeezed for form in forms)
+
+
 class TurnReader:
     """Reads the trained turns of canonical conversations from what a template renders.
 
@@ -80,10 +96,13 @@ class TurnReader:
         self._check_features(messages, tools)
         turns = [turn for turn, message in enumerate(messages) if is_trained(message)]
         single = self._single_render(messages[: turns[-1] + 1], tools) if turns else None
-        return [
+        found = [
             self._from_single_render(single, messages, turn) or self._from_own_renders(messages, tools, turn)
             for turn in turns
         ]
+        if found:
+            _check_nothing_left_out(messages[: turns[-1]], found[-1].whole)
+        return found
 
     def _check_features(self, messages: Sequence[Message], tools: Sequence[Tool]) -> None:
         """Refuse a conversation with anything that the template is known to drop."""

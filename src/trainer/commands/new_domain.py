@@ -33,7 +33,7 @@ _FILES = (
     "src/NAME/prompt.py",
     "configs/NAME.yaml",
     "data/NAME/sysprompt.md",
-    "data/NAME/tools.json",
+    "data/NAME/tool_calls.json",
     "data/NAME/train.jsonl",
     "data/NAME/test.jsonl",
     "tests/test_NAME.py",

@@ -18,6 +18,7 @@ from trainer.errors import ConfigError
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Revision = Annotated[str, Field(pattern=r"^\S+$")]
 
 OWN_TRAIN_KEYS: dict[str, Any] = {
     "warmup_ratio": Annotated[float, Field(ge=0, le=1)],
@@ -50,6 +51,7 @@ class SourceConfig(_Section):
     """One of several datasets. What is left out is taken from `data`."""
 
     dataset_name: str = Field(description="hub id, local folder or local file")
+    revision: Revision | None = Field(None, description="branch, tag or commit of a hub dataset; default: main")
     train_split: str | None = Field(None, description="split to train on; default: data.train_split")
     eval_split: str | None = Field(None, description="split to evaluate on; default: data.eval_split")
     layout: str | dict[str, str] | None = Field(None, description="chat_rows: layout; default: data.layout")
@@ -69,6 +71,7 @@ class DataConfig(_Section):
     dataset_name: str | None = Field(
         None, description="hub id, local folder or local file, as `datasets` loads it; required without data.sources"
     )
+    revision: Revision | None = Field(None, description="branch, tag or commit of a hub dataset; default: main")
     sources: list[SourceConfig] = Field(
         default_factory=list, description="several datasets instead of dataset_name, with weights or caps"
     )
@@ -88,6 +91,9 @@ class DataConfig(_Section):
     sysprompt_path: Path | None = Field(None, description="system prompt template (Markdown); optional for chat_rows")
     tools_path: Path | None = Field(None, description="tool schemas (JSON list in OpenAI form); optional for chat_rows")
     tokenizer: str | None = Field(None, description="tokenizer for preparing rows; default: the base model's")
+    tokenizer_revision: Revision | None = Field(
+        None, description="branch, tag or commit of the tokenizer; default: model.revision if it is the base model's"
+    )
     chat_template_kwargs: dict[str, Any] | None = Field(
         None,
         description="keyword arguments for the chat template; default: enable_thinking false if the template uses it",
@@ -99,7 +105,7 @@ class DataConfig(_Section):
 
     def all_sources(self) -> tuple[SourceConfig, ...]:
         """The datasets to read, one or several, with the defaults of this section filled in."""
-        given = self.sources or [SourceConfig(dataset_name=self.dataset_name or "")]
+        given = self.sources or [SourceConfig(dataset_name=self.dataset_name or "", revision=self.revision)]
         shared = {key: getattr(self, key) for key in ("train_split", "eval_split", "layout")}
         return tuple(
             source.model_copy(update={key: value for key, value in shared.items() if source[key] is None})
@@ -111,6 +117,7 @@ class ModelConfig(_Section):
     """Which base model to load, and how."""
 
     base_model_name: str = Field(description="hub id, local folder, or package:NAME for a model in a Python package")
+    revision: Revision | None = Field(None, description="branch, tag or commit of a hub model; default: main")
     torch_dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
         "auto", description="auto: bfloat16 if the hardware supports it natively, else float32"
     )
@@ -176,6 +183,13 @@ class Config(_Section):
     def tokenizer_name(self) -> str:
         """Hub id or folder of the tokenizer."""
         return self.data.tokenizer or self.model.base_model_name
+
+    @property
+    def tokenizer_revision(self) -> str | None:
+        """Branch, tag or commit of the tokenizer: that of the base model if they are in one repository."""
+        if self.data.tokenizer_revision is not None:
+            return self.data.tokenizer_revision
+        return self.model.revision if self.tokenizer_name == self.model.base_model_name else None
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:

@@ -9,7 +9,7 @@ Level = Literal["error", "dropped", "warning"]
 Kind = Literal[
     "unreadable_row", "unusable_row", "invalid_call", "nothing_to_learn", "repeated_id", "in_both_splits",
     "same_content", "near_duplicate", "duplicate", "over_long", "gold_too_long", "literal_special_token",
-    "tool_never_called", "tool_not_evaluated", "no_call_turns",
+    "tool_never_called", "tool_not_evaluated", "no_call_turns", "nothing_left",
 ]  # fmt: skip
 
 TITLES: dict[Kind, str] = {
@@ -27,6 +27,7 @@ TITLES: dict[Kind, str] = {
     "literal_special_token": "texts with a special token, which a server also reads as one",
     "tool_never_called": "tools that no training session calls",
     "tool_not_evaluated": "tools that no evaluation session calls",
+    "nothing_left": "splits of which no session is left",
     "no_call_turns": "splits without turns that need no call, or without any call",
 }
 """What each kind means, in the plural."""

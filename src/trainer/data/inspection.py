@@ -13,6 +13,8 @@ from trainer.data.survey import SessionCounts, Survey
 from trainer.leaks import Fingerprint, find_duplicates, find_leaks
 from trainer.types import Message
 
+_REMEDY = "correct the call, or keep the turn without loss (train: false)"
+
 
 class PartRows(NamedTuple):
     """The raw rows of one source in one split, what reading them showed, and their rows of tokens."""
@@ -39,7 +41,7 @@ def row_errors(split: str, found: PartRows) -> Mapping[int, list[Finding]]:
     for row, problem, violations in zip(tokens["row"], tokens["problem"], tokens["violations"], strict=True):
         if problem is not None:
             errors[row].append(found.error("unusable_row", split, row, problem))
-        errors[row] += [found.error("invalid_call", split, row, violation) for violation in violations]
+        errors[row] += [found.error("invalid_call", split, row, f"{one}; {_REMEDY}") for one in violations]
     silent = set(range(len(found.survey.ids))) - set(tokens["row"])
     for row in silent - {row for row, finding in found.survey.errors.items() if finding.kind == "unreadable_row"}:
         message = "no assistant turn carries loss; add an answer, or remove the row"
@@ -65,8 +67,12 @@ def row_warnings(cfg: Config, split: str, found: PartRows, *, is_judged: bool) -
                 yield found.finding("gold_too_long", split, row, message)
 
 
-def nothing_left(cfg: Config, split: str, parts: Sequence[PartRows], dropped: Set[tuple[int, int]]) -> list[Finding]:
-    """Return an error if no row is left to train on: all have errors, or all that have none are too long."""
+def nothing_left(
+    cfg: Config, split: str, parts: Sequence[PartRows], dropped: Set[tuple[int, int]], *, purpose: str
+) -> list[Finding]:
+    """Return an error if no row is left for `purpose`: all are dropped, or all that are not are too long."""
+    if dropped and cfg.data.on_bad_row == "error":
+        return []  # those errors stop the training
     limit = cfg.data.max_context_length
     lengths = sorted(
         length
@@ -76,13 +82,13 @@ def nothing_left(cfg: Config, split: str, parts: Sequence[PartRows], dropped: Se
     )
     if lengths and (lengths[0] <= limit or not cfg.data.drop_oversized):
         return []
-    message = "no session is left to train on; correct the rows, or add others"
+    message = f"no session is left to {purpose} on; correct the rows, or add others"
     if lengths:
         message = (
-            f"no session is left to train on: {len(lengths)} rows have {lengths[0]:,} to {lengths[-1]:,} tokens, and "
-            f"data.max_context_length is {limit:,}; raise it, or set data.drop_oversized: false"
+            f"no session is left to {purpose} on: {len(lengths)} rows have {lengths[0]:,} to {lengths[-1]:,} tokens, "
+            f"and data.max_context_length is {limit:,}; raise it, or set data.drop_oversized: false"
         )
-    return [Finding("error", "nothing_to_learn", split, message)]
+    return [Finding("error", "nothing_left", split, message)]
 
 
 def compare_splits(

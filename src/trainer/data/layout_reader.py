@@ -121,7 +121,10 @@ def _layout(source: SourceConfig, sample: Sequence[Mapping[str, Any]]) -> Layout
         return get_layout(name, **columns)
     if not sample:
         raise DataError(f"{source.dataset_name}: none of the first rows is a JSON object; each row must be one")
-    found = detect_layout(sample)
+    try:
+        found = detect_layout(sample)
+    except DataError as error:
+        raise DataError(f"{source.dataset_name}: {error}") from error
     for sentence in found.explanation:
         logger.info("%s", sentence)
     return found.layout

@@ -95,9 +95,10 @@ def prepare(cfg: Config, opened: OpenRows, chat: ChatSetup) -> Prepared:
     """Prepare the rows of both splits. Raises `ToolSftError` only for what prevents the preparation as a whole."""
     train = _prepare_split(cfg, cfg.data.train_split, opened.train, chat, is_judged=False)
     evaluation = _prepare_split(cfg, cfg.data.eval_split, opened.evaluation, chat, is_judged=True)
-    left = nothing_left(cfg, train.name, train.parts, train.dropped)
+    left = nothing_left(cfg, train.name, train.parts, train.dropped, purpose="train")
+    left += nothing_left(cfg, evaluation.name, evaluation.parts, evaluation.dropped, purpose="evaluate")
     both = compare_splits(train.name, train.parts, evaluation.name, evaluation.parts)
-    return Prepared(train, evaluation, (*train.findings, *left, *evaluation.findings, *both))
+    return Prepared(train, evaluation, (*train.findings, *evaluation.findings, *left, *both))
 
 
 def _prepare_split(cfg: Config, name: str, parts: Sequence[Part], chat: ChatSetup, *, is_judged: bool) -> PreparedSplit:

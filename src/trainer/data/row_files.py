@@ -17,6 +17,7 @@ import datasets
 from trainer.config.schema import SourceConfig
 from trainer.data.sources import load_split
 from trainer.errors import DataError
+from trainer.hub import resolve_dataset
 from trainer.values.json_reader import load_json
 
 TEXT, PLACE = "row_as_json", "row_place"
@@ -33,8 +34,9 @@ def has_split(source: SourceConfig, split: str) -> bool:
         return name == "train"
     if path.is_dir():
         return any(path.rglob(f"{name}[.-]*")) or any(path.rglob(f"{name}/*"))
+    commit = resolve_dataset(source.dataset_name, source.revision).commit
     try:
-        return name in datasets.get_dataset_split_names(source.dataset_name)
+        return name in datasets.get_dataset_split_names(source.dataset_name, revision=commit)
     except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError):
         return True
 
@@ -44,6 +46,8 @@ def load_rows(source: SourceConfig, split: str) -> datasets.Dataset:
 
     Raises `DataError`, which names the file, if it cannot be read.
     """
+    # What is wrong with the name is said before it is looked for.
+    resolve_dataset(source.dataset_name, source.revision)
     path = Path(source.dataset_name).expanduser()
     parts = _SPLIT.fullmatch(split)
     if parts is None:
@@ -110,12 +114,15 @@ def _json_file(path: Path, name: str) -> Path | None:
 def _numbered(path: str, state: str) -> Iterator[dict[str, str]]:
     file = Path(path)
     if file.suffix == ".jsonl":
-        with file.open(encoding="utf-8") as lines:
+        with file.open(encoding="utf-8-sig") as lines:  # some editors write a byte order mark
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield {TEXT: line, PLACE: f"{path}:{number}"}
         return
-    values = load_json(file.read_text(encoding="utf-8"))
+    try:
+        values = load_json(file.read_text(encoding="utf-8-sig"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply; make it flatter") from None
     if not isinstance(values, list):
         raise ValueError("it must hold a list of rows; a file with one row per line is called .jsonl")
     for number, value in enumerate(values, start=1):

@@ -6,26 +6,34 @@ import datasets
 
 from trainer.config.schema import SourceConfig
 from trainer.errors import DataError
+from trainer.hub import DATASET, hub_failure, resolve_dataset
+from trainer.hub.dataset_cache import load_hub_split
 
 _BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
 
 
 def load_split(source: SourceConfig, split: str) -> datasets.Dataset:
-    """Return one split of the configured dataset: a hub id, a local folder, or a local file.
+    """Return one split of the configured dataset: a hub id, at one commit, a local folder, or a local file.
 
     A single file has only the split `train`; `train[:90%]` and `train[90%:]` cut it in two.
     Raises `DataError` if the dataset or the split is missing.
     """
     name = source.dataset_name
+    found = resolve_dataset(name, source.revision)
     path = Path(name).expanduser()
     try:
         if path.is_file():
             loaded = datasets.load_dataset(_builder(path), data_files=str(path), split=split)
+        elif path.is_dir():
+            loaded = datasets.load_dataset(str(path), split=split)
         else:
-            loaded = datasets.load_dataset(str(path) if path.is_dir() else name, split=split)
-    except (FileNotFoundError, ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
-        raise DataError(
-            f"data.dataset_name: {name} is neither a local path nor a reachable hub dataset: {error}"
+            loaded = load_hub_split(found, split)
+    except DataError:
+        raise
+    except (OSError, datasets.exceptions.DatasetNotFoundError) as error:
+        failure = None if found.commit is None else hub_failure(error, DATASET, name, revision=source.revision)
+        raise failure or DataError(
+            f"data.dataset_name: {name} cannot be loaded: {' '.join(str(error).split())}"
         ) from error
     except (ValueError, datasets.exceptions.DatasetGenerationError) as error:
         raise DataError(f"data.dataset_name: {name}, split {split!r}: {error.__cause__ or error}") from error

@@ -47,14 +47,15 @@ def stop_tokens(generation_config: Any) -> frozenset[int]:
     return frozenset([ids] if isinstance(ids, int) else ids or ())
 
 
-def own_stop_tokens(model: str, *, trust_remote_code: bool) -> frozenset[int]:
-    """The stop tokens of a model that is not loaded, by folder or hub id. Raises `ModelError`."""
+def own_stop_tokens(model: str, *, revision: str | None = None, trust_remote_code: bool) -> frozenset[int]:
+    """The stop tokens of a model that is not loaded, by folder or hub id and its revision. Raises `ModelError`."""
+    at = revision or "main"
     try:
-        return stop_tokens(GenerationConfig.from_pretrained(model))
+        return stop_tokens(GenerationConfig.from_pretrained(model, revision=at))
     except OSError:  # no generation config: use the model config, as `from_pretrained` does
         pass
     try:
-        config = AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code)
+        config = AutoConfig.from_pretrained(model, revision=at, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise ModelError(load_failure("configuration", model, error)) from error
     return stop_tokens(GenerationConfig.from_model_config(config))

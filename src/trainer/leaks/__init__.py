@@ -1,26 +1,6 @@
-"""stub"""
+"""Find sessions that are in both splits, and duplicates in one, by small fingerprints of conversations."""
 
-from typing import Any, NamedTuple
+from trainer.leaks.fingerprints import Fingerprint, fingerprint
+from trainer.leaks.search import Leak, find_duplicates, find_leaks
 
-
-class Fingerprint(NamedTuple):
-    content: bytes
-
-
-class Leak(NamedTuple):
-    kind: Any
-    eval_index: int
-    train_index: int
-
-
-def fingerprint(messages: Any) -> Fingerprint:
-    return Fingerprint(repr([m for m in messages if m["role"] != "system"]).encode())
-
-
-def find_leaks(train: Any, evaluation: Any, *, read_train: Any, read_evaluation: Any) -> list[Leak]:
-    known = {f.content: i for i, f in enumerate(train)}
-    return [Leak("same_content", i, known[f.content]) for i, f in enumerate(evaluation) if f.content in known]
-
-
-def find_duplicates(prints: Any) -> list[tuple[int, ...]]:
-    return []
+__all__ = ["Fingerprint", "Leak", "find_duplicates", "find_leaks", "fingerprint"]

@@ -10,7 +10,7 @@ from trainer.tools.arrow_nulls import restore_arguments
 from trainer.types import Call, Message, Tool
 from trainer.values.places import fail
 
-RESTORED = "null arguments that a table format filled in, removed"
+RESTORED = "nulls that a table format filled in"
 
 
 class CallPlace(NamedTuple):

@@ -8,7 +8,7 @@ from trainer.data.chat_setup import ChatSetup, make_chat_setup
 from trainer.errors import ModelError
 from trainer.generation.settings import own_stop_tokens
 from trainer.lora_model import pick_dtype
-from trainer.model_source import resolve_model
+from trainer.model_source import base_model_place
 from trainer.run_layout import MERGE_REPORT, MODEL_CONFIG
 from trainer.training.finished_run import FinishedRun
 
@@ -17,12 +17,13 @@ from trainer.training.finished_run import FinishedRun
 class ServePlan:
     """Everything that a server needs to know about a run.
 
-    `model` is the folder or hub id of the weights; `adapter` is the run folder, or None for a merged model. `chat`
-    builds prompts as in training. `names` are the model names for clients: the adapter (or the merged model) first,
-    then the base model.
+    `model` is the folder or hub id of the weights, `revision` their commit on the hub; `adapter` is the run folder, or
+    None for a merged model. `chat` builds prompts as in training. `names` are the model names for clients: the adapter
+    (or the merged model) first, then the base model.
     """
 
     model: str
+    revision: str | None
     adapter: Path | None
     names: tuple[str, ...]
     files: Path
@@ -63,10 +64,13 @@ def plan_serving(run: FinishedRun, *, name: str | None = None, merged: Path | No
     adapter_name = name or run.name
     if merged is None and adapter_name == cfg.model.base_model_name:
         raise ModelError(f"the adapter cannot have the same name as its base model, {adapter_name}; use --name")
-    model = resolve_model(cfg.model.base_model_name) if merged is None else str(merged)
-    own_stops = own_stop_tokens(model, trust_remote_code=cfg.model.trust_remote_code)
+    place = base_model_place(cfg) if merged is None else None
+    model = str(merged) if place is None else place.name
+    revision = None if place is None else place.source.commit
+    own_stops = own_stop_tokens(model, revision=revision, trust_remote_code=cfg.model.trust_remote_code)
     return ServePlan(
         model=model,
+        revision=revision,
         adapter=run.path if merged is None else None,
         names=(adapter_name, cfg.model.base_model_name) if merged is None else (adapter_name,),
         files=files,

@@ -42,6 +42,8 @@ def write_generation_config(plan: ServePlan) -> Path:
 def vllm_arguments(plan: ServePlan, *, generation_config: Path, host: str, port: int) -> list[str]:
     """Return the arguments of `vllm`, from `serve` on. `generation_config` comes from `write_generation_config`."""
     arguments = ["serve", plan.model, "--served-model-name", plan.names[-1], "--tokenizer", str(plan.files)]
+    if plan.revision is not None:
+        arguments += ["--revision", plan.revision]
     if plan.adapter is not None:
         rank = next(rank for rank in VLLM_RANKS if rank >= plan.rank)
         arguments += ["--enable-lora", "--max-lora-rank", str(rank)]

@@ -43,7 +43,7 @@ def read_tools(path: str | Path, *, unique_names: bool = True) -> tuple[Tool, ..
 
 def _read_list(path: str | Path) -> list[Any]:
     try:
-        tools = load_json(Path(path).read_text(encoding="utf-8"))
+        tools = load_json(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"{path}: tool schemas cannot be read: {error.strerror}; see data.tools_path") from error
     except ValueError as error:

@@ -6,12 +6,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from trainer.config import Config
 from trainer.errors import OutputError
 from trainer.evaluation import Evaluation
+from trainer.hub import known_sources
 from trainer.run_layout import RUN_CONFIG, SERVED_FOLDER, RunLayout
 from trainer.scoring.predictions import write_predictions
 from trainer.types import Tool
@@ -76,8 +79,8 @@ def prepare(path: Path, *, overwrite: bool, resume: bool) -> None:
         raise OutputError(f"{_OPTION}: {path} cannot be created: {error.strerror}") from error
 
 
-def environment(*, seed: int, data_fingerprint: str | None) -> dict[str, Any]:
-    """Return what a run depends on besides its configuration: versions, commit, hardware, seed and data."""
+def environment(cfg: Config, *, data_fingerprint: str | None) -> dict[str, Any]:
+    """Return what a run depends on besides its configuration: versions, commits, hardware, seed and data."""
     import torch
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
@@ -89,7 +92,8 @@ def environment(*, seed: int, data_fingerprint: str | None) -> dict[str, Any]:
         "gpus": gpus,
         "versions": {name: _version(name) for name in _PACKAGES},
         "git_commit": _git_commit(),
-        "seed": seed,
+        "seed": cfg.seed,
+        "sources": asdict(known_sources(cfg)),
         "data_fingerprint": data_fingerprint,
     }
 

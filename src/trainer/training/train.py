@@ -19,6 +19,7 @@ from trainer.data.report import DataReport
 from trainer.errors import ConfigError
 from trainer.evaluation import Evaluation
 from trainer.generation.settings import decode_settings
+from trainer.hub import pinned, resolve_base_model
 from trainer.lora_model import add_lora, load_base_model, load_model_config
 from trainer.run_layout import BASE, ENVIRONMENT_FILE, FINAL, METRICS_FILE, REPORT_FILE, RUN_CONFIG
 from trainer.scoring.tables import report_markdown
@@ -64,8 +65,8 @@ def train_run(cfg: Config) -> RunResult:
     folder = RunFolder(cfg.output_dir, tuple(bundle.global_tools))
     if trainer.is_world_process_zero():
         prepare(cfg.output_dir, overwrite=overwrite, resume=resume)
-        folder.write_text(RUN_CONFIG, config_to_yaml(resolved_config(cfg, arguments)))
-        folder.write_json(ENVIRONMENT_FILE, environment(seed=cfg.seed, data_fingerprint=bundle.report.fingerprint))
+        folder.write_text(RUN_CONFIG, config_to_yaml(pinned(resolved_config(cfg, arguments))))
+        folder.write_json(ENVIRONMENT_FILE, environment(cfg, data_fingerprint=bundle.report.fingerprint))
     trainer.accelerator.wait_for_everyone()
     return _train(cfg, bundle.report, trainer, folder)
 
@@ -75,7 +76,7 @@ def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrai
     chat = bundle.chat or make_chat_setup(cfg)
     pad_token_id: Any = chat.tokenizer.pad_token_id
     model = load_base_model(cfg, pad_token_id=pad_token_id)
-    adapted = add_lora(model, cfg.lora)
+    adapted = add_lora(model, cfg.lora, revision=resolve_base_model(cfg).commit)
     if arguments.gradient_checkpointing:
         adapted.enable_input_require_grads()
     try:

@@ -5,6 +5,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -274,3 +275,5 @@ def test_a_merged_model_answers_like_the_adapter_under_its_own_name(tiny_model_f
                 names = [entry["id"] for entry in json.load(response)["data"]]
     assert answers[0] == answers[1]
     assert names == ["carsales"]
+    from_the_hub = run.cfg.model_copy(update={"model": run.cfg.model.model_copy(update={"revision": "v1"})})
+    load_service(replace(run, cfg=from_the_hub), plan_serving(run, merged=tmp_path / "merged"))

@@ -1,7 +1,6 @@
 """Open the rows to convert: a file, the splits of a folder, or those of a hub dataset. Interprets no row."""
 
 import logging
-import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,12 +9,10 @@ import datasets
 from trainer.config.schema import SourceConfig
 from trainer.data.row_files import load_rows
 from trainer.errors import DataError
+from trainer.hub import resolve_dataset
 from trainer.values.places import names
 
 logger = logging.getLogger(__name__)
-
-_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-_FILE_TYPES = (".jsonl", ".json", ".parquet", ".csv", ".arrow", ".gz", ".zst", ".txt")
 
 
 class Source(NamedTuple):
@@ -34,8 +31,12 @@ def open_sources(name: str, split: str | None = None) -> list[Source]:
     path = Path(name).expanduser()
     if path.is_file():
         return [_source(name, split or "train", place=name)]
-    if not path.exists() and (not _HUB_ID.fullmatch(name) or path.suffix in _FILE_TYPES):
-        raise DataError(f"{name}: no such file or folder")
+    if not path.exists():
+        try:
+            resolve_dataset(name)
+        except DataError as error:
+            reason = str(error).removeprefix("data.dataset_name: ").partition("; if ")[0]  # that names data.revision
+            raise DataError(reason) from error
     files = _json_files(path) if path.is_dir() else {}
     if split is not None:
         wanted = split.partition("[")[0]

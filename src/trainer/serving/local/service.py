@@ -161,9 +161,8 @@ def load_service(run: FinishedRun, plan: ServePlan) -> LocalService:
         model: Any = load_adapted(run)
     else:
         cfg = with_dtype(run.cfg, plan.dtype)
-        cfg = cfg.model_copy(
-            update={"model": cfg.model.model_copy(update={"base_model_name": plan.model, "quantization": None})}
-        )
+        merged = {"base_model_name": plan.model, "revision": None, "quantization": None}
+        cfg = cfg.model_copy(update={"model": cfg.model.model_copy(update=merged)})
         model = load_base_model(cfg)
     stops = frozenset(plan.chat.encoder.stop_token_ids) | stop_tokens(model.generation_config)
     return LocalService(plan, LocalEngine(model), stops)
