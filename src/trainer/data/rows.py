@@ -19,6 +19,8 @@ from trainer.tool_calls.round_trip import find_difference
 from trainer.tools import ToolSpecs
 from trainer.types import Session
 
+_REMEDY = "correct the call, or keep the turn without loss (train: false)"
+
 OUTPUT_COLUMNS = (
     "session_id",
     "row",
@@ -109,13 +111,13 @@ def _record(session_id: str, index: int, row: EncodedRow) -> dict[str, Any]:
 
 
 def schema_violations(session: Session) -> list[str]:
-    """Return the trained calls that are not valid for their tool, each as `turn: tool: reason`.
+    """Return the trained calls that are not valid for their tool, each as `turn: tool: reason; remedy`.
 
     The scorer applies the same checks.
     """
     specs = ToolSpecs(session.tools)  # cheap: each tool is checked once per process
     return [
-        f"turn {turn}: {call.name}: {violation.message}"
+        f"turn {turn}: {call.name}: {violation.message}; {_REMEDY}"
         for turn, message in enumerate(session.messages)
         if is_trained(message)
         for call in gold_calls(message)
