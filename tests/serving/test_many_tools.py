@@ -1,7 +1,7 @@
 """Fifty tools over rows of three each: judged by the row's own tools, kept on disk, and served as trained."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,16 @@ import pytest
 import chat_rows
 from tests.support.tiny_runs import make_run, serving
 from trainer.config import Config
+from trainer.endpoint import EndpointSettings
 from trainer.eval_metrics import make_prediction, read_predictions, read_tools, score
 from trainer.scoring.predictions import write_predictions
+from trainer.server_eval.evaluate import ServedOptions, evaluate_served
 from trainer.serving.local.service import load_service
 from trainer.serving.plan import plan_serving
 from trainer.tool_calls import get_format
-from trainer.tools.wire import unique_tools
-from trainer.training.finished_run import FinishedRun
+from trainer.tools.wire import tool_hash, unique_tools
+from trainer.training.finished_run import FinishedRun, read_run
+from trainer.training.train import train_run
 from trainer.types import Call, EvalTurn
 
 N_TOOLS = 50
@@ -52,13 +55,18 @@ def row(number: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def run(tiny_model_folder: Path, tmp_path: Path) -> FinishedRun:
+def overrides(tmp_path: Path) -> tuple[str, ...]:
+    """Write the rows of both splits; return what a configuration needs to read them."""
     for split, numbers in (("train", range(10)), ("test", range(50))):
         lines = [json.dumps(row(number) | {"id": f"{split}-{number}"}) for number in numbers]
         (tmp_path / f"{split}.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    overrides = ("data.load_module=chat_rows", f"data.dataset_name={tmp_path}", "data.tools_path=null",
-                 "data.sysprompt_path=null", "data.train_split=train", "data.eval_split=test",
-                 "data.n_tool_sessions_eval=50")  # fmt: skip
+    return ("data.load_module=chat_rows", f"data.dataset_name={tmp_path}", "data.tools_path=null",
+            "data.sysprompt_path=null", "data.train_split=train", "data.eval_split=test",
+            "data.n_tool_sessions_eval=50")  # fmt: skip
+
+
+@pytest.fixture
+def run(tiny_model_folder: Path, tmp_path: Path, overrides: Sequence[str]) -> FinishedRun:
     return make_run(tiny_model_folder, tmp_path / "run", *overrides)
 
 
@@ -78,9 +86,14 @@ def test_calls_are_judged_by_the_tools_of_their_own_row(run: FinishedRun, tmp_pa
     turns = [turn for turn in turns_of(run.cfg) if turn.gold_calls]
     fmt = get_format("hermes")
     right = [fmt.render(turn.gold_calls) for turn in turns]
-    foreign = [fmt.render([Call(turns[index - 5].gold_calls[0].name, {"value": 1})]) for index in range(len(turns))]
+    foreign = [fmt.render([Call(name_of_another_row(turn), {"value": 1})]) for turn in turns]
     typed = [fmt.render([Call(turn.gold_calls[0].name, {"value": ["x"]})]) for turn in turns]
-    for texts, exact, unknown, valid in ((right, 1.0, 0.0, 1.0), (foreign, 0.0, None, None), (typed, 0.0, 0.0, 0.0)):
+    empty = [fmt.render([Call(turn.gold_calls[0].name, {})]) for turn in turns]
+    n = len(turns)
+    for texts, exact, unknown, valid, n_typed, n_missing in (
+        (right, 1.0, 0.0, 1.0, 0, 0), (foreign, 0.0, 1.0, None, 0, 0), (typed, 0.0, 0.0, 0.0, n, 0),
+        (empty, 0.0, 0.0, 0.0, 0, n),
+    ):  # fmt: skip
         predictions = [
             make_prediction(turn, text=text, finish_reason="stop", fmt=fmt)
             for turn, text in zip(turns, texts, strict=True)
@@ -88,14 +101,60 @@ def test_calls_are_judged_by_the_tools_of_their_own_row(run: FinishedRun, tmp_pa
         tools = unique_tools(one for turn in turns for one in turn.tools)
         found = score(predictions, tools)
         assert found.metrics["turn_exact"] == exact
-        if unknown is not None:
-            assert found.metrics["unknown_tool_rate"] == unknown
-            assert found.metrics["schema_valid_rate"] == valid
+        assert found.metrics["unknown_tool_rate"] == unknown
+        assert found.metrics["schema_valid_rate"] == valid
+        assert found.metrics["n_schema_wrong_type"] == n_typed
+        assert found.metrics["n_schema_missing_required"] == n_missing
         path = tmp_path / "predictions.jsonl"
         write_predictions(path, predictions, tools, verdicts=found.verdicts)
         stored = read_tools(tmp_path / "tools.json", unique_names=False)
         assert len(stored) == N_TOOLS
         assert score(read_predictions(path), stored).metrics == found.metrics
+
+
+def name_of_another_row(turn: EvalTurn) -> str:
+    own = {one["function"]["name"] for one in turn.tools}
+    return next(f"tool_{number}" for number in range(1, N_TOOLS) if number % 10 and f"tool_{number}" not in own)
+
+
+def test_tools_of_one_name_are_judged_by_the_schema_of_the_row(run: FinishedRun) -> None:
+    turns = [turn for turn in turns_of(run.cfg) if turn.gold_calls and turn.gold_calls[0].name == "shared"]
+    kinds = [shared_kind(turn) for turn in turns]
+    assert len(turns) == N_TOOLS // 10
+    assert len(set(kinds)) == 2
+    fmt = get_format("hermes")
+    text = fmt.render([Call("shared", {"value": KINDS[kinds[0]]})])
+    predictions = [make_prediction(turn, text=text, finish_reason="stop", fmt=fmt) for turn in turns]
+    found = score(predictions, unique_tools(one for turn in turns for one in turn.tools))
+    right = [kind == kinds[0] for kind in kinds]
+    assert [verdict.exact for verdict in found.verdicts] == right
+    assert found.metrics["n_schema_wrong_type"] == right.count(False)
+
+
+def shared_kind(turn: EvalTurn) -> str:
+    (found,) = [one["function"] for one in turn.tools if one["function"]["name"] == "shared"]
+    kind: str = found["parameters"]["properties"]["value"]["type"]
+    return kind
+
+
+def test_a_trained_run_its_predictions_and_its_server_have_the_same_metrics(
+    quick_config: Callable[..., Config], overrides: Sequence[str]
+) -> None:
+    cfg = quick_config(*overrides)
+    final = train_run(cfg).states["final"]
+    predictions = read_predictions(cfg.output_dir / "predictions" / "final.jsonl")
+    stored = read_tools(cfg.output_dir / "predictions" / "tools.json", unique_names=False)
+    assert sorted(map(tool_hash, stored)) == sorted({tool_hash(tool(number)) for number in range(N_TOOLS)})
+    assert {len(one.tool_hashes) for one in predictions} == {3}
+    again = score(predictions, stored).metrics
+    assert {key: final[key] for key in again} == again
+
+    run = read_run(cfg.output_dir)
+    with serving(load_service(run, plan_serving(run))) as url:
+        served = evaluate_served(cfg, ServedOptions(EndpointSettings(url), run.path.name))
+    assert {key: served.states["lenient"][key] for key in again} == again
+    agreed = json.loads((served.output / "metrics.json").read_text(encoding="utf-8"))["in_training"]
+    assert (agreed["n_paired"], agreed["n_identical"], agreed["outside"]) == (100, 100, [])
 
 
 def test_the_server_computes_the_same_prompts_and_answers(run: FinishedRun, tmp_path: Path) -> None:

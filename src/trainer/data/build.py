@@ -16,10 +16,11 @@ from trainer.chat import ChatEncoder
 from trainer.config import Config, as_config
 from trainer.data.bundle import DatasetBundle
 from trainer.data.chat_setup import make_chat_setup
-from trainer.data.findings import errors_of, summary_lines
+from trainer.data.findings import CALL_REMEDY, Finding, errors_of, summary_lines
 from trainer.data.opening import OpenRows, n_copies
 from trainer.data.prepare import Prepared, PreparedSplit, prepare
 from trainer.data.report import DataReport, SourceReport, SplitReport
+from trainer.data.rows import schema_violations
 from trainer.data.sessions import SessionToMessages, eval_turns, judged, open_table, rendered_tools, session_tools
 from trainer.data.survey import survey_sessions
 from trainer.errors import DataError, TemplateError
@@ -27,7 +28,7 @@ from trainer.tools.wire import unique_tools
 from trainer.types import EvalTurn, Message, Session, Tool, ToolEvalExample
 
 _N_PROBLEMS_SHOWN = 10
-_FOR_FINDINGS = ("row", "part", "problem", "literals", "violations")  # columns that no training row needs
+_FOR_FINDINGS = ("row", "problem", "literals", "violations")  # columns that no training row needs
 
 
 def assemble_datasets(
@@ -65,15 +66,21 @@ def read_eval_turns(
 
 def judged_turns(cfg: Config, opened: OpenRows) -> list[EvalTurn]:
     """Return the same turns from opened rows. Raises `DataError` for rows with errors, unless those are dropped."""
-    sessions = []
+    sessions: list[Session] = []
     problems = []
-    surveys = [survey_sessions(part, split=cfg.data.eval_split) for part in opened.evaluation]
+    split = cfg.data.eval_split
+    surveys = [survey_sessions(part, split=split) for part in opened.evaluation]
     chosen = set(judged((name for survey in surveys for name in survey.ids), n=cfg.data.n_tool_sessions_eval))
     for part, survey in zip(opened.evaluation, surveys, strict=True):
         problems += [finding.line() for finding in survey.errors.values()]
         for row, session_id in enumerate(survey.ids):
-            if session_id in chosen and row not in survey.errors:
-                sessions.append(part.reader.read(part.rows[row], session_id=session_id).session)
+            if session_id not in chosen or row in survey.errors:
+                continue
+            session = part.reader.read(part.rows[row], session_id=session_id).session
+            violations = [f"{one}; {CALL_REMEDY}" for one in schema_violations(session)]
+            place = part.place(row)
+            problems += [Finding("error", "invalid_call", split, one, place, session_id).line() for one in violations]
+            sessions += [] if violations else [session]
     if problems and cfg.data.on_bad_row == "error":
         raise DataError(_listed(problems))
     turns = [turn for session in sessions for turn in eval_turns(session)]
@@ -92,15 +99,16 @@ def build_bundle(cfg: Config, opened: OpenRows) -> DatasetBundle:
         raise DataError(_listed(problems))
     train_rows, train_report = _select_rows(cfg, train)
     eval_rows, eval_report = _select_rows(cfg, evaluation)
+    copies = _copies(train, train_rows)
     sessions = list(_judged_sessions(cfg, evaluation))
     tools = (tool for part in train.parts for tool in part.part.reader.tools)
     return DatasetBundle(
-        _weighted(train, train_rows).remove_columns(_FOR_FINDINGS),
+        _repeated(train_rows, copies).remove_columns(_FOR_FINDINGS),
         eval_rows.remove_columns(_FOR_FINDINGS),
         _eval_examples(sessions, evaluation.rows()),
         unique_tools((*tools, *(tool for session in sessions for tool in session.tools))),
         cfg.data.max_context_length,
-        report=_report(cfg, prepared, train_report, eval_report, format_name=chat.fmt.name),
+        report=_report(prepared, train_report, eval_report, copies=copies, format_name=chat.fmt.name),
         chat=chat,
     )
 
@@ -159,39 +167,51 @@ def _select_rows(cfg: Config, split: PreparedSplit) -> tuple[datasets.Dataset, S
     return rows.select(np.flatnonzero(keep)), report
 
 
-def _weighted(split: PreparedSplit, rows: datasets.Dataset) -> datasets.Dataset:
-    """Repeat the rows of sources with a weight above 1."""
-    sources = [found.part.source for found in split.parts]
-    if all(source.weight <= 1 for source in sources):
+def _copies(split: PreparedSplit, rows: datasets.Dataset) -> dict[str, int]:
+    """Return how often training uses each session that has rows: once, unless its source has a weight above 1."""
+    copies = dict.fromkeys(rows["session_id"], 1)
+    for found in split.parts:
+        part = found.part
+        if part.source.weight > 1:
+            named = zip(found.survey.ids, part.rows, strict=True)
+            copies |= {name: n_copies(part.source, part.reader.row_id(raw)) for name, raw in named if name in copies}
+    return copies
+
+
+def _repeated(rows: datasets.Dataset, copies: Mapping[str, int]) -> datasets.Dataset:
+    """Repeat the rows of sessions that are used several times."""
+    if set(copies.values()) <= {1}:
         return rows
-    repeated = []
-    for index, (part, row) in enumerate(zip(rows["part"], rows["row"], strict=True)):
-        raw = split.parts[part].part
-        repeated += [index] * n_copies(sources[part], raw.reader.row_id(raw.rows[row]))
-    return rows.select(repeated)
+    return rows.select([index for index, name in enumerate(rows["session_id"]) for _ in range(copies[name])])
 
 
 def _judged_sessions(cfg: Config, split: PreparedSplit) -> Iterator[Session]:
-    places = {place.session_id: place for place in split.sessions()}
-    for session_id in judged(places, n=cfg.data.n_tool_sessions_eval):
-        place = places[session_id]
-        if (place.part, place.row) not in split.dropped:
-            yield split.read(place)
+    places = list(split.sessions())
+    usable = {place.session_id: place for place in places if (place.part, place.row) not in split.dropped}
+    for session_id in judged((place.session_id for place in places), n=cfg.data.n_tool_sessions_eval):
+        if session_id in usable:
+            yield split.read(usable[session_id])
 
 
 def _report(
-    cfg: Config, prepared: Prepared, train: SplitReport, evaluation: SplitReport, *, format_name: str
+    prepared: Prepared,
+    train: SplitReport,
+    evaluation: SplitReport,
+    *,
+    copies: Mapping[str, int],
+    format_name: str,
 ) -> DataReport:
     keys = (*prepared.train.keys, *prepared.evaluation.keys)
-    judged_of = {part.part.source.dataset_name: len(part.part.rows) for part in prepared.evaluation.parts}
+    n_judged = {found.part.label: len(found.part.rows) for found in prepared.evaluation.parts}
     sources = tuple(
         SourceReport(
-            name=part.part.source.dataset_name,
-            weight=part.part.source.weight,
-            n_train_sessions=len(part.part.rows),
-            n_eval_sessions=judged_of.get(part.part.source.dataset_name, 0),
+            name=found.part.source.dataset_name,
+            weight=found.part.source.weight,
+            n_train_sessions=len(found.part.rows),
+            n_eval_sessions=n_judged.get(found.part.label, 0),
+            n_train_uses=sum(copies.get(name, 0) for name in set(found.survey.ids)),
         )
-        for part in prepared.train.parts
+        for found in prepared.train.parts
     )
     notes = (*summary_lines(prepared.findings, "dropped"), *summary_lines(prepared.findings, "warning"))
     warnings = dict(Counter(str(finding.kind) for finding in prepared.findings if finding.level == "warning"))

@@ -32,6 +32,9 @@ TITLES: dict[Kind, str] = {
 }
 """What each kind means, in the plural."""
 
+CALL_REMEDY = "correct the call, or keep the turn without loss (train: false)"
+"""What to do about a call that breaks its tool's schema."""
+
 ROW_ERRORS: tuple[Kind, ...] = ("unreadable_row", "unusable_row", "invalid_call", "nothing_to_learn", "repeated_id")
 """The errors of a single row, which `data.on_bad_row: drop` turns into dropped rows."""
 

@@ -7,13 +7,11 @@ from typing import NamedTuple
 import datasets
 
 from trainer.config import Config
-from trainer.data.findings import Finding, Kind
+from trainer.data.findings import CALL_REMEDY, Finding, Kind
 from trainer.data.opening import Part
 from trainer.data.survey import SessionCounts, Survey
 from trainer.leaks import Fingerprint, find_duplicates, find_leaks
 from trainer.types import Message
-
-_REMEDY = "correct the call, or keep the turn without loss (train: false)"
 
 
 class PartRows(NamedTuple):
@@ -41,7 +39,7 @@ def row_errors(split: str, found: PartRows) -> Mapping[int, list[Finding]]:
     for row, problem, violations in zip(tokens["row"], tokens["problem"], tokens["violations"], strict=True):
         if problem is not None:
             errors[row].append(found.error("unusable_row", split, row, problem))
-        errors[row] += [found.error("invalid_call", split, row, f"{one}; {_REMEDY}") for one in violations]
+        errors[row] += [found.error("invalid_call", split, row, f"{one}; {CALL_REMEDY}") for one in violations]
     silent = set(range(len(found.survey.ids))) - set(tokens["row"])
     for row in silent - {row for row, finding in found.survey.errors.items() if finding.kind == "unreadable_row"}:
         message = "no assistant turn carries loss; add an answer, or remove the row"

@@ -13,7 +13,7 @@ import datasets
 from trainer.config import Config
 from trainer.config.schema import SourceConfig
 from trainer.data.opening import OpenRows, ReadRow, open_sources
-from trainer.data.row_files import row_value, sample_rows
+from trainer.data.row_files import PLACE, row_value, sample_rows
 from trainer.data.sessions import refuse_unknown_tools, rendered_tools, session_tools
 from trainer.data.sources import read_text
 from trainer.errors import DataError
@@ -47,10 +47,11 @@ class LayoutReader:
         try:
             value = row_value(dict(row))
         except DataError:
-            value = dict(row)
-        column = self.layout.columns.get("session_id", "")
-        own = value.get(column) if isinstance(value, Mapping) else None
-        return own if own else content_id(value)
+            value = {name: inner for name, inner in row.items() if name != PLACE}
+        own = value.get(self.layout.columns.get("session_id", "")) if isinstance(value, Mapping) else None
+        if own is None or own == "":
+            return content_id(value)
+        return str(own) if isinstance(own, int) else own
 
     def read(self, row: Mapping[str, Any], *, session_id: str | None = None) -> ReadRow:
         """Return the session of a row. Raises `DataError`, which names the turn, the tool or the column."""
@@ -103,7 +104,8 @@ def open_rows(cfg: Config) -> OpenRows:
     def make_reader(source: SourceConfig, rows: datasets.Dataset) -> LayoutReader:
         sample = sample_rows(rows, SAMPLE_ROWS)
         layout = _layout(source, sample)
-        makes_ids = not any(row.get(layout.columns.get("session_id", "")) for row in sample)
+        ids = (row.get(layout.columns.get("session_id", "")) for row in sample)
+        makes_ids = all(own is None or own == "" for own in ids)
         return LayoutReader(layout, tools, template, data.system_prompt, data.timezone, makes_ids)
 
     return open_sources(cfg, make_reader)

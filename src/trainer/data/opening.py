@@ -1,7 +1,7 @@
 """Open the configured datasets: both splits of each, held-out sessions, weights and caps. Reads no conversation."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import PurePath
 from typing import Any, NamedTuple, Protocol
 
@@ -130,8 +130,8 @@ def _held_out(
             "data.eval_split, or give at least two sessions and data.holdout above 0"
         )
     numbers = [_number("holdout", reader.row_id(row)) for row in rows]
-    limit = max(cfg.data.holdout * _BUCKETS, min(numbers) + 1)
-    held = [index for index, number in enumerate(numbers) if number < limit][: len(rows) - 1]
+    limit = min(max(cfg.data.holdout * _BUCKETS, min(numbers) + 1), max(numbers))
+    held = [index for index, number in enumerate(numbers) if number < limit] or [0]  # all are equal: any will do
     kept = sorted(set(range(len(rows))) - set(held))
     name = source.eval_split
     logger.info("No split %s: %s of %s sessions are held out for evaluation", name, len(held), len(rows))
@@ -143,8 +143,27 @@ def _number(purpose: str, row_id: object) -> int:
 
 
 def _labels(sources: tuple[SourceConfig, ...]) -> list[str]:
-    """A short name for each of several sources; equal ones are numbered."""
+    """A short name for each of several sources, whatever their order: as much of the path as no other source has.
+
+    A dataset that is listed several times is numbered, in the order of its other keys.
+    """
     if len(sources) == 1:
         return [""]
-    names = [PurePath(source.dataset_name).stem or source.dataset_name for source in sources]
-    return [name if names.count(name) == 1 else f"{name}-{number}" for number, name in enumerate(names, start=1)]
+    paths = [_without_suffix(PurePath(source.dataset_name)) for source in sources]
+    keys = [source.model_dump_json() for source in sources]
+    labels = []
+    for index, path in enumerate(paths):
+        equal = sorted((keys[other], other) for other, one in enumerate(paths) if one == path)
+        number = f"#{equal.index((keys[index], index)) + 1}" if len(equal) > 1 else ""
+        labels.append(f"{_shortest_name(path, set(paths) - {path})}{number}")
+    return labels
+
+
+def _without_suffix(path: PurePath) -> tuple[str, ...]:
+    return (path.with_suffix("") if path.name else path).parts or (".",)
+
+
+def _shortest_name(path: tuple[str, ...], others: Set[tuple[str, ...]]) -> str:
+    """The last parts of a path: as many as it takes to be the end of no other one."""
+    ends = (path[start:] for start in range(len(path) - 1, -1, -1))
+    return "/".join(next((end for end in ends if all(one[-len(end) :] != end for one in others)), path))

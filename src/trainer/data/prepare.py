@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import datasets
-import numpy as np
 
 from trainer.config import Config
 from trainer.data.chat_setup import ChatSetup
@@ -56,12 +55,11 @@ class PreparedSplit:
         return total
 
     def rows(self) -> datasets.Dataset:
-        """Return the usable rows of tokens of all parts, with the column `part`."""
+        """Return the usable rows of tokens of all parts."""
         usable = []
         for number, part in enumerate(self.parts):
             keep = [i for i, row in enumerate(part.tokens["row"]) if (number, row) not in self.dropped]
-            tokens = part.tokens.select(keep)
-            usable.append(tokens.add_column("part", np.full(len(keep), number, dtype=np.int32)))
+            usable.append(part.tokens.select(keep))
         return datasets.concatenate_datasets(usable)
 
     def forget(self) -> None:
@@ -126,6 +124,9 @@ def _encode(part: Part, row_encoder: RowEncoder, *, key: str, cfg: Config, name:
     kinds |= {"session_id": datasets.Value("string")} | dict.fromkeys(("row", "length"), datasets.Value("int32"))
     kinds |= {"problem": datasets.Value("string"), "attention_mask": datasets.List(datasets.Value("int8"))}
     kinds |= dict.fromkeys(("literals", "violations"), datasets.List(datasets.Value("string")))
+    features = datasets.Features(kinds)
+    if not len(part.rows):  # of those, `map` would return the raw columns
+        return datasets.Dataset.from_dict({column: [] for column in kinds}, features=features)
     return part.rows.map(
         row_encoder,
         batched=True,
@@ -133,7 +134,7 @@ def _encode(part: Part, row_encoder: RowEncoder, *, key: str, cfg: Config, name:
         with_indices=True,
         num_proc=cfg.data.num_proc,
         remove_columns=part.rows.column_names,
-        features=datasets.Features(kinds),
+        features=features,
         new_fingerprint=key,
         desc=f"Preparing {name}",
     )

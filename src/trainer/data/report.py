@@ -43,12 +43,22 @@ class SplitReport:
 
 @dataclass(frozen=True, slots=True)
 class SourceReport:
-    """How many sessions of a dataset are used in each split."""
+    """How many sessions of a dataset each split has.
+
+    `n_train_uses` counts how often an epoch uses its training sessions: without dropped ones, and `weight` times.
+    """
 
     name: str
     weight: float
     n_train_sessions: int
     n_eval_sessions: int
+    n_train_uses: int
+
+    def line(self) -> str:
+        """Return the report for people."""
+        uses = "" if self.n_train_uses == self.n_train_sessions else f", used {self.n_train_uses} times per epoch"
+        trained = f"{self.n_train_sessions} training sessions, weight {self.weight:g}{uses}"
+        return f"{self.name}: {trained}; {self.n_eval_sessions} evaluation sessions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +78,8 @@ class DataReport:
 
     def lines(self) -> list[str]:
         """Return the report for people, one fact per line."""
-        lines = []
-        if len(self.sources) > 1:
-            lines += [
-                f"{source.name}: {source.n_train_sessions} training sessions, weight {source.weight:g}; "
-                f"{source.n_eval_sessions} evaluation sessions"
-                for source in self.sources
-            ]
+        several = len(self.sources) > 1 or any(source.weight != 1 for source in self.sources)
+        lines = [source.line() for source in self.sources] if several else []
         return [*lines, *self.train.lines("train"), *self.eval.lines("eval"), *self.notes]
 
     def to_json(self) -> dict[str, Any]:
