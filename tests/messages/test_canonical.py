@@ -139,6 +139,13 @@ RESULT = {"role": "tool", "tool_call_id": "c1", "content": "x"}
             "turn 0: train is the text 'no'; allowed: true",
         ),
         ([{"role": "assistant", "content": "x", "weight": 0.5}], "turn 0: weight is the number 0.5; allowed: 0"),
+        ([{"role": "assistant", "content": "x", "weight": True}], "turn 0: weight is true; allowed: 0"),
+        (
+            [{"role": "assistant", "content": "x", "train": True, "weight": 0}],
+            "train is true, but weight is 0; keep one",
+        ),
+        ([{"role": "assistant", "tool_calls": [call('{"a": 1, "a": 2}')]}], 'the key "a" appears twice in one object'),
+        ([{"role": "assistant", "tool_calls": [call("{}", index=False)]}], "index is false"),
         ([{"role": "assistant", "content": "x", "audio": {"id": "a"}}], 'turn 0: unknown key "audio"'),
     ],
 )

@@ -62,7 +62,7 @@ def read_call(item: Any, where: str, *, position: int | None = None) -> ReadCall
         check_keys(function, _FUNCTION_KEYS, where)
     if call.get("type") not in (None, "", "function"):
         fail(where, f'type is {described(call["type"])}; allowed: "function"')
-    if call.get("index") not in (None, position):
+    if isinstance(call.get("index"), bool) or call.get("index") not in (None, position):
         fail(
             where, f"index is {described(call['index'])}, but the call has position {position}; put the calls in order"
         )

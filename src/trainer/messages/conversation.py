@@ -94,7 +94,7 @@ class ConversationDraft:
         self, tools: tuple[Tool, ...] | None, *, session_id: str | None = None, date: str | None = None
     ) -> Conversation:
         """The whole conversation, with struct arguments restored and results paired with their calls."""
-        if not self.messages:
+        if all(turn < 0 for turn in self.turns):
             fail("", "the conversation has no turns; remove the row")
         messages = tuple(self.messages)
         if tools is not None:

@@ -207,7 +207,9 @@ def _copy_rest(message: Mapping[str, Any], read: Message, where: str) -> None:
     train, weight = message.get("train"), message.get("weight")
     if train is not None and not isinstance(train, bool):
         fail(where, f"train is {described(train)}; allowed: true, false")
-    if weight is not None and not (isinstance(weight, int | float) and weight in (0, 1)):
+    if weight is not None and (isinstance(weight, bool) or weight not in (0, 1)):
         fail(where, f"weight is {described(weight)}; allowed: 0 (context only), 1 (trained)")
+    if train is not None and weight is not None and train != bool(weight):
+        fail(where, f"train is {described(train)}, but weight is {weight}; keep one")
     if read["role"] == "assistant" and (train is False or (weight is not None and not weight)):
         read["train"] = False

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 from trainer.errors import DataError
-from trainer.values.json_reader import MAX_DEPTH, read_json, skip_space
+from trainer.values.json_reader import MAX_DEPTH, load_json, read_json, skip_space
 from trainer.values.literals import read_literal, skip_blank
 
 _MOST_SHOWN = 80  # characters of a value in a message
@@ -81,7 +81,10 @@ def decoded(text: str, where: str, what: str) -> Any:
     """The value of JSON text."""
     read = read_json(text, 0)
     if read.failure is None and skip_space(text, read.end) == len(text):
-        return read.value
+        try:
+            return load_json(text) if isinstance(read.value, dict | list) else read.value
+        except ValueError as error:
+            fail(where, f"{what}: {error}; correct it")
     at = min(read.end, len(text))
     shown = f"at character {at}, near {_shortened(text[at : at + 200])}" if text.strip() else "it is blank"
     return fail(where, f"{what} is not JSON ({shown}), or is nested more than {MAX_DEPTH} deep; correct it")
