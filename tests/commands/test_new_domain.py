@@ -176,7 +176,7 @@ def test_its_own_test_fails_for_a_call_that_breaks_its_tool() -> None:
     data.write_text(text.replace(r"\"weeks\": 4", r"\"weeks\": 5"), encoding="utf-8")
     done = run_module("pytest", "tests/test_insurance_eu2.py")
     assert done.returncode == 1
-    assert "session train-12, turn 2: Call(name='extend_loan'" in done.stdout
+    assert "train.jsonl:12: session train-12: turn 2: extend_loan: " in done.stdout
 
 
 @pytest.mark.parametrize("name", ["ab", "zoo", LONGEST])  # the order of imports and the length of lines depend on it
