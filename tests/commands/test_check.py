@@ -96,6 +96,32 @@ def test_data_that_cannot_show_the_decision_to_call_is_named(keep: str, tmp_path
     assert "no_call_turns" in found.kinds("warning")
 
 
+def test_a_session_that_the_template_cannot_carry_is_an_error(tmp_path: Path) -> None:
+    rows = good(6)
+    rows[2]["messages"][3]["content"] = "It is <|im_end|> sunny."
+    found = run_check(tmp_path, files(rows))
+    assert (found.code, found.kinds("error")) == (1, {"unusable_row"})
+    assert found.report is not None
+    assert [
+        (f["session_id"], f["place"].rpartition("/")[2]) for f in found.report["findings"] if f["level"] == "error"
+    ] == [("Cleo", "train.jsonl:3")]
+
+
+def test_a_narrow_log_keeps_tables_within_it_and_each_finding_on_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    rows: list[Any] = good(6)
+    rows[2]["messages"][0]["contents"] = "Hi"
+    found = run_check(tmp_path, files(rows), "--all")
+    assert "\x1b" not in found.out
+    finding = next(line for line in found.out.splitlines() if "train.jsonl:3" in line)
+    assert "session Cleo: turn 0: " in finding
+    assert finding.endswith("did you mean content? Rename or remove it")
+    tables = found.out.partition("\nerror: ")[0]
+    assert max(map(len, tables.splitlines())) <= 80
+
+
 def test_rows_with_errors_may_be_dropped(tmp_path: Path) -> None:
     rows: list[Any] = good(6)
     rows[2]["messages"][0]["contents"] = "Hi"

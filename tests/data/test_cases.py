@@ -200,3 +200,14 @@ def test_tools_with_references_are_shown_and_two_of_one_name_refused(make: Calla
     assert '{"type": "object", "properties": {"when": {"$ref": "#/$defs/day"}}, "$defs": {"day": ' in prompt
     assert 'one_of({"oneOf": [' in prompt
     assert "tool 2 (own): tool 1 has the same name" in refusal(make(talk(USER, DONE), tools=[tool, tool]))
+
+
+def test_a_schema_that_takes_anything_is_shown(make: Callable[..., Config]) -> None:
+    properties = {"a": True, "b": {"type": "array", "items": True}, "c": {"type": "string"}}
+    parameters = {"type": "object", "properties": properties}
+    tool = {"type": "function", "function": {"name": "own", "description": "Own.", "parameters": parameters}}
+    cfg = make(talk(USER, DONE), tools=[tool])
+    bundle = domain_datasets(load_domain(cfg), cfg)
+    assert bundle.chat is not None
+    prompt = bundle.chat.encoder.decode(list(bundle.tool_eval_examples[0].prompt_ids))
+    assert 'own(a?: true, b?: {"type": "array", "items": true}, c?: string): Own.' in prompt

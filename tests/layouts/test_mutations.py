@@ -3,7 +3,7 @@
 import copy
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -142,9 +142,12 @@ KINDS: tuple[Callable[[random.Random, Any, Any], None], ...] = (
 )  # fmt: skip
 
 
-def mutated(rng: random.Random) -> str:
-    """The text of a good row after one to four random changes."""
-    row = copy.deepcopy(rng.choice(ROWS))
+def mutated(rng: random.Random, rows: Sequence[Any] = ROWS, values: Sequence[Any] = ()) -> str:
+    """The text of a good row after one to four random changes; often one of `values` takes a place."""
+    row = copy.deepcopy(rng.choice(rows))
+    if values and rng.random() < 0.5:
+        container, key = rng.choice(places(row))
+        container[key] = rng.choice(values)
     for _ in range(rng.randint(1, 4)):
         found = places(row)
         if found:

@@ -13,8 +13,8 @@ import datasets
 from trainer.config import Config
 from trainer.config.schema import SourceConfig
 from trainer.data.opening import OpenRows, ReadRow, open_sources
-from trainer.data.row_files import PLACE, row_value, sample_rows
-from trainer.data.sessions import refuse_unknown_tools, rendered_tools, session_tools
+from trainer.data.row_files import PLACE, refuse_without_objects, row_value, sample_rows
+from trainer.data.sessions import refuse_half_characters, refuse_unknown_tools, rendered_tools, session_tools
 from trainer.data.sources import read_text
 from trainer.errors import DataError
 from trainer.layouts import Layout, detect_layout, get_layout
@@ -63,6 +63,7 @@ class LayoutReader:
         messages = canonical_messages(self._with_system(conversation, name))
         session = Session(name, messages, session_tools(rendered_tools(conversation.tools or ()), name))
         refuse_unknown_tools(session)
+        refuse_half_characters(session)
         return ReadRow(session, conversation.converted)
 
     def _with_system(self, conversation: Conversation, session_id: str) -> list[Message]:
@@ -103,7 +104,7 @@ def open_rows(cfg: Config) -> OpenRows:
 
     def make_reader(source: SourceConfig, rows: datasets.Dataset) -> LayoutReader:
         sample = sample_rows(rows, SAMPLE_ROWS)
-        layout = _layout(source, sample)
+        layout = _layout(source, rows, sample)
         ids = (row.get(layout.columns.get("session_id", "")) for row in sample)
         makes_ids = all(own is None or own == "" for own in ids)
         return LayoutReader(layout, tools, template, data.system_prompt, data.timezone, makes_ids)
@@ -111,7 +112,7 @@ def open_rows(cfg: Config) -> OpenRows:
     return open_sources(cfg, make_reader)
 
 
-def _layout(source: SourceConfig, sample: Sequence[Mapping[str, Any]]) -> Layout:
+def _layout(source: SourceConfig, rows: datasets.Dataset, sample: Sequence[Mapping[str, Any]]) -> Layout:
     given = source.layout
     if isinstance(given, str):
         return get_layout(given)
@@ -122,7 +123,7 @@ def _layout(source: SourceConfig, sample: Sequence[Mapping[str, Any]]) -> Layout
             raise DataError("data.layout: has no name; give the layout's name, e.g. {name: openai, messages: chat}")
         return get_layout(name, **columns)
     if not sample:
-        raise DataError(f"{source.dataset_name}: none of the first rows is a JSON object; each row must be one")
+        refuse_without_objects(rows, source=source.dataset_name)
     try:
         found = detect_layout(sample)
     except DataError as error:

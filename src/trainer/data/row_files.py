@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import datasets
 
@@ -19,6 +19,7 @@ from trainer.data.sources import load_split
 from trainer.errors import DataError
 from trainer.hub import resolve_dataset
 from trainer.values.json_reader import load_json
+from trainer.values.places import described
 
 TEXT, PLACE = "row_as_json", "row_place"
 """The columns of rows from JSON files: the row as text, and where it is. Other rows have only the second."""
@@ -67,7 +68,9 @@ def load_rows(source: SourceConfig, split: str) -> datasets.Dataset:
             _numbered, gen_kwargs={"path": str(file), "state": state}, features=_FEATURES
         )
     except datasets.exceptions.DatasetGenerationError as error:
-        raise DataError(f"data.dataset_name: {file} cannot be read: {error.__cause__ or error}") from error
+        cause = error.__cause__ or error
+        remedy = "; save it as UTF-8" if isinstance(cause, UnicodeDecodeError) else ""
+        raise DataError(f"data.dataset_name: {file} cannot be read: {cause}{remedy}") from error
     except ValueError:
         raise DataError(f"data.dataset_name: {file} has no rows") from None
     assert isinstance(rows, datasets.Dataset)
@@ -94,6 +97,18 @@ def sample_rows(rows: datasets.Dataset, n_rows: int) -> list[Mapping[str, Any]]:
         with suppress(DataError):
             sample.append(row_value(row))
     return [value for value in sample if isinstance(value, Mapping)]
+
+
+def refuse_without_objects(rows: datasets.Dataset, *, source: str) -> NoReturn:
+    """Raise `DataError` for rows of which `sample_rows` found none, with what the first one is."""
+    try:
+        found = f"the row is {described(row_value(rows[0]))}"
+    except DataError as error:
+        found = str(error)
+    raise DataError(
+        f"{source}: none of the first rows is a JSON object; each row must be one. The first one, {place_of(rows[0])}: "
+        f"{found}"
+    )
 
 
 def place_of(row: dict[str, Any]) -> str:

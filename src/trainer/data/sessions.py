@@ -17,7 +17,7 @@ from trainer.tools import ToolSpecs, read_tools, rendered_tool
 from trainer.tools.forms import tools_of
 from trainer.types import Call, EvalTurn, Message, Session, Tool
 from trainer.util.ordering import shuffled
-from trainer.values.places import described, names, take_list
+from trainer.values.places import HALF_CHARACTER, described, fail, half_character, names, take_list
 
 
 class SessionToMessages(Protocol):
@@ -82,6 +82,7 @@ class SessionReader:
         messages = CanonicalMessages(conversation.messages)
         session = Session(name, messages, session_tools(conversation.tools or (), name))
         refuse_unknown_tools(session)
+        refuse_half_characters(session)
         return ReadRow(session, conversation.converted)
 
     def _messages(self, row: Mapping[str, Any]) -> Sequence[Message]:
@@ -115,6 +116,15 @@ def refuse_unknown_tools(session: Session) -> None:
         for call in gold_calls(message):
             if call.name not in specs:
                 raise DataError(f'turn {turn} calls unknown tool "{call.name}"; known: {names(specs.names) or "none"}')
+
+
+def refuse_half_characters(session: Session) -> None:
+    """Raise `DataError` if the id or a message has half a surrogate pair. Tools were checked when they were read."""
+    parts: dict[str, Any] = {"the session id": session.session_id}
+    parts |= {f"turn {turn}": message for turn, message in enumerate(session.messages)}
+    for where, part in parts.items():
+        if (half := half_character(part)) is not None:
+            fail(where, f"{half} is {HALF_CHARACTER}")
 
 
 def _as_written(value: Any) -> Any:

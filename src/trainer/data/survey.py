@@ -103,14 +103,14 @@ def survey_sessions(part: Part, *, split: str, fingerprints: bool = False) -> Su
                 counts.add(session, converted)
             except ToolSftError as caught:
                 own_id = part.reader.row_id(row)
-                error, name, content = caught, str(own_id), str(caught)
+                error, name, content = caught, _storable(own_id), _storable(caught)
                 has_id = isinstance(own_id, str) and own_id != ""
             first = firsts.setdefault(name, index)
             seen[name] += 1
             session_id = part.full_id(f"{name}-{seen[name]}" if part.reader.makes_ids and seen[name] > 1 else name)
             if error is not None:
                 shown = session_id if has_id else None
-                errors[index] = Finding("error", "unreadable_row", split, str(error), place_of(row), shown)
+                errors[index] = Finding("error", "unreadable_row", split, content, place_of(row), shown)
             elif first != index and not part.reader.makes_ids:
                 where = place_of(part.rows[first])
                 message = f"the row repeats the session id of {where}; give every session its own id"
@@ -121,6 +121,11 @@ def survey_sessions(part: Part, *, split: str, fingerprints: bool = False) -> Su
             digest.update(f"{session_id}\0{content}\0".encode("utf-8", "surrogatepass"))
             step(1)
     return Survey(tuple(ids), digest.hexdigest(), errors, tuple(prints), counts)
+
+
+def _storable(value: object) -> str:
+    """Return the text of a value; half a surrogate pair, which no file can store, becomes an escape."""
+    return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def cache_key(survey: Survey, chat: ChatSetup, *, split: str) -> str:

@@ -47,7 +47,8 @@ def _read_list(path: str | Path) -> list[Any]:
     except OSError as error:
         raise DataError(f"{path}: tool schemas cannot be read: {error.strerror}; see data.tools_path") from error
     except ValueError as error:
-        raise DataError(f"{path}: tool schemas are not valid JSON: {error}") from error
+        remedy = "save the file as UTF-8" if isinstance(error, UnicodeDecodeError) else "correct the file"
+        raise DataError(f"{path}: tool schemas are not valid JSON: {error}; {remedy}") from error
     except RecursionError:
         raise DataError(f"{path}: tool schemas are nested too deeply; make them flatter") from None
     if isinstance(tools, dict):

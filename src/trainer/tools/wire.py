@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from trainer.errors import DataError
 from trainer.types import Tool
+from trainer.values.places import HALF_CHARACTER, half_character
 
 _FUNCTION_KEYS = ("name", "description", "parameters", "strict")
 
@@ -45,6 +46,8 @@ def rendered_tool(tool: Any, *, where: str) -> RenderedTool:
         if value is not None and not isinstance(value, wanted):
             raise DataError(f"{where} ({name}): {key} is {value!r:.80}; must be {said}, or left out")
     shown = {key: function.get(key) for key in _FUNCTION_KEYS}
+    if (half := half_character(shown)) is not None:
+        raise DataError(f"{where} ({name}): {half} is {HALF_CHARACTER}")
     if shown["strict"] is None:
         del shown["strict"]
     dropped = [f"function.{key}" for key in function if key not in _FUNCTION_KEYS]

@@ -89,6 +89,13 @@ def _finite(digits: str) -> float:
     return number
 
 
+def _short_int(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:
+        raise ValueError(f"a number has {len(digits)} digits, which is out of range") from None
+
+
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
@@ -101,7 +108,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 _FILE_DECODER = json.JSONDecoder(
-    parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_without_repeats
+    parse_constant=_refuse_constant, parse_float=_finite, parse_int=_short_int, object_pairs_hook=_without_repeats
 )
 
 

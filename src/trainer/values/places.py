@@ -2,6 +2,7 @@
 
 import datetime
 import difflib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -10,6 +11,7 @@ from trainer.values.json_reader import MAX_DEPTH, load_json, read_json, skip_spa
 from trainer.values.literals import read_literal, skip_blank
 
 _MOST_SHOWN = 80  # characters of a value in a message
+HALF_CHARACTER = "half a character (one of a surrogate pair); write all of it, or remove it"
 _LONGEST_KEY = 60  # comparing longer keys with the known ones would take too long
 
 
@@ -88,6 +90,15 @@ def decoded(text: str, where: str, what: str) -> Any:
     at = min(read.end, len(text))
     shown = f"at character {at}, near {_shortened(text[at : at + 200])}" if text.strip() else "it is blank"
     return fail(where, f"{what} is not JSON ({shown}), or is nested more than {MAX_DEPTH} deep; correct it")
+
+
+def half_character(value: Any) -> str | None:
+    """The first half of a surrogate pair in a value's texts, as an escape. JSON can write it, no tokenizer takes it."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=repr).encode()
+    except UnicodeEncodeError as error:
+        return f"\\u{ord(error.object[error.start]):04x}"
+    return None
 
 
 def whole_literal(text: str) -> Any:

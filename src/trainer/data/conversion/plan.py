@@ -10,7 +10,7 @@ import yaml
 from trainer.config.yaml_file import parse_yaml
 from trainer.data.conversion.sources import Source, open_sources
 from trainer.data.conversion.target import Target, check_splits, claim_target
-from trainer.data.row_files import sample_rows
+from trainer.data.row_files import refuse_without_objects, sample_rows
 from trainer.errors import DataError
 from trainer.layouts import Layout, detect_layout, get_layout
 from trainer.layouts.detect import SAMPLE_ROWS
@@ -54,7 +54,7 @@ def plan_conversion(
     n_rows = max(1, SAMPLE_ROWS // len(sources))
     sample = [row for one in sources for row in sample_rows(one.rows, n_rows)]
     if not sample:
-        raise DataError(f"{source}: none of the first rows is a JSON object; each row must be one")
+        refuse_without_objects(sources[0].rows, source=str(source))
     if given is not None:
         return Plan(sources, target, given, tuple(_explain(given, sample)), tools, report)
     try:
