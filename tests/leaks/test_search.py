@@ -138,6 +138,29 @@ def test_the_sample_data_has_no_leak() -> None:
     assert find_duplicates([fingerprint(one) for one in (*train, *test)]) == []
 
 
+def said(words: Sequence[str]) -> list[Message]:
+    return [{"role": "user", "content": joined(words)}]
+
+
+def test_copies_of_another_session_hide_no_leak() -> None:
+    for number in range(60):
+        words = [f"word{number}x{place}" for place in range(10)]
+        other, near = [*words[:8], "one", "two"], [*words[:5], "zebra", *words[6:]]
+        assert leaks_of([said(other)] * 60 + [said(near)], [said(words)]) == [("near_duplicate", 0, 60)]
+
+
+def test_conversations_that_cannot_be_near_are_not_read_again() -> None:
+    rng = random.Random(19)
+    train = [template_session(rng, number) for number in range(300)]
+    own = template_session(rng, 301)
+    prints = [fingerprint(one) for one in train]
+
+    def read(index: int) -> Conversation:
+        raise AssertionError(f"session {index} was read again")
+
+    assert find_leaks(prints, [fingerprint(own)], read_train=read, read_evaluation=read) == []
+
+
 def test_duplicates_are_grouped() -> None:
     rng = random.Random(17)
     one, two, three = (conversation(rng, 20, ENGLISH) for _ in range(3))

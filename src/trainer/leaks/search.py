@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.leaks.fingerprints import N_BANDS, N_BUCKETS, N_CLASSES, Fingerprint, Hashes, conversation_words, mix
-from trainer.leaks.similarity import is_near
+from trainer.leaks.similarity import MOST_CHARACTERS, SIMILAR, is_near
 from trainer.types import Message
 
 _MOST_VERIFIED = 20
@@ -54,10 +54,11 @@ def find_leaks(
     }
     others = [index for index in range(len(evaluation)) if index not in leaks]
     if train and others:
-        candidates = _candidates(train, [evaluation[index] for index in others])
+        kept = sorted(first_with.values())  # copies of one session would crowd the others out of its keys
+        candidates = _candidates([train[index] for index in kept], [evaluation[index] for index in others])
         for position, found in sorted(candidates.items()):
             index = others[position]
-            match = _first_near(index, found, train, evaluation, read_train, read_evaluation)
+            match = _first_near(index, {kept[other] for other in found}, train, evaluation, read_train, read_evaluation)
             if match is not None:
                 leaks[index] = Leak("near_duplicate", index, match)
     return [leaks[index] for index in sorted(leaks)]
@@ -71,15 +72,24 @@ def _first_near(
     read_train: Read,
     read_evaluation: Read,
 ) -> int | None:
-    chosen = sorted(candidates)
-    counts = _matrix([train[other].counts for other in chosen], np.uint8, N_BUCKETS).astype(np.int8)
-    own = np.frombuffer(evaluation[index].counts, dtype=np.uint8).astype(np.int8)
-    distances = np.abs((counts - own).astype(np.int16)).sum(axis=1)  # counts are modulo 256, so differences wrap around
-    words = conversation_words(read_evaluation(index))
-    for position in np.argsort(distances, kind="stable")[:_MOST_VERIFIED]:
-        if is_near(words, conversation_words(read_train(chosen[position]))):
-            return chosen[int(position)]
-    return None
+    chosen = _most_similar(evaluation[index], train, sorted(candidates))
+    words = conversation_words(read_evaluation(index)) if chosen else []
+    return next((other for other in chosen if is_near(words, conversation_words(read_train(other)))), None)
+
+
+def _most_similar(own: Fingerprint, train: Sequence[Fingerprint], candidates: list[int]) -> list[int]:
+    """Return the candidates that can be near by their word counts, the most similar first, at most 20."""
+    counts = _matrix([train[other].counts for other in candidates], np.uint8, N_BUCKETS).astype(np.int8)
+    differences = counts - np.frombuffer(own.counts, dtype=np.uint8).astype(np.int8)
+    differences = np.abs(differences.astype(np.int16))  # counts are modulo 256, so differences wrap around
+    distances = differences.sum(axis=1)
+    # The counts differ by no more than the words. One word for another, in any number of places, changes two counts.
+    n_words = np.array([own.n_words + train[other].n_words for other in candidates])
+    unspaced = np.array([bool(own.part_sums or train[other].part_sums) for other in candidates])
+    one_word = (differences > 0).sum(axis=1) <= np.where(unspaced, 2 * MOST_CHARACTERS, 2)
+    possible = one_word | (distances <= (1 - SIMILAR) * n_words)
+    order = np.argsort(distances, kind="stable")
+    return [candidates[position] for position in order[possible[order]][:_MOST_VERIFIED]]
 
 
 def _candidates(train: Sequence[Fingerprint], evaluation: Sequence[Fingerprint]) -> dict[int, set[int]]:

@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 from trainer.leaks.fingerprints import is_unspaced
 
 SIMILAR = 0.95
-_MOST_CHARACTERS = 12  # of a word in a script without spaces, where each character counts as a word
+MOST_CHARACTERS = 12  # of a word in a script without spaces, where each character counts as a word
 
 
 def is_near(words: Sequence[str], others: Sequence[str]) -> bool:
@@ -45,7 +45,7 @@ def is_near(words: Sequence[str], others: Sequence[str]) -> bool:
 
 def _is_one_word(words: Sequence[str]) -> bool:
     """Whether these are one word or none; in scripts without spaces, a word is several characters."""
-    return len(words) <= 1 or (len(words) <= _MOST_CHARACTERS and all(map(is_unspaced, words)))
+    return len(words) <= 1 or (len(words) <= MOST_CHARACTERS and all(map(is_unspaced, words)))
 
 
 def _common_ends(words: Sequence[str], others: Sequence[str]) -> tuple[int, int]:
