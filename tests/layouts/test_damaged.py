@@ -31,3 +31,28 @@ def test_every_kind_of_damage_has_a_message_of_its_own() -> None:
 def test_a_null_of_an_unknown_key_is_padding(padding: dict[str, None]) -> None:
     messages = [{"role": "user", "content": "Hi", **padding}, {"role": "assistant", "content": "Hello.", **padding}]
     assert len(get_layout("openai").read({"messages": messages}).messages) == 2
+
+
+ASKED = {
+    "role": "assistant",
+    "tool_calls": [{"id": str(n), "function": {"name": name, "arguments": "{}"}} for n, name in enumerate("fg")],
+}
+
+
+def test_a_result_that_is_named_after_another_call_than_its_id_says_is_refused() -> None:
+    results = [{"role": "tool", "tool_call_id": str(n), "name": name, "content": "x"} for n, name in enumerate("gf")]
+    with pytest.raises(
+        DataError, match='turn 2: the result is named "g", but its tool_call_id is that of a call to "f"'
+    ):
+        get_layout("openai").read({"messages": [{"role": "user", "content": "Hi"}, ASKED, *results]})
+
+
+def test_a_system_prompt_alone_is_no_conversation() -> None:
+    with pytest.raises(DataError, match="the conversation has no turns"):
+        get_layout("openai").read({"system": "Be brief.", "messages": []})
+
+
+def test_a_call_in_text_with_a_key_twice_is_not_read_as_python() -> None:
+    said = {"from": "function_call", "value": '{"name": "f", "arguments": {"to": "a", "to": "b"}}'}
+    with pytest.raises(DataError, match='the key "to" appears twice'):
+        get_layout("sharegpt").read({"conversations": [{"from": "human", "value": "Hi"}, said]})

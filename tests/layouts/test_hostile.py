@@ -18,6 +18,7 @@ from trainer.chat import canonical_messages
 from trainer.errors import DataError
 from trainer.layouts import detect_layout, get_layout
 from trainer.messages import Conversation
+from trainer.values.json_reader import load_json
 
 SCALARS = st.none() | st.booleans() | st.integers(-3, 10**40) | st.floats() | st.text(max_size=8)
 JUNK = st.recursive(
@@ -137,6 +138,14 @@ def test_rows_that_went_through_arrow_are_read_the_same(name: str) -> None:
     for rows in ([row] for row in sample.rows[1:]):  # the first has text and parts in one column, which Arrow cannot
         (through,) = pa.Table.from_pylist(rows).to_pylist()
         assert layout.read(through).messages == layout.read(rows[0]).messages
+
+
+def test_a_repeated_key_is_found_in_linear_time() -> None:
+    text = "{" + ", ".join(f'"{n}": 1' for n in range(30_000)) + ', "29999": 1}'
+    begin = time.process_time()
+    with pytest.raises(ValueError, match='the key "29999" appears twice'):
+        load_json(text)
+    assert time.process_time() - begin < 1
 
 
 def test_a_layout_can_be_sent_to_a_worker_process() -> None:

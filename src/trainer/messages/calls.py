@@ -7,7 +7,7 @@ from trainer.errors import DataError
 from trainer.tool_calls import ToolCallFormat
 from trainer.tool_calls.readers import call_parts
 from trainer.types import Call, ParsedCall, Tool, ToolCallJson
-from trainer.values.places import check_keys, decoded, described, fail, take_list, take_object, whole_literal
+from trainer.values.places import check_keys, decoded, described, fail, is_json, take_list, take_object, whole_literal
 
 _WRAPPED_KEYS = ("id", "type", "function", "index")
 _FUNCTION_KEYS = ("name", "arguments")
@@ -105,7 +105,7 @@ def read_json_calls(text: str, where: str, what: str) -> ReadCalls:
         value = decoded(text, where, what)
     except DataError:
         value, notes = whole_literal(text), (PYTHON_CALL,)
-        if not isinstance(value, list | dict):
+        if is_json(text) or not isinstance(value, list | dict):
             raise
     items = value if isinstance(value, list) else [value]
     if not items:

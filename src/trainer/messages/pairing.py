@@ -102,6 +102,10 @@ def _match_ids(block: _CallBlock, answers: dict[int, _Result]) -> list[_Result]:
         seen.add(result.call_id or "")
         index = by_id.get(result.call_id or "")
         if index is not None:
+            called = block.calls[index]["function"]["name"]
+            if result.name not in (None, called):
+                fail(f"turn {result.turn}", f'the result is named "{result.name:.60}", but its tool_call_id is that of '
+                     f'a call to "{called:.60}". Correct the name or the id')  # fmt: skip
             answers[index] = result
             continue
         if result.call_id is not None and len(by_id) == len(block.calls):

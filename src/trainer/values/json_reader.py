@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import Counter
 from typing import Any, NamedTuple
 
 from trainer.types import CallStatus
@@ -99,10 +100,8 @@ def _short_int(digits: str) -> int:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(
-            f'the key "{next(key for key in keys if keys.count(key) > 1):.60}" appears twice in one object'
-        )
+        repeated = next(key for key, n in Counter(key for key, _ in pairs).items() if n > 1)
+        raise ValueError(f'the key "{repeated:.60}" appears twice in one object')
     return value
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 from trainer.errors import DataError
-from trainer.values.json_reader import MAX_DEPTH, load_json, read_json, skip_space
+from trainer.values.json_reader import MAX_DEPTH, ValueRead, load_json, read_json, skip_space
 from trainer.values.literals import read_literal, skip_blank
 
 _MOST_SHOWN = 80  # characters of a value in a message
@@ -82,7 +82,7 @@ def take_list(value: Any, where: str, what: str) -> Sequence[Any]:
 def decoded(text: str, where: str, what: str) -> Any:
     """The value of JSON text."""
     read = read_json(text, 0)
-    if read.failure is None and skip_space(text, read.end) == len(text):
+    if is_json(text, read):
         try:
             return load_json(text) if isinstance(read.value, dict | list) else read.value
         except ValueError as error:
@@ -99,6 +99,12 @@ def half_character(value: Any) -> str | None:
     except UnicodeEncodeError as error:
         return f"\\u{ord(error.object[error.start]):04x}"
     return None
+
+
+def is_json(text: str, read: ValueRead | None = None) -> bool:
+    """Whether text is one JSON value; `read` is what was read at its start, if it was."""
+    read = read or read_json(text, 0)
+    return read.failure is None and skip_space(text, read.end) == len(text)
 
 
 def whole_literal(text: str) -> Any:
