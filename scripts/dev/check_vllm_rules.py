@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     sys.path[:0] = [str(ROOT), str(ROOT / "src")]
     with tempfile.TemporaryDirectory(prefix="rules-") as scratch:
-        cases = [case for case in _cases(Path(scratch), args.tokenizer, args.only) if case["requests"]]
+        cases = list(_cases(Path(scratch), args.tokenizer, args.only))
         theirs = _ask_vllm(args.python, cases, Path(scratch))
         verdicts = {case["name"]: _compare(case, answers) for case, answers in zip(cases, theirs, strict=True)}
     return _report(verdicts)
@@ -79,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _cases(scratch: Path, folders: Sequence[Path], only: str) -> Iterator[Case]:
     """Yield every template with its tokenizer, saved below `scratch`."""
     from template_table import WITH_KWARGS, stand_in_tokenizer, templates
+    from transformers import AutoTokenizer
 
     from tests.support.odd_templates import ODD_TEMPLATES
     from tests.support.odd_tokenizers import odd_tokenizer
@@ -93,7 +94,9 @@ def _cases(scratch: Path, folders: Sequence[Path], only: str) -> Iterator[Case]:
             yield Case(name=name, folder=str(scratch / name), requests=_requests(template.kwargs))
     for folder in folders:
         name = folder.parent.name if folder.name == "models" else folder.name
-        if only in name:
+        if AutoTokenizer.from_pretrained(folder).chat_template is None:
+            print(f"skipped: {folder} has no chat template")
+        elif only in name:
             yield Case(name=name, folder=str(folder.resolve()), requests=_requests({}))
 
 
