@@ -4,7 +4,8 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal, NamedTuple, Required, TypedDict
 
 IGNORE_INDEX = -100
@@ -45,11 +46,15 @@ class Message(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One conversation as the model sees it: system message first, tools in this session's own order."""
+    """One conversation as the model sees it: system message first, tools in this session's own order.
+
+    `day` is the date of the conversation, for chat templates that write the current date; None if it is unknown.
+    """
 
     session_id: str
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...]
+    day: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,8 @@ class ParsedText(NamedTuple):
 class EvalTurn:
     """One assistant turn to judge on its true history.
 
-    `messages` are canonical: call arguments are objects. `turn` is the index of the gold message in the session.
+    `messages` are canonical: call arguments are objects. `turn` is the index of the gold message in the session, `day`
+    the date of the session.
     """
 
     session_id: str
@@ -99,6 +105,7 @@ class EvalTurn:
     tools: tuple[Tool, ...]
     gold_content: str
     gold_calls: tuple[Call, ...]
+    day: date | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,88 +4,175 @@ Needs a tokenizer with its template, and conversations: no file, no dataset and 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 from jinja2 import TemplateSyntaxError
 
-from trainer.chat.probe import Probe
 from trainer.chat.profile import TemplateProfile
 from trainer.chat.proof import Span, SpanProver
-from trainer.chat.render import Renderer, RenderError, Tokenizer
+from trainer.chat.remedies import find_remedy
 from trainer.chat.rows import EncodedRow, EncodedSession
 from trainer.chat.single_render import find_suffixes
-from trainer.chat.source import TemplateSource
+from trainer.chat.template.dates import find_dates
+from trainer.chat.template.probe import Probe
+from trainer.chat.template.render import Renderer, RenderError, Tokenizer, forget_json
+from trainer.chat.template.server_shape import ContentFormat
+from trainer.chat.template.source import TemplateSource
 from trainer.chat.tokenized_text import TokenizedText, literal_tokens
-from trainer.chat.turn_texts import TurnReader, TurnText
+from trainer.chat.turn_texts import Refused, TurnReader, TurnText
 from trainer.errors import DataError, TemplateError
 from trainer.messages.canonical import canonical_messages
 from trainer.types import Message, Session, Tool
+from trainer.util.clock import session_day
+
+
+@dataclass(frozen=True)
+class _Template:
+    """A chat template of the tokenizer with its template arguments set, probed once."""
+
+    renderer: Renderer
+    profile: TemplateProfile
+    reader: TurnReader
 
 
 class ChatEncoder:
     """A tokenizer and its chat template, probed once and then used for many conversations.
 
     `template_kwargs` go to the chat template as keyword arguments. None means `enable_thinking=False` if the
-    template takes it, and nothing else.
+    template takes it, and nothing else. `eos_token_ids` are the end-of-sequence tokens of the model's generation
+    config, at which a server stops, besides the tokenizer's own. A tokenizer with one template for conversations with
+    tools and one for those without uses both, as servers do.
 
     Raises:
-        TemplateError: the tokenizer has no chat template.
+        TemplateError: the tokenizer has no chat template, or one that cannot be parsed.
     """
 
-    def __init__(self, tokenizer: Any, *, template_kwargs: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        template_kwargs: Mapping[str, Any] | None = None,
+        eos_token_ids: Iterable[int] = (),
+        names_remedies: bool = True,
+    ) -> None:
         self._tokenizer: Tokenizer = tokenizer
-        source = _source(tokenizer)
+        self._eos_token_ids = tuple(eos_token_ids)
+        texts = [_template_text(tokenizer, has_tools=has_tools) for has_tools in (True, False)]
         if template_kwargs is None:
-            template_kwargs = {"enable_thinking": False} if "enable_thinking" in source.template_kwargs else {}
+            takes = _source(texts[0]).template_kwargs
+            template_kwargs = {"enable_thinking": False} if "enable_thinking" in takes else {}
         self.template_kwargs: dict[str, Any] = dict(template_kwargs)
-        probed = Probe(tokenizer, source, self.template_kwargs).run()
-        self._renderer = Renderer(tokenizer, self.template_kwargs, probed.form)
-        suffixes = find_suffixes(self._renderer, source)
-        self.profile: TemplateProfile = replace(probed, preserves_prefixes=suffixes is not None)
-        self._reader = TurnReader(self._renderer, self.profile, suffixes)
+        self._with_tools = self._probed(texts[0])
+        self._without_tools = self._with_tools if texts[0] == texts[1] else self._probed(texts[1])
+        self.profile: TemplateProfile = self._with_tools.profile
         self._prover = SpanProver(tokenizer)
         added = self._tokenizer.added_tokens_decoder
         self._special = tuple(token.content for token in added.values() if token.special)
+        self._names_remedies = names_remedies
+        self._others: dict[tuple[str | None, str], ChatEncoder] = {}
+
+    def _probed(self, text: str) -> _Template:
+        source = _source(text)
+        dates = find_dates(source, self.template_kwargs)
+        renderer = Renderer(self._tokenizer, text, self.template_kwargs, dates=dates)
+        profile = Probe(renderer, source, eos=self._eos_tokens()).run()
+        renderer = replace(renderer, content_format=profile.content_format)
+        suffixes = find_suffixes(renderer, source)
+        profile = replace(profile, preserves_prefixes=suffixes is not None)
+        return _Template(renderer, profile, TurnReader(renderer, profile, suffixes))
+
+    def _eos_tokens(self) -> tuple[str, ...]:
+        named = self._tokenizer.convert_ids_to_tokens(list(self._eos_token_ids))
+        return tuple(token for token in (self._tokenizer.eos_token, *named) if token)
+
+    def _template(self, tools: Sequence[Tool]) -> _Template:
+        return self._with_tools if tools else self._without_tools
 
     @property
     def stop_token_ids(self) -> tuple[int, ...]:
         """The ids of the tokens that end an assistant turn."""
-        return self.profile.stop_token_ids
+        both = (*self._with_tools.profile.stop_token_ids, *self._without_tools.profile.stop_token_ids)
+        return tuple(dict.fromkeys(both))
 
-    def render(self, messages: Sequence[Message], tools: Sequence[Tool], *, add_generation_prompt: bool) -> str:
-        """Return the text of a conversation as a server renders it, with the template arguments set."""
+    @property
+    def eos_tokens(self) -> tuple[str, ...]:
+        """The texts of the tokens at which a server stops by itself: the tokenizer's and the generation config's."""
+        return self._eos_tokens()
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        """The texts of the tokenizer's special tokens."""
+        return tuple(dict.fromkeys((*self._special, *self._eos_tokens())))
+
+    @property
+    def added_tokens(self) -> tuple[str, ...]:
+        """The texts of all tokens that the tokenizer splits texts at, but for white space."""
+        return tuple(token for token in self._tokenizer.get_added_vocab() if token.strip())
+
+    @property
+    def content_format(self) -> ContentFormat:
+        """The shape of message content that the template reads, in the terms of vLLM's server."""
+        return self.profile.content_format
+
+    @property
+    def has_two_templates(self) -> bool:
+        """Whether conversations without tools have a template of their own."""
+        return self._with_tools is not self._without_tools
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        *,
+        add_generation_prompt: bool,
+        day: date | None = None,
+    ) -> str:
+        """Return the text of a conversation as a server renders it on a day, with the template arguments set.
+
+        Without `day`, it is the text of today. Raises `TemplateError` if the template rejects the conversation.
+        """
+        forget_json()
+        renderer = self._template(tools).renderer
         try:
-            return self._renderer(canonical_messages(messages), tools, add_generation_prompt=add_generation_prompt)
+            return renderer(canonical_messages(messages), tools, add_generation_prompt=add_generation_prompt, day=day)
         except RenderError as error:
             raise TemplateError(f"the chat template rejects the conversation: {error}") from error
 
-    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[int]:
-        """Return the tokens of the serving prompt of the next assistant turn."""
-        return self._prover.ids(self.render(messages, tools, add_generation_prompt=True))
+    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Tool], *, day: date | None = None) -> list[int]:
+        """Return the tokens of the serving prompt of the next assistant turn, on a day or today."""
+        return self._prover.ids(self.render(messages, tools, add_generation_prompt=True, day=day))
+
+    def date_kwargs(self, day: date) -> dict[str, str]:
+        """Return the template arguments with which a request names its day; empty if the template takes none."""
+        argument = self.profile.dates.argument
+        return {} if argument is None else argument.on(day)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of tokens, including special tokens."""
         return self._prover.decode(ids)
 
-    def turn_texts(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[TurnText]:
-        """Return the serving prompt and target text of each trained turn. Raises `DataError` or `TemplateError`."""
-        return self._reader.read(canonical_messages(messages), tools)
-
-    def encode(self, messages: Sequence[Message], tools: Sequence[Tool], *, session_id: str) -> EncodedSession:
+    def encode(
+        self, messages: Sequence[Message], tools: Sequence[Tool], *, session_id: str, day: date | None = None
+    ) -> EncodedSession:
         """Return the fewest rows in which every trained turn directly follows its exact serving prompt.
+
+        A session without `day` has one that is drawn from its id.
 
         Raises:
             DataError: a message is malformed.
             TemplateError: the template drops part of the data, or a turn cannot be proven.
         """
-        (encoded,) = self.encode_batch([Session(session_id, tuple(messages), tuple(tools))])
+        (encoded,) = self.encode_batch([Session(session_id, tuple(messages), tuple(tools), day)])
         if isinstance(encoded, EncodedSession):
             return encoded
         raise encoded
 
     def encode_batch(self, sessions: Iterable[Session]) -> list[EncodedSession | DataError | TemplateError]:
         """Encode many sessions with few tokenizer calls. The entry of a refused session is its error."""
+        forget_json()
         started = [self._start(session) for session in sessions]
         unfinished = [session for session in started if session.pending]
         while unfinished:
@@ -102,12 +189,39 @@ class ChatEncoder:
         started = _SessionInProgress(session.session_id)
         try:
             messages = canonical_messages(session.messages)
-            started.pending = self._reader.read(messages, session.tools)
+            day = session.day or session_day(session.session_id)
+            reader = self._template(session.tools).reader
+            try:
+                started.pending = reader.read(messages, session.tools, day=day)
+            except Refused as refused:
+                known = Session(session.session_id, messages, session.tools, day)
+                raise TemplateError(f"{refused}{self._remedy(refused, known)}") from refused
             texts = [message.get("content") or "" for message in messages]
             started.literal_specials = literal_tokens(texts, self._special)
         except (DataError, TemplateError) as error:
             started.error = _located(error, session.session_id)
         return started
+
+    def _remedy(self, refused: Refused, session: Session) -> str:
+        if not self._names_remedies:
+            return ""
+        takes = self._template(session.tools).profile.template_kwargs
+        advice = find_remedy(refused, session, self._encodes, template_kwargs=self.template_kwargs, takes=takes)
+        return f"; {advice}"
+
+    def _encodes(self, session: Session, template: str | None, template_kwargs: Mapping[str, Any]) -> bool:
+        """Return whether a session can be encoded with another template or other template arguments."""
+        key = (template, repr(sorted(template_kwargs.items())))
+        if key not in self._others:
+            tokenizer: Any = self._tokenizer if template is None else with_template(self._tokenizer, template)
+            self._others[key] = ChatEncoder(
+                tokenizer,
+                template_kwargs=template_kwargs,
+                eos_token_ids=self._eos_token_ids,
+                names_remedies=False,
+            )
+        (encoded,) = self._others[key].encode_batch([session])
+        return isinstance(encoded, EncodedSession)
 
     def _add_row(self, session: "_SessionInProgress", row: TokenizedText) -> None:
         """Add the row of the last pending turn, with every earlier pending turn that is exact in it."""
@@ -160,15 +274,27 @@ class _SessionInProgress:
         return EncodedSession(self.session_id, rows, self.literal_specials)
 
 
-def _source(tokenizer: Tokenizer) -> TemplateSource:
+def with_template(tokenizer: Any, template: str) -> Any:
+    """Return a copy of a tokenizer with another chat template. The copy shares everything else."""
+    copied = copy(tokenizer)
+    copied.chat_template = template
+    return copied
+
+
+def _template_text(tokenizer: Tokenizer, *, has_tools: bool) -> str:
     try:
-        return TemplateSource(tokenizer)
-    except TemplateSyntaxError as error:
-        raise TemplateError(f"the chat template cannot be parsed: line {error.lineno}: {error.message}") from error
+        return str(tokenizer.get_chat_template(None, tools=[{}] if has_tools else None))
     except ValueError as error:
         raise TemplateError(
             f"the tokenizer {tokenizer.name_or_path!r} has no chat template; set model.chat_template_path"
         ) from error
+
+
+def _source(text: str) -> TemplateSource:
+    try:
+        return TemplateSource(text)
+    except TemplateSyntaxError as error:
+        raise TemplateError(f"the chat template cannot be parsed: line {error.lineno}: {error.message}") from error
 
 
 def _located(error: DataError | TemplateError, session_id: str) -> DataError | TemplateError:

@@ -1,10 +1,11 @@
 """The findings about a chat template: what it renders, how its turns end, and how to show that."""
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-from trainer.chat.render import MessageForm
+from trainer.chat.template.dates import TemplateDates
+from trainer.chat.template.server_shape import ContentFormat
+from trainer.chat.template.stops import Stop
 from trainer.types import Message
 
 if TYPE_CHECKING:
@@ -21,18 +22,8 @@ Feature = Literal[
 ]
 FEATURES: tuple[Feature, ...] = get_args(Feature)
 
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """The token that ends an assistant turn.
-
-    `after` is what the template writes after it at the end of a conversation. `opens_next` is true if the
-    template writes no end of a turn: the turn then ends with the token that opens the next one.
-    """
-
-    token: str
-    after: str = ""
-    opens_next: bool = False
+TurnKind = tuple[bool, bool]
+"""Whether an assistant turn has calls, and whether it has reasoning."""
 
 
 class AnswerHeader(NamedTuple):
@@ -57,30 +48,38 @@ class AnswerHeader(NamedTuple):
 class TemplateProfile:
     """The behaviour of one chat template with its template arguments set.
 
-    `renders` are the features whose text reaches the model; data that needs another one is refused.
-    `stops` maps each stop token to its id; the stop token of plain text comes first. `template_kwargs` are
-    the names of the keyword arguments that the template takes, `ignored_kwargs` those that were set but that
-    it does not take. `stable` means that the probes saw no earlier turn rewritten when the conversation goes
-    on; `preserves_prefixes` means that this is proven from the template's source. `refusal` is the reason
-    why nothing can be trained with the template, or None.
+    `renders` are the features whose text reaches the model. `stops` maps each stop token to its id; the stop token of
+    plain text comes first. `headers` are the generation prompts that the probes saw. `template_kwargs` are the names
+    of the keyword arguments that the template takes, `ignored_kwargs` those that were set but that it does not take.
+    `settled` are the kinds of turns that the probes saw unchanged when the conversation goes on; `preserves_prefixes`
+    means that this is proven for all from the template's source. `reasoning_markers` are the texts around the
+    reasoning of an answer. `refusal` is the reason why nothing can be trained with the template, or None.
     """
 
-    form: MessageForm
+    content_format: ContentFormat
+    dates: TemplateDates
     renders: frozenset[Feature]
     text_stop: Stop | None
     call_stop: Stop | None
     stops: dict[str, int]
-    header: AnswerHeader
+    headers: tuple[AnswerHeader, ...]
     template_kwargs: tuple[str, ...]
     ignored_kwargs: tuple[str, ...]
-    stable: bool
+    settled: frozenset[TurnKind]
+    reasoning_markers: tuple[str, str] | None = None
     preserves_prefixes: bool = False
     refusal: str | None = None
 
     @property
-    def argument_form(self) -> str:
-        """The form in which call arguments go to the template: "object", or "string" for JSON text."""
-        return self.form.arguments
+    def header(self) -> AnswerHeader:
+        """The generation prompt of the plainest conversation that the template renders."""
+        return self.headers[0] if self.headers else AnswerHeader("", "", "")
+
+    @property
+    def stable(self) -> bool:
+        """Whether the probes saw no turn without reasoning rewritten when the conversation goes on."""
+        needed = {(False, False), (True, False)} if "tool calls" in self.renders else {(False, False)}
+        return needed <= self.settled
 
     @property
     def stop_tokens(self) -> tuple[str, ...]:
@@ -98,13 +97,14 @@ class TemplateProfile:
         return [
             ("renders", ", ".join(feature for feature in FEATURES if feature in self.renders) or "nothing"),
             ("does not render", ", ".join(missing) or "-"),
-            ("call arguments as", self.form.arguments),
+            ("message content", "text" if self.content_format == "string" else "a list of parts"),
             ("stop tokens", ", ".join(f"{token} ({number})" for token, number in self.stops.items()) or "none"),
             ("generation prompt", repr(self.header.prompt)),
             ("template arguments", ", ".join(self.template_kwargs) or "none"),
             ("ignored arguments", ", ".join(self.ignored_kwargs) or "-"),
+            ("date", self._date()),
             ("history", self._history()),
-            ("verdict", "refused: " + self.refusal if self.refusal else "usable"),
+            ("verdict", "refused: " + self.refusal if self.refusal else "usable; every row is checked"),
         ]
 
     def plain(self) -> str:
@@ -120,6 +120,11 @@ class TemplateProfile:
         for name, finding in self.rows():
             table.add_row(name, Text(finding))
         return table
+
+    def _date(self) -> str:
+        if self.dates.argument is not None:
+            return f"each session's own, as the template argument {self.dates.argument.name}"
+        return "each session's own, in place of the clock" if self.dates.reads_clock else "-"
 
     def _history(self) -> str:
         if self.preserves_prefixes:
@@ -145,47 +150,3 @@ def needed_features(message: Message) -> list[Feature]:
     if message.get("reasoning_content"):
         needed.append("reasoning")
     return needed
-
-
-def find_text_stop(final: str, history: str, added: re.Pattern[str]) -> Stop | None:
-    """Return the end of a turn of plain text, or None if no added token ends it.
-
-    `final` is what follows the turn's last word at the end of a conversation, `history` what follows it when
-    the conversation continues. `added` finds added tokens. The text that both share belongs to the turn, so the
-    last added token in it is the stop token. If they share none, as in a template that ends the last turn
-    differently (gpt-oss), it is the first one in `final`.
-    """
-    found = list(added.finditer(final))
-    shared = [match for match in found if match.end() <= shared_length(final, history)]
-    return _stop(final, (shared[-1:] or found[:1])) or _next_turn_stop(final, history, added)
-
-
-def find_call_stop(final: str, history: str, added: re.Pattern[str], *, text_stop: Stop | None) -> Stop | None:
-    """Return the end of a turn with a tool call: the stop token of plain text if present, else the last added token.
-
-    The first added token says nothing, because the text of a call may itself end with added tokens.
-    """
-    found = list(added.finditer(final))
-    shared = shared_length(final, history)
-    usual = [match for match in found if text_stop and match.group() == text_stop.token and match.end() <= shared]
-    return _stop(final, (usual[:1] or found[-1:])) or _next_turn_stop(final, history, added)
-
-
-def shared_length(first: str, second: str) -> int:
-    """Return how many characters two texts share at their start."""
-    for index, (one, other) in enumerate(zip(first, second, strict=False)):
-        if one != other:
-            return index
-    return min(len(first), len(second))
-
-
-def _stop(final: str, chosen: list[re.Match[str]]) -> Stop | None:
-    return Stop(chosen[0].group(), after=final[chosen[0].end() :]) if chosen else None
-
-
-def _next_turn_stop(final: str, history: str, added: re.Pattern[str]) -> Stop | None:
-    """Return the token that opens the next turn, if it directly follows the text that ends a conversation."""
-    opening = added.search(history)
-    if opening is None or history[: opening.start()] != final:
-        return None
-    return Stop(opening.group(), opens_next=True)

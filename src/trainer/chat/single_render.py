@@ -4,11 +4,12 @@ Then one rendering contains every prompt and every turn. `prefix_preserving` dec
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any, NamedTuple
 
-from trainer.chat.prefix_preserving import preserves_prefixes
-from trainer.chat.render import FAILURES, Renderer, RenderError
-from trainer.chat.source import TemplateSource, compiled
+from trainer.chat.template.prefix_preserving import preserves_prefixes
+from trainer.chat.template.render import FAILURES, Renderer, RenderError, compiled
+from trainer.chat.template.source import TemplateSource
 from trainer.types import Message
 
 
@@ -31,7 +32,7 @@ def find_suffixes(renderer: Renderer, source: TemplateSource) -> Suffixes | None
 
     Also None if this module's way of rendering does not give the tokenizer's own text.
     """
-    if not source.is_only or not preserves_prefixes(source.tree):
+    if not preserves_prefixes(source.tree):
         return None
     probe: tuple[Message, ...] = ({"role": "user", "content": "x"}, {"role": "assistant", "content": "y"})
     suffixes = []
@@ -69,15 +70,18 @@ class _ReportingList(list[Any]):
 
 
 def render_once(
-    renderer: Renderer, messages: Sequence[Any], tools: Sequence[Any], *, add_generation_prompt: bool
+    renderer: Renderer,
+    messages: Sequence[Message],
+    tools: Sequence[Any],
+    *,
+    add_generation_prompt: bool,
+    day: date | None = None,
 ) -> SingleRender:
     """Render canonical messages once with a prefix-preserving template, and record where each message ends.
 
     Raises:
         RenderError: the template raised.
     """
-    tokenizer: Any = renderer.tokenizer
-    template = compiled(tokenizer.get_chat_template(None, list(tools) or None))
     chunks: list[str] = []
     ends: dict[int, int] = {}
     written = 0
@@ -86,15 +90,11 @@ def render_once(
         # The template is a lazy generator: everything that it wrote before this call is already counted.
         ends[index] = written
 
-    arguments = {**tokenizer.special_tokens_map, **renderer.template_kwargs}
-    shaped = _ReportingList([renderer.shape(message) for message in messages], 0, report)
+    variables = renderer.variables(tools, day)
+    shaped = _ReportingList(renderer.shape(messages), 0, report)
     try:
-        for chunk in template.generate(
-            messages=shaped,
-            tools=list(tools) or None,
-            documents=None,
-            add_generation_prompt=add_generation_prompt,
-            **arguments,
+        for chunk in compiled(renderer.template).generate(
+            messages=shaped, add_generation_prompt=add_generation_prompt, **variables
         ):
             chunks.append(chunk)
             written += len(chunk)

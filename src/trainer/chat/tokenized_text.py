@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from trainer.chat.render import added_token_pattern
+from trainer.chat.template.render import added_token_pattern
 
 
 class TokenizedText:

@@ -3,20 +3,21 @@
 Everything is read from what the template itself renders. Text only; `proof` tokenizes it.
 """
 
-import json
 import re
 from collections.abc import Sequence
+from datetime import date
 from typing import NamedTuple, NoReturn
 
-from trainer.chat.probe_messages import ANSWER, TEXT_TURN
-from trainer.chat.profile import Stop, TemplateProfile, needed_features
-from trainer.chat.render import Renderer, RenderError
+from trainer.chat.left_out import left_out, left_out_of_turn
+from trainer.chat.profile import AnswerHeader, TemplateProfile, needed_features
 from trainer.chat.single_render import SingleRender, Suffixes, render_once
-from trainer.errors import TemplateError
+from trainer.chat.template.probe_messages import ANSWER, TEXT_TURN
+from trainer.chat.template.render import Renderer, RenderError
+from trainer.chat.template.server_shape import server_message
+from trainer.chat.template.stops import Stop, shared_length
+from trainer.chat.template.thinking import leaves_open
 from trainer.messages.canonical import is_trained
 from trainer.types import Message, Tool
-
-REMEDY = "set model.chat_template_path to another template (chatml_tools.jinja renders everything)"
 
 
 class TurnText(NamedTuple):
@@ -57,19 +58,45 @@ class TurnText(NamedTuple):
         return text is self.text or text.startswith(self.whole)
 
 
-def _check_nothing_left_out(messages: Sequence[Message], text: str) -> None:
-    """Refuse a row of which the template leaves out what the system or the user says: a server would not show it."""
-    for turn, message in enumerate(messages):
-        content = message.get("content") or ""
-        if message["role"] in ("system", "user") and content.strip() not in text and not _is_written(content, text):
-            raise TemplateError(f"turn {turn}: the chat template leaves out this {message['role']} message; {REMEDY}")
+class Refused(Exception):
+    """A conversation cannot be trained with the template. `turn` is where, or None if it is no turn's fault."""
+
+    def __init__(self, turn: int | None, reason: str) -> None:
+        super().__init__(reason if turn is None else f"turn {turn}: {reason}")
+        self.turn, self.reason = turn, reason
 
 
-def _is_written(content: str, text: str) -> bool:
-    """Whether a text has some content, without regard to white space, as it is or as JSON."""
-    squeezed = "".join(text.split())
-    forms = (content, json.dumps(content, ensure_ascii=False)[1:-1], json.dumps(content)[1:-1])
-    return any("".join(form.split()) in squeezed for form in forms)
+class _Renders:
+    """The renderings of one conversation."""
+
+    def __init__(
+        self, renderer: Renderer, messages: Sequence[Message], tools: Sequence[Tool], day: date | None
+    ) -> None:
+        self.renderer, self.messages, self.tools, self.day = renderer, messages, tools, day
+        self._shaped = renderer.shape(messages)
+
+    def prompt(self, turn: int) -> str:
+        """Return the serving prompt of a turn. Raises `Refused`."""
+        try:
+            return self.renderer.text(self._shaped[:turn], self.tools, add_generation_prompt=True, day=self.day)
+        except RenderError as error:
+            reason = f"the chat template rejects the serving prompt of this turn: {error}"
+            raise Refused(turn, reason) from error
+
+    def through(self, turn: int) -> str:
+        """Return the conversation up to the end of a turn. Raises `Refused`."""
+        try:
+            return self.renderer.text(self._shaped[: turn + 1], self.tools, add_generation_prompt=False, day=self.day)
+        except RenderError as error:
+            raise Refused(turn, f"the chat template rejects this turn: {error}") from error
+
+    def with_other_answer(self, turn: int) -> str | None:
+        """Return the conversation with another answer in place of a turn; None if the template rejects that."""
+        other = [*self._shaped[:turn], server_message(TEXT_TURN, self.renderer.content_format)]
+        try:
+            return self.renderer.text(other, self.tools, add_generation_prompt=False, day=self.day)
+        except RenderError:
+            return None
 
 
 class TurnReader:
@@ -82,52 +109,75 @@ class TurnReader:
         self.renderer, self.profile, self.suffixes = renderer, profile, suffixes
         self._stop_pattern = re.compile("|".join(map(re.escape, profile.stop_tokens)) or "(?!)")
         self._after_stop = {stop.after for stop in (profile.text_stop, profile.call_stop) if stop}
+        self._headers = tuple(text for header in profile.headers if (text := header.prompt.strip()))
+        special = {str(t.content) for t in renderer.tokenizer.added_tokens_decoder.values() if t.special}
+        self._special = re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))) or "(?!)")
 
-    def read(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[TurnText]:
-        """Return the trained turns in order.
+    def read(self, messages: Sequence[Message], tools: Sequence[Tool], *, day: date | None = None) -> list[TurnText]:
+        """Return the trained turns in order, rendered on a day.
 
         Raises:
-            TemplateError: the template drops part of the data, rejects a prompt, or does not write a turn as
-                the continuation of its serving prompt. The text names the turn.
+            Refused: the template drops part of the data, rejects a prompt, or does not write a turn as the
+                continuation of its serving prompt.
         """
         if self.profile.refusal is not None:
-            joint = "; or " if "; set " in self.profile.refusal else "; "
-            raise TemplateError(f"the chat template cannot be used for training: {self.profile.refusal}{joint}{REMEDY}")
-        self._check_features(messages, tools)
+            raise Refused(None, f"the chat template cannot be used for training: {self.profile.refusal}")
         turns = [turn for turn, message in enumerate(messages) if is_trained(message)]
-        single = self._single_render(messages[: turns[-1] + 1], tools) if turns else None
-        found = [
-            self._from_single_render(single, messages, turn) or self._from_own_renders(messages, tools, turn)
-            for turn in turns
-        ]
-        if found:
-            _check_nothing_left_out(messages[: turns[-1]], found[-1].whole)
+        if not turns:
+            return []
+        try:
+            found = self._read(messages, tools, turns, day)
+            missing = left_out(messages[: turns[-1] + 1], tools, found[-1].whole)
+            if missing is not None:
+                raise Refused(missing.turn, _does_not_render(missing.what))
+        except Refused as refused:
+            raise self._explained(refused, messages, tools) from refused
         return found
 
-    def _check_features(self, messages: Sequence[Message], tools: Sequence[Tool]) -> None:
-        """Refuse a conversation with anything that the template is known to drop."""
-        renders = self.profile.renders
-        if tools and "tool schemas" not in renders:
-            raise TemplateError(f"the chat template does not render tool schemas; {REMEDY}")
+    def _explained(self, refused: Refused, messages: Sequence[Message], tools: Sequence[Tool]) -> Refused:
+        """Return the refusal, or a better one if the conversation needs something that the template cannot write."""
+        if tools and "tool schemas" not in self.profile.renders:
+            return Refused(None, _does_not_render("tool schemas"))
         for turn, message in enumerate(messages):
             for feature in needed_features(message):
-                if feature not in renders:
-                    raise TemplateError(f"turn {turn}: the chat template does not render {feature}; {REMEDY}")
+                if feature not in self.profile.renders:
+                    return Refused(turn, _does_not_render(feature))
+        return refused
 
-    def _single_render(self, messages: Sequence[Message], tools: Sequence[Tool]) -> SingleRender | None:
+    def _read(
+        self, messages: Sequence[Message], tools: Sequence[Tool], turns: Sequence[int], day: date | None
+    ) -> list[TurnText]:
+        until = turns[-1] + 1
+        renders = _Renders(self.renderer, messages[:until], tools, day)
+        single = self._single_render(messages[:until], tools, day)
+        whole = renders.through(turns[-1]) if single is None else None
+        found = []
+        for turn in turns:
+            text = None if single is None else self._from_single_render(single, messages, turn)
+            if text is None:
+                prompt = renders.prompt(turn)
+                text = self._from_whole(whole, prompt, messages[turn], turn) if turn != turns[-1] else None
+                text = text or self._from_own_renders(renders, prompt, turn, whole if turn == turns[-1] else None)
+            missing = left_out_of_turn(messages[turn], text.text[text.start : text.stop_position])
+            if missing is not None:
+                _refuse_missing(text, missing, messages[turn])
+            found.append(text)
+        return found
+
+    def _single_render(
+        self, messages: Sequence[Message], tools: Sequence[Tool], day: date | None
+    ) -> SingleRender | None:
         """Return one rendering that contains every turn, or None if the template is not proven to allow that."""
         if self.suffixes is None:
             return None
         try:
-            return render_once(self.renderer, messages, tools, add_generation_prompt=False)
+            return render_once(self.renderer, messages, tools, add_generation_prompt=False, day=day)
         except RenderError:
             return None
 
-    def _from_single_render(
-        self, single: SingleRender | None, messages: Sequence[Message], turn: int
-    ) -> TurnText | None:
+    def _from_single_render(self, single: SingleRender, messages: Sequence[Message], turn: int) -> TurnText | None:
         """Return a turn from the single render, or None if its header or its end is not the usual one."""
-        if single is None or self.suffixes is None or turn - 1 not in single.ends or turn not in single.ends:
+        if self.suffixes is None or turn - 1 not in single.ends or turn not in single.ends:
             return None
         text, begin, end = single.text, single.ends[turn - 1], single.ends[turn]
         start = begin + len(self.suffixes.generation_prompt)
@@ -138,76 +188,110 @@ class TurnReader:
             return None
         return TurnText(turn, text, start, found.end(), found.group(), self.profile.stops[found.group()])
 
-    def _from_own_renders(self, messages: Sequence[Message], tools: Sequence[Tool], turn: int) -> TurnText:
-        """Return a turn from two renderings: its serving prompt, and the conversation up to its end."""
-        try:
-            prompt = self.renderer(messages[:turn], tools, add_generation_prompt=True)
-        except RenderError as error:
-            raise TemplateError(
-                f"turn {turn}: the chat template rejects the serving prompt of this turn: {error}; {REMEDY}, or "
-                "set train: false on the turn"
-            ) from error
-        try:
-            final = self.renderer(messages[: turn + 1], tools, add_generation_prompt=False)
-        except RenderError as error:
-            raise TemplateError(f"turn {turn}: the chat template rejects this turn: {error}; {REMEDY}") from error
-        written = self._continuation(messages[:turn], tools, prompt, final)
-        if written is None:
-            self._refuse(turn, messages[turn], prompt, final)
-        target, stop = self._cut(turn, messages[turn], written)
-        text = prompt + target
-        return TurnText(turn, text, len(prompt), len(text), stop, self.profile.stops[stop])
+    def _from_whole(self, whole: str | None, prompt: str, message: Message, turn: int) -> TurnText | None:
+        """Return a turn from the rendering of a longer conversation, or None if that may write it in another way.
 
-    def _continuation(self, messages: Sequence[Message], tools: Sequence[Tool], prompt: str, final: str) -> str | None:
-        """Return what `final` adds to the serving prompt, or None if it does not continue the prompt."""
+        The text before the turn is compared with its serving prompt. The turn itself is taken if turns of its kind
+        stay as they are when a conversation goes on, and if it has everything of the message and no more.
+        """
+        stop = self._usual_stop(message)
+        kind = (bool(message.get("tool_calls")), bool(message.get("reasoning_content")))
+        if whole is None or stop is None or stop.opens_next or kind not in self.profile.settled:
+            return None
+        found = self._stop_pattern.search(whole, len(prompt))
+        if found is None or not whole.startswith(prompt):
+            return None
+        target = whole[len(prompt) : found.start()]
+        if left_out_of_turn(message, target) is not None or any(header in target for header in self._headers):
+            return None
+        return TurnText(turn, whole, len(prompt), found.end(), found.group(), self.profile.stops[found.group()])
+
+    def _from_own_renders(self, renders: _Renders, prompt: str, turn: int, final: str | None) -> TurnText:
+        """Return a turn from two renderings: its serving prompt, and the conversation up to its end."""
+        final = renders.through(turn) if final is None else final
+        written = self._continuation(renders, turn, prompt, final)
+        message = renders.messages[turn]
+        target, stop = self._cut(turn, message, written)
+        # If the turn directly continues its prompt, the whole rendering is one text for all its turns.
+        text = final if final.startswith(prompt) and final.startswith(target, len(prompt)) else prompt + target
+        return TurnText(turn, text, len(prompt), len(prompt) + len(target), stop, self.profile.stops[stop])
+
+    def _continuation(self, renders: _Renders, turn: int, prompt: str, final: str) -> str:
+        """Return what `final` adds to the serving prompt. Raises `Refused` if it does not continue the prompt."""
         if final.startswith(prompt):
             return final[len(prompt) :]
-        header = self.profile.header
-        if not prompt.endswith(header.prompt):
-            return None
-        if final.startswith(prompt.removesuffix(header.unwritten)):
-            return final[len(prompt) - len(header.unwritten) :]
-        # Some templates change the text before a turn once the turn is present (Mistral's move the system
-        # message). Then a render with another answer in its place shows where the turn itself begins.
-        try:
-            probe = self.renderer((*messages, TEXT_TURN), tools, add_generation_prompt=False)
-        except RenderError:
-            return None
-        start = probe.rfind(header.lead + ANSWER)
-        before = final[:start]
-        return final[start:] if start >= 0 and probe.startswith(before) and before.endswith(header.written) else None
+        for header in self.profile.headers:
+            if not prompt.endswith(header.prompt):
+                continue
+            if header.unwritten and final.startswith(prompt.removesuffix(header.unwritten)):
+                return final[len(prompt) - len(header.unwritten) :]
+            moved = self._moved(renders, turn, final, header)
+            if moved is not None:
+                return moved
+        raise Refused(turn, _does_not_continue(prompt, final))
 
-    def _refuse(self, turn: int, message: Message, prompt: str, final: str) -> NoReturn:
-        remedy = f"{REMEDY}, or set train: false on the turn"
-        if message.get("reasoning_content") and self.renderer.template_kwargs.get("enable_thinking") is False:
-            remedy = "set data.chat_template_kwargs to {enable_thinking: true} for data with reasoning"
-        raise TemplateError(
-            f"turn {turn}: the template does not write this turn as a continuation of its serving prompt "
-            f"(the prompt ends with {prompt[-60:]!r}, the rendered turn with {final[-120:]!r}); {remedy}"
-        )
+    def _moved(self, renders: _Renders, turn: int, final: str, header: AnswerHeader) -> str | None:
+        """Return the turn if the template changes the text before a turn once the turn is present.
+
+        Mistral's templates move the system message. A render with another answer in its place shows where the turn
+        itself begins.
+        """
+        other = renders.with_other_answer(turn)
+        start = -1 if other is None else other.rfind(header.lead + ANSWER)
+        if other is None or start < 0:
+            return None
+        before = final[:start]
+        return final[start:] if other.startswith(before) and before.endswith(header.written) else None
 
     def _cut(self, turn: int, message: Message, written: str) -> tuple[str, str]:
         """Return the written turn up to its stop token, and that token. It must be the only stop token in the turn."""
         stop = self._usual_stop(message)
         found = self._stop_pattern.search(written)
         if stop is not None and stop.opens_next and found is None:
-            return written + stop.token, stop.token
+            return written.removesuffix(stop.after) + stop.token, stop.token
         if found is None:
             names = ", ".join(self.profile.stop_tokens)
-            raise TemplateError(
-                f"turn {turn}: it does not end with a stop token ({names}): {written[-120:]!r}; {REMEDY}"
-            )
+            raise Refused(turn, f"it does not end with a stop token ({names}): {written[-120:]!r}")
         if not self._ends_turn(message, written[found.end() :]):
-            raise TemplateError(
-                f"turn {turn}: the stop token {found.group()!r} is inside the turn, where a served model would "
-                "stop; remove it from the text, or set train: false on the turn"
-            )
+            raise Refused(turn, _holds_stop(found.group()))
         return written[: found.end()], found.group()
 
     def _ends_turn(self, message: Message, after: str) -> bool:
         """Return whether a stop token ends the turn if this text comes after it."""
         stop = self._usual_stop(message)
-        return after in self._after_stop and not (stop is not None and stop.opens_next)
+        if stop is not None and stop.opens_next:
+            return False
+        return after in self._after_stop or not self._special.sub("", after).strip()
 
     def _usual_stop(self, message: Message) -> Stop | None:
         return self.profile.call_stop if message.get("tool_calls") else self.profile.text_stop
+
+
+def _refuse_missing(text: TurnText, missing: str, message: Message) -> NoReturn:
+    """Raise `Refused` for a target that lacks part of its message."""
+    if text.stop in (message.get("content") or "") + (message.get("reasoning_content") or ""):
+        raise Refused(text.turn, _holds_stop(text.stop))
+    raise Refused(text.turn, _does_not_render(missing))
+
+
+def _holds_stop(token: str) -> str:
+    return f"the stop token {token!r} is inside the turn, where a served model would stop; remove it from the text"
+
+
+def _does_not_render(what: str) -> str:
+    verb = "leaves out" if what.startswith("this ") else "does not render"
+    return f"the chat template {verb} {what}"
+
+
+def _does_not_continue(prompt: str, final: str) -> str:
+    """Return why a rendered turn does not continue its serving prompt."""
+    unwritten = prompt[shared_length(prompt, final) :]
+    if leaves_open(unwritten):
+        return (
+            f"its generation prompt ends with {unwritten!r}, which the template does not write before this turn, so no "
+            "training text continues the serving prompt"
+        )
+    return (
+        "the template does not write this turn as a continuation of its serving prompt "
+        f"(the prompt ends with {prompt[-60:]!r}, the rendered turn with {final[-120:]!r})"
+    )

@@ -55,7 +55,7 @@ def _show(console: "Console", encoder: "ChatEncoder", session: "Session") -> Non
         console.print(encoder.profile.table())
     else:
         print(encoder.profile.plain())
-    encoded = encoder.encode(session.messages, session.tools, session_id=session.session_id)
+    encoded = encoder.encode(session.messages, session.tools, session_id=session.session_id, day=session.day)
     console.print(_summary(encoded), highlight=False)
     for turn, token in encoded.literal_specials:
         console.print(f"turn {turn} has the special token {token} as text; a server also reads it as special")
@@ -92,7 +92,8 @@ def _row_text(encoder: "ChatEncoder", ids: list[int], spans: Sequence[Any], *, m
 def _show_proof(console: "Console", encoder: "ChatEncoder", session: "Session", row: Any) -> None:
     from trainer.chat.verify import verify_row
 
-    for span, check in zip(row.spans, verify_row(encoder, session.messages, session.tools, row), strict=True):
+    checks = verify_row(encoder, session.messages, session.tools, row, day=session.day)
+    for span, check in zip(row.spans, checks, strict=True):
         prompt = "equals" if check.prompt_is_exact else "DIFFERS FROM"
         text = "spells the turn" if check.text_is_exact else "is the turn as the tokenizer changes it"
         console.print(

@@ -14,6 +14,7 @@ from trainer.run_layout import RunLayout
 from trainer.tokenizer import load_tokenizer
 from trainer.tool_calls import ToolCallFormat, detect_format, formats, get_format
 from trainer.tool_calls.detect import PLAIN_CALLS, PROBE_TOOLS
+from trainer.util.clock import DateArgument
 
 if TYPE_CHECKING:  # transformers imports torch if it is installed
     from transformers.tokenization_utils_base import PreTrainedTokenizerBase
@@ -22,12 +23,13 @@ logger = logging.getLogger(__name__)
 
 
 class RequestSetup(NamedTuple):
-    """What requests to a server depend on: the tool-call format, the template arguments, and whether special tokens
-    mark the calls. If they do, the server must not strip them."""
+    """What requests to a server depend on: the tool-call format, the template arguments, whether special tokens mark
+    the calls (the server must then not strip them), and the template argument that takes the day, if there is one."""
 
     fmt: ToolCallFormat
     template_kwargs: Mapping[str, Any]
     keep_special_tokens: bool
+    date_argument: DateArgument | None = None
 
 
 class LoadedEncoder(NamedTuple):
@@ -59,7 +61,8 @@ class ChatSetup:
 
     def requests(self) -> RequestSetup:
         """Return what requests to a server of this model need."""
-        return RequestSetup(self.fmt, self.encoder.template_kwargs, self.marks_are_special)
+        dates = self.encoder.profile.dates
+        return RequestSetup(self.fmt, self.encoder.template_kwargs, self.marks_are_special, dates.argument)
 
 
 def make_chat_setup(cfg: Config, *, folder: Path | None = None) -> ChatSetup:

@@ -99,7 +99,7 @@ def survey_sessions(part: Part, *, split: str, fingerprints: bool = False) -> Su
             session: Session | None = None
             try:
                 session, converted = part.reader.read(row)
-                name, content = session.session_id, json.dumps([session.messages, session.tools], default=repr)
+                name, content = session.session_id, _content(session)
                 counts.add(session, converted)
             except ToolSftError as caught:
                 own_id = part.reader.row_id(row)
@@ -121,6 +121,11 @@ def survey_sessions(part: Part, *, split: str, fingerprints: bool = False) -> Su
             digest.update(f"{session_id}\0{content}\0".encode("utf-8", "surrogatepass"))
             step(1)
     return Survey(tuple(ids), digest.hexdigest(), errors, tuple(prints), counts)
+
+
+def _content(session: Session) -> str:
+    """Return everything of a session that may reach a prompt, as text."""
+    return json.dumps([session.messages, session.tools, session.day], default=repr)
 
 
 def _storable(value: object) -> str:

@@ -3,16 +3,19 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from trainer.tools.wire import wire_tool
 from trainer.types import EvalTurn, Message, Tool
+from trainer.util.clock import DateArgument
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
     """The settings that every request of an evaluation has besides the conversation.
 
+    `date_argument` is the template argument with which each request names the day of its session, if there is one.
     `keep_special_tokens` requests text that includes special tokens: some formats use them to mark calls, and a
     server without a parser would drop them. `extra_body` is merged over everything else.
     """
@@ -23,24 +26,28 @@ class Generation:
     chat_template_kwargs: Mapping[str, Any] | None = None
     keep_special_tokens: bool = False
     extra_body: Mapping[str, Any] | None = None
+    date_argument: DateArgument | None = None
 
 
-def chat_request(messages: Sequence[Message], tools: Sequence[Tool], generation: Generation) -> dict[str, Any]:
-    """Return the JSON body of a chat-completion request."""
+def chat_request(
+    messages: Sequence[Message], tools: Sequence[Tool], generation: Generation, *, day: date | None = None
+) -> dict[str, Any]:
+    """Return the JSON body of a chat-completion request, for a conversation of a day."""
     body: dict[str, Any] = {"model": generation.model, "messages": wire_messages(messages)}
     if tools:
         body["tools"] = [wire_tool(tool) for tool in tools]
     body |= {"max_tokens": generation.max_tokens, "temperature": generation.temperature}
-    if generation.chat_template_kwargs:
-        body["chat_template_kwargs"] = dict(generation.chat_template_kwargs)
+    dated = generation.date_argument.on(day) if generation.date_argument and day else {}
+    if template_kwargs := {**(generation.chat_template_kwargs or {}), **dated}:
+        body["chat_template_kwargs"] = template_kwargs
     if generation.keep_special_tokens:
         body["skip_special_tokens"] = False
     return body | dict(generation.extra_body or {})
 
 
 def turn_request(turn: EvalTurn, generation: Generation) -> dict[str, Any]:
-    """Return the request for one evaluation turn, with the tool order of its session."""
-    return chat_request(turn.messages, turn.tools, generation)
+    """Return the request for one evaluation turn, with the tool order and the day of its session."""
+    return chat_request(turn.messages, turn.tools, generation, day=turn.day)
 
 
 def wire_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:

@@ -126,6 +126,7 @@ def _generation(cfg: Config, options: ServedOptions, setup: RequestSetup) -> Gen
         temperature=cfg.eval.temperature,
         chat_template_kwargs=dict(setup.template_kwargs),
         keep_special_tokens=setup.keep_special_tokens,
+        date_argument=setup.date_argument,
         extra_body=dict(options.extra_body),
     )
 

@@ -31,6 +31,7 @@ def replay(
         temperature=cfg.eval.temperature,
         chat_template_kwargs=dict(setup.template_kwargs),
         keep_special_tokens=setup.keep_special_tokens,
+        date_argument=setup.date_argument,
     )
     turns = domain_turns(load_domain(cfg), cfg)
     hands = deal(turns, len(concurrencies), n_turns)

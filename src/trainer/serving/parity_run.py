@@ -4,8 +4,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
+from trainer.chat import ChatEncoder
 from trainer.config import Config
 from trainer.data.chat_setup import make_chat_setup
 from trainer.data.domains import domain_datasets, load_domain
@@ -30,7 +32,9 @@ def check_parity(source: Config | FinishedRun, settings: EndpointSettings, *, mo
     """Compare up to `n_turns` evaluation turns of the server's `model` with a configuration or a finished run.
 
     With a configuration, only prompts are compared. With a run, answers are also decoded in process: with its adapter,
-    or without it if `model` is the base model's configured name. Turns that might exceed the run's context are skipped.
+    or without it if `model` is the base model's configured name. Requests name the day of their session if the template
+    takes it; otherwise a template that writes the date is compared on today's.
+    Turns that might exceed the run's context are skipped.
     Raises a `ToolSftError` if the data, the model or the server cannot be used.
     """
     cfg = source.cfg if isinstance(source, FinishedRun) else source
@@ -38,12 +42,13 @@ def check_parity(source: Config | FinishedRun, settings: EndpointSettings, *, mo
     chat = bundle.chat or make_chat_setup(cfg)
     longest = cfg.data.max_context_length - cfg.eval.max_new_tokens_eval
     fitting = [example for example in bundle.tool_eval_examples if len(example.prompt_ids) <= longest]
-    examples = fitting[:n_turns]
+    examples = _as_served(fitting[:n_turns], chat.encoder)
     generation = Generation(
         model,
         cfg.eval.max_new_tokens_eval,
         chat_template_kwargs=chat.encoder.template_kwargs or None,
         keep_special_tokens=chat.marks_are_special,
+        date_argument=chat.encoder.profile.dates.argument,
     )
     with progress_bar("Asking the server", total=len(examples), unit="turns") as advance:
         served = asyncio.run(ask_with_tokens(settings, examples, generation, on_done=advance))
@@ -62,6 +67,14 @@ def check_parity(source: Config | FinishedRun, settings: EndpointSettings, *, mo
         answers=tuple(answers.differences),
         errors=tuple(dict.fromkeys(errors)),
     )
+
+
+def _as_served(examples: Sequence[ToolEvalExample], encoder: ChatEncoder) -> list[ToolEvalExample]:
+    """Return the turns with the prompts of today, if the template reads the date from a clock of the server."""
+    dates = encoder.profile.dates
+    if dates.argument is not None or not dates.reads_clock:
+        return list(examples)
+    return [replace(one, prompt_ids=tuple(encoder.prompt_ids(one.messages, one.tools))) for one in examples]
 
 
 def _compare_answers(

@@ -2,6 +2,7 @@
 
 import re
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from trainer.errors import DataError
@@ -25,6 +26,21 @@ _OPEN_MINUTES = 12 * 60
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
+class DateArgument(NamedTuple):
+    """A keyword argument of a chat template that takes the date as text, and its `strftime` format."""
+
+    name: str
+    form: str
+
+    def on(self, day: date) -> dict[str, str]:
+        """Return the argument with the date of a day.
+
+        >>> DateArgument("date_string", "%d %b %Y").on(date(2025, 3, 9))
+        {'date_string': '09 Mar 2025'}
+        """
+        return {self.name: day.strftime(self.form)}
+
+
 def session_datetime(session_id: str, *, inferred_date: str, timezone: str) -> datetime:
     """Return the date and time of a session: its date, and a time of day drawn from its id (08:00-19:59).
 
@@ -32,13 +48,20 @@ def session_datetime(session_id: str, *, inferred_date: str, timezone: str) -> d
     YYYY-MM-DD nor "unknown".
     """
     zone = time_zone(timezone)
-    if inferred_date == UNKNOWN_DATE:
-        offset = digest_number(f"date\x00{session_id}") % _UNKNOWN_DATES_DAYS
-        day = _UNKNOWN_DATES_FROM + timedelta(days=offset)
-    else:
-        day = _parse_date(inferred_date, session_id=session_id)
+    day = session_day(session_id, inferred_date=inferred_date)
     minute = _OPENING_MINUTE + digest_number(f"time\x00{session_id}") % _OPEN_MINUTES
     return datetime(day.year, day.month, day.day, minute // 60, minute % 60, tzinfo=zone)
+
+
+def session_day(session_id: str, *, inferred_date: str = UNKNOWN_DATE) -> date:
+    """Return the date of a session; an unknown one is drawn from its id.
+
+    Raises `DataError` for a date that is neither YYYY-MM-DD nor "unknown".
+    """
+    if inferred_date == UNKNOWN_DATE:
+        offset = digest_number(f"date\x00{session_id}") % _UNKNOWN_DATES_DAYS
+        return _UNKNOWN_DATES_FROM + timedelta(days=offset)
+    return _parse_date(inferred_date, session_id=session_id)
 
 
 def datetime_line(moment: datetime, *, timezone: str) -> str:

@@ -21,7 +21,6 @@ FIND, BOOK = _call("qxfind", VALUE, "qxcallid1"), _call("qxbook", OTHER_VALUE, "
 SYSTEM_TURN: Message = {"role": "system", "content": SYSTEM}
 USER_TURN: Message = {"role": "user", "content": QUESTION}
 TEXT_TURN: Message = {"role": "assistant", "content": ANSWER}
-REASONING_TURN: Message = {**TEXT_TURN, "reasoning_content": REASONING}
 CALL_TURN: Message = {"role": "assistant", "content": "", "tool_calls": [FIND]}
 PARALLEL_CALLS_TURN: Message = {"role": "assistant", "content": "", "tool_calls": [FIND, BOOK]}
 CALL_WITH_TEXT_TURN: Message = {"role": "assistant", "content": ANSWER, "tool_calls": [FIND]}

@@ -1,11 +1,8 @@
 """Read a chat template's source: its syntax tree, and the keyword arguments that it takes."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from jinja2 import nodes
-
-from trainer.chat.render import Tokenizer
 
 # Names that `apply_chat_template` and Jinja always define. Any other name that a template reads is an argument.
 GIVEN = {"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now"}
@@ -14,38 +11,25 @@ GIVEN |= {"varargs", "kwargs"}
 
 
 class TemplateSource:
-    """The source of a tokenizer's chat template, parsed as `transformers` parses it.
+    """The source of a chat template, parsed as `transformers` parses it.
 
     `template_kwargs` are the names of the keyword arguments that it takes.
 
     Raises:
-        ValueError: the tokenizer has no chat template.
+        jinja2.TemplateSyntaxError: the source is not a template.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.text = str(tokenizer.get_chat_template(None, tools=[{}]))
-        self.tree = parse(self.text)
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tree = parse(text)
         self.template_kwargs = tuple(sorted(set(_free_names(self.tree)) | set(_defaulted_names(self.tree))))
-        # Some tokenizers have one template for conversations with tools and another for those without.
-        self.is_only = str(tokenizer.get_chat_template(None, tools=None)) == self.text
-
-    @property
-    def mentions_clock(self) -> bool:
-        """Whether the source names the function that returns the current date."""
-        return "strftime_now" in self.text
-
-
-def compiled(text: str) -> Any:
-    """Return the template as transformers compiles it (and caches it)."""
-    # The environment has its own tags and filters, and transformers has no public function that returns it.
-    from transformers.utils.chat_template_utils import _compile_jinja_template
-
-    return _compile_jinja_template(text)
 
 
 def parse(text: str) -> nodes.Template:
     """Return the syntax tree of a template's source."""
-    tree: nodes.Template = compiled(text).environment.parse(text)
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
+    tree: nodes.Template = _compile_jinja_template(text).environment.parse(text)
     return tree
 
 
