@@ -72,13 +72,18 @@ def template_text(tokenizer: Any, *, with_tools: bool) -> str:
 
 def server_template_kwargs(template: str, template_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments that reach the template: those that it reads, except None and "auto"."""
-    read = meta.find_undeclared_variables(_parsed(template))
+    read = _read_variables(template)
     fixed = {"add_generation_prompt", "continue_final_message"}
     return {
         key: value
         for key, value in template_kwargs.items()
         if key in read - fixed and value is not None and not (isinstance(value, str) and value == "auto")
     }
+
+
+@cache
+def _read_variables(template: str) -> frozenset[str]:
+    return frozenset(meta.find_undeclared_variables(_parsed(template)))
 
 
 def server_tools(wire_tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -175,6 +180,7 @@ class _UnexpectedShape(Exception):
     """The server's own search fails here, and it falls back to "string"."""
 
 
+@cache
 def _parsed(template: str) -> nodes.Template:
     environment: Environment = _compile_jinja_template(template).environment
     return environment.parse(template)
