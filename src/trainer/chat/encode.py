@@ -18,6 +18,7 @@ from trainer.chat.rows import EncodedRow, EncodedSession
 from trainer.chat.single_render import find_suffixes
 from trainer.chat.template.dates import find_dates
 from trainer.chat.template.probe import Probe
+from trainer.chat.template.probe_messages import SYSTEM_TURN, TEXT_TURN, USER_TURN
 from trainer.chat.template.render import Renderer, RenderError, Tokenizer, forget_json
 from trainer.chat.template.server_shape import ContentFormat
 from trainer.chat.template.source import TemplateSource
@@ -80,7 +81,7 @@ class ChatEncoder:
         renderer = Renderer(self._tokenizer, text, self.template_kwargs, dates=dates)
         profile = Probe(renderer, source, eos=self._eos_tokens()).run()
         renderer = replace(renderer, content_format=profile.content_format)
-        suffixes = find_suffixes(renderer, source)
+        suffixes = find_suffixes(renderer, source, (SYSTEM_TURN, USER_TURN, TEXT_TURN))
         profile = replace(profile, preserves_prefixes=suffixes is not None)
         return _Template(renderer, profile, TurnReader(renderer, profile, suffixes))
 

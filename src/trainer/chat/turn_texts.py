@@ -9,7 +9,7 @@ from datetime import date
 from typing import NamedTuple, NoReturn
 
 from trainer.chat.left_out import left_out, left_out_of_turn
-from trainer.chat.profile import AnswerHeader, TemplateProfile, needed_features
+from trainer.chat.profile import AnswerHeader, TemplateProfile, TurnKind, needed_features
 from trainer.chat.single_render import SingleRender, Suffixes, render_once
 from trainer.chat.template.probe_messages import ANSWER, TEXT_TURN
 from trainer.chat.template.render import Renderer, RenderError
@@ -177,12 +177,14 @@ class TurnReader:
 
     def _from_single_render(self, single: SingleRender, messages: Sequence[Message], turn: int) -> TurnText | None:
         """Return a turn from the single render, or None if its header or its end is not the usual one."""
-        if self.suffixes is None or turn - 1 not in single.ends or turn not in single.ends:
+        if self.suffixes is None or turn < self.suffixes.n_leading or not {turn, turn + 1} <= single.starts.keys():
             return None
-        text, begin, end = single.text, single.ends[turn - 1], single.ends[turn]
+        text, begin, end = single.text, single.starts[turn], single.starts[turn + 1]
         start = begin + len(self.suffixes.generation_prompt)
         found = self._stop_pattern.search(text, start, end)
         if found is None or not text.startswith(self.suffixes.generation_prompt, begin):
+            return None
+        if self._kind(messages[turn]) not in self.profile.settled:
             return None
         if not self._ends_turn(messages[turn], text[found.end() : end] + self.suffixes.final):
             return None
@@ -195,8 +197,7 @@ class TurnReader:
         stay as they are when a conversation goes on, and if it has everything of the message and no more.
         """
         stop = self._usual_stop(message)
-        kind = (bool(message.get("tool_calls")), bool(message.get("reasoning_content")))
-        if whole is None or stop is None or stop.opens_next or kind not in self.profile.settled:
+        if whole is None or stop is None or stop.opens_next or self._kind(message) not in self.profile.settled:
             return None
         found = self._stop_pattern.search(whole, len(prompt))
         if found is None or not whole.startswith(prompt):
@@ -262,6 +263,9 @@ class TurnReader:
         if stop is not None and stop.opens_next:
             return False
         return after in self._after_stop or not self._special.sub("", after).strip()
+
+    def _kind(self, message: Message) -> TurnKind:
+        return bool(message.get("tool_calls")), bool(message.get("reasoning_content"))
 
     def _usual_stop(self, message: Message) -> Stop | None:
         return self.profile.call_stop if message.get("tool_calls") else self.profile.text_stop

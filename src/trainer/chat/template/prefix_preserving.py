@@ -1,8 +1,8 @@
 """Prove from a template's source that it preserves prefixes: more messages never change the text before them.
 
-This holds if the template goes through the messages once, never looks ahead, and ends with text that does
-not depend on them. Then it writes the first k messages the same way in every longer conversation. If the
-source does not show this, nothing is claimed. Renders nothing.
+This holds if the template goes through the messages once, never lets later messages change what it writes, and ends
+with text that does not depend on them. Then it writes the first k messages the same way in every longer conversation.
+If the source does not show this, nothing is claimed. Renders nothing.
 """
 
 from collections import Counter
@@ -11,34 +11,45 @@ from typing import TypeVar
 
 from jinja2 import nodes
 
-# Attributes of `loop` that do not look ahead.
-NOT_AHEAD = {"first", "index", "index0", "previtem", "cycle"}
+from trainer.chat.template.look_ahead import LookAhead
+
 # Statements that run code of other templates, or write text in another place.
 OPAQUE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)
 
 Kind = TypeVar("Kind", bound=nodes.Node)
 
 
-def preserves_prefixes(tree: nodes.Template) -> bool:
-    """Return whether the source proves that appending messages never changes the text before them.
-
-    False means "not shown". Required: exactly one loop over the messages, at the top level. Outside it, only
-    `messages[0]` is read. The loop never looks ahead. `add_generation_prompt` occurs only after the loop, and
-    the text there depends on nothing but the template arguments.
-    """
+def message_loop(tree: nodes.Template) -> nodes.For | None:
+    """Return the only loop over the messages at the top level, or None."""
     aliases = _aliases(tree)
     loops = [node for node in tree.body if isinstance(node, nodes.For) and _n_suffix_uses(node.iter, aliases)]
-    if len(loops) != 1 or any(True for _ in tree.find_all(OPAQUE)):
-        return False
-    (loop,) = loops
+    return loops[0] if len(loops) == 1 else None
+
+
+def preserved_from(tree: nodes.Template) -> int | None:
+    """Return the number of messages from which on the source proves that more of them never change the text before.
+
+    The border is between the end of a serving prompt and an answer. None means "not shown". Required: exactly one loop
+    over the messages, at the top level. Outside it, only the first messages are read, and they must all be in the
+    prompt: their number is returned. `add_generation_prompt` occurs only after the loop, and the text there depends on
+    nothing but the template arguments.
+    """
+    aliases = _aliases(tree)
+    loop = message_loop(tree)
+    if loop is None or any(True for _ in tree.find_all(OPAQUE)) or loop.else_ or loop.test or loop.recursive:
+        return None
+    if not isinstance(loop.target, nodes.Name):
+        return None
     tail = tree.body[tree.body.index(loop) + 1 :]
+    # Indices count from the start of the list that the loop goes through.
+    lists = {loop.iter.name} if isinstance(loop.iter, nodes.Name) else set()
+    ahead = LookAhead(lists)
+    in_body = sum(_n_item_uses(node, lists) for node in loop.body)
     uses = sum(name.name in aliases and name.ctx == "load" for name in tree.find_all(nodes.Name))
-    return (
-        not (loop.else_ or loop.test or loop.recursive)
-        and uses == _n_suffix_uses(loop.iter, aliases) + _n_harmless_uses(tree, aliases)
-        and all(_never_looks_ahead(node) for node in loop.body)
-        and _ends_the_same(tail, tree, aliases)
-    )
+    known = _n_suffix_uses(loop.iter, aliases) + in_body + _n_harmless_uses(tree, aliases)
+    if uses != known or not all(map(ahead.is_harmless, loop.body)) or not _ends_the_same(tail, tree, aliases):
+        return None
+    return _n_leading(tree, aliases)
 
 
 def _aliases(tree: nodes.Template) -> set[str]:
@@ -63,35 +74,57 @@ def _n_suffix_uses(value: nodes.Node, aliases: set[str]) -> int:
         branches = [_n_suffix_uses(value.expr1, aliases), _n_suffix_uses(value.expr2, aliases)]
         return sum(branches) if all(branches) else 0
     if isinstance(value, nodes.Getitem) and isinstance(value.arg, nodes.Slice):
-        start = value.arg.start
-        fixed = start is None or (isinstance(start, nodes.Const) and type(start.value) is int and start.value >= 0)
-        return _n_suffix_uses(value.node, aliases) if fixed and value.arg.stop is None and value.arg.step is None else 0
+        return _n_suffix_uses(value.node, aliases) if _slice_start(value.arg) is not None else 0
     return int(isinstance(value, nodes.Name) and value.name in aliases)
 
 
+def _slice_start(part: nodes.Slice) -> int | None:
+    """Return where a slice begins if it is a fixed place and the slice goes to the end."""
+    if part.stop is not None or part.step is not None:
+        return None
+    if part.start is None:
+        return 0
+    is_fixed = isinstance(part.start, nodes.Const) and type(part.start.value) is int and part.start.value >= 0
+    return part.start.value if is_fixed else None  # type: ignore[attr-defined]
+
+
 def _n_harmless_uses(tree: nodes.Template, aliases: set[str]) -> int:
-    """Return how often the messages are named to give them another name, or to read the first of them."""
+    """Return how often the messages are named to give them another name, to read a first one, or to see if one is."""
     named = [assign for assign in tree.find_all(nodes.Assign) if isinstance(assign.target, nodes.Name)]
-    firsts = [
-        item.node.name
-        for item in tree.find_all(nodes.Getitem)
-        if isinstance(item.node, nodes.Name) and isinstance(item.arg, nodes.Const) and item.arg.value == 0
-    ]
-    # The first of the rest, `messages[1:][0]`, may not exist in a shorter prompt.
-    is_renamed = any(assign.target.name == "messages" for assign in named)  # type: ignore[attr-defined]
     aliased = [assign.node for assign in named if assign.target.name in aliases]  # type: ignore[attr-defined]
-    return sum(_n_suffix_uses(value, aliases) for value in aliased) + (0 if is_renamed else firsts.count("messages"))
+    firsts = sum(_leading_index(item, aliases) is not None for item in tree.find_all(nodes.Getitem))
+    lengths = sum(_asks_for_any(compare, aliases) for compare in tree.find_all(nodes.Compare))
+    return sum(_n_suffix_uses(value, aliases) for value in aliased) + firsts + lengths
 
 
-def _never_looks_ahead(node: nodes.Node) -> bool:
-    """Return whether code inside the loop never looks ahead. `loop` in an inner loop is the inner loop's own."""
-    if isinstance(node, nodes.For):
-        return all(map(_never_looks_ahead, [node.iter, *node.else_]))
-    if isinstance(node, nodes.Getattr) and isinstance(node.node, nodes.Name) and node.node.name == "loop":
-        return node.attr in NOT_AHEAD
-    if isinstance(node, nodes.Name) and node.name == "loop":
-        return False
-    return all(map(_never_looks_ahead, node.iter_child_nodes()))
+def _leading_index(item: nodes.Getitem, aliases: set[str]) -> int | None:
+    """Return the fixed index if an expression reads one of the first messages."""
+    is_alias = isinstance(item.node, nodes.Name) and item.node.name in aliases
+    index = item.arg.value if isinstance(item.arg, nodes.Const) else None
+    return index if is_alias and type(index) is int and index >= 0 else None
+
+
+def _asks_for_any(compare: nodes.Compare, aliases: set[str]) -> bool:
+    """Return whether a test compares the number of messages with zero."""
+    is_length = isinstance(compare.expr, nodes.Filter) and compare.expr.name in ("length", "count")
+    named = compare.expr.node if is_length else None  # type: ignore[attr-defined]
+    is_zero = len(compare.ops) == 1 and isinstance(compare.ops[0].expr, nodes.Const) and compare.ops[0].expr.value == 0
+    return isinstance(named, nodes.Name) and named.name in aliases and is_zero
+
+
+def _n_leading(tree: nodes.Template, aliases: set[str]) -> int:
+    """Return how many messages a template may read before its loop: those that it takes off, and the furthest read."""
+    slices = [item.arg for item in tree.find_all(nodes.Getitem) if isinstance(item.arg, nodes.Slice)]
+    taken = sum(_slice_start(part) or 0 for part in slices)
+    read = [_leading_index(item, aliases) for item in tree.find_all(nodes.Getitem)]
+    return taken + max((index + 1 for index in read if index is not None), default=0)
+
+
+def _n_item_uses(node: nodes.Node, lists: set[str]) -> int:
+    """Return how often code reads a message at an index that is worked out; `LookAhead` judges which one."""
+    items = [*node.find_all(nodes.Getitem), *([node] if isinstance(node, nodes.Getitem) else [])]
+    computed = [item for item in items if not isinstance(item.arg, nodes.Const | nodes.Slice)]
+    return sum(isinstance(item.node, nodes.Name) and item.node.name in lists for item in computed)
 
 
 def _ends_the_same(tail: Sequence[nodes.Node], tree: nodes.Template, aliases: set[str]) -> bool:
@@ -106,7 +139,6 @@ def _ends_the_same(tail: Sequence[nodes.Node], tree: nodes.Template, aliases: se
 
 
 def _within(node: nodes.Node, kind: type[Kind]) -> Iterator[Kind]:
-    """Yield the nodes of this kind in a subtree, including its root."""
     if isinstance(node, kind):
         yield node
     yield from node.find_all(kind)

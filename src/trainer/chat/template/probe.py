@@ -205,7 +205,9 @@ class Probe:
         if text is None or text.index(REASONING) > text.rindex(ANSWER):
             return None
         before, _, rest = text.partition(REASONING)
-        opening = last_marker(before[before.rindex(QUESTION) + len(QUESTION) :] if QUESTION in before else before)
+        # The generation prompt itself may open the block.
+        shared = shared_length(self._text(context, USER_TURN, prompt=True) or "", before) if context else 0
+        opening = before[shared:].strip() or last_marker(before.rpartition(QUESTION)[2])
         closing = rest.partition(ANSWER)[0].strip()
         return (opening, closing) if opening and closing else None
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
@@ -41,6 +41,7 @@ class Tokenizer(Protocol):
 
 # The exceptions that Jinja, and the Python operations inside a template, can raise.
 FAILURES = (JinjaError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+_DICT_ATTRIBUTES = frozenset(dir(dict))
 _MOST_REMEMBERED = 20_000  # objects whose JSON text is kept
 
 
@@ -133,7 +134,26 @@ def compiled(text: str) -> Any:
     original = _compile_jinja_template(text)
     environment = original.environment.overlay()
     environment.filters = {**environment.filters, "tojson": remembered_json}
+    environment.getattr = _attribute_reader(environment)
     return environment.from_string(text)
+
+
+def _attribute_reader(environment: Any) -> Callable[[Any, str], Any]:
+    """Return the sandbox's way to read `object.attribute`, without its detour for the keys of a dictionary.
+
+    The sandbox first asks for a Python attribute and catches the error, which takes most of the time of a rendering.
+    """
+    in_sandbox = environment.getattr
+
+    def read(value: Any, attribute: str) -> Any:
+        if type(value) is dict and attribute not in _DICT_ATTRIBUTES:
+            try:
+                return value[attribute]
+            except KeyError:
+                return environment.undefined(obj=value, name=attribute)
+        return in_sandbox(value, attribute)
+
+    return read
 
 
 _remembered: dict[tuple[int, Any, Any, Any, Any], tuple[Any, str]] = {}
