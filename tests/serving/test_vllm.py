@@ -146,7 +146,7 @@ def test_a_tokenizer_with_a_template_for_tools_and_another_keeps_both(run: Finis
     chat = make_chat_setup(run.cfg, folder=run.path)
     template = str(chat.tokenizer.chat_template)
     assert flags(run)["--chat-template"]
-    chat.tokenizer.chat_template = {"default": template, "tool_use": template + "{# tools #}"}  # type: ignore[assignment]
+    chat.tokenizer.chat_template = {"default": template, "tool_use": template + "{# tools #}"}
     chat.tokenizer.save_pretrained(run.path)
     assert (run.path / "additional_chat_templates" / "tool_use.jinja").is_file()
     found = flags(run)
