@@ -41,19 +41,20 @@ class Family:
     """A tokenizer and its chat template.
 
     `tokenizer` is a folder in --tokenizers; None means the embedded one. `template` is a template of ours or of TRL;
-    None means the tokenizer's own.
+    None means the tokenizer's own. `tool_call_format` is set for a template that writes no calls.
     """
 
     tokenizer: str | None
     template: str | None
     template_kwargs: Mapping[str, Any] | None = None
+    tool_call_format: str = "auto"
 
 
 FAMILIES = {
     "chatml": Family(None, "chatml_tools"),
     "qwen3": Family("qwen3", "qwen3"),
     "llama3_1": Family("llama3_1", "llama3_1", {"date_string": "26 Jul 2024"}),
-    "gemma3": Family("gemma3", "gemma3"),
+    "gemma3": Family("gemma3", "gemma3", tool_call_format="hermes"),
     "gemma3_chatml": Family("gemma3", "chatml_tools"),
     "mistral_nemo": Family("mistral_nemo", None),
 }
@@ -186,6 +187,7 @@ def make_plan(name: str, family: Family, tokenizers: Path | None, folder: Path) 
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     overrides = [f"model.base_model_name={folder}", f"data.max_context_length={MAX_CONTEXT_TOKENS}"]
+    overrides.append(f"eval.tool_call_format={family.tool_call_format}")
     if family.template_kwargs is not None:
         overrides.append(f"data.chat_template_kwargs={json.dumps(dict(family.template_kwargs))}")
     run = FinishedRun(folder, load_config(CONFIG, overrides), {"r": 1})

@@ -65,3 +65,9 @@ def test_a_wrong_family_or_missing_tokenizers_are_refused_at_once(capsys: pytest
         with pytest.raises(SystemExit):
             main(["--vllm", "vllm", *arguments])
         assert said in capsys.readouterr().err
+
+
+def test_a_template_without_calls_is_compared_on_plain_conversations(tmp_path: Path) -> None:
+    family = dataclasses.replace(FAMILIES["gemma3"], tokenizer=None)
+    plan = make_plan("gemma3", family, None, tmp_path / "gemma3")
+    assert plan.chat.fmt.name == "hermes"
