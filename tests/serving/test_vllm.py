@@ -174,6 +174,17 @@ def test_a_format_without_parser_is_served_without_one_and_with_a_note(run: Fini
     assert "made_up" in plan.notes()[0]
 
 
+def test_a_parser_that_refuses_the_tokenizer_is_not_passed(run: FinishedRun) -> None:
+    plan = plan_serving(run)
+    plan = dataclasses.replace(plan, chat=dataclasses.replace(plan.chat, fmt=get_format("llama3_json")))
+    assert plan.call_parser is None
+    assert "--tool-call-parser" not in vllm_arguments(plan, generation_config=Path("stops"), host="h", port=1)
+    assert "<|python_tag|>" in plan.notes()[0]
+    plan.chat.tokenizer.add_tokens(["<|python_tag|>"])
+    assert plan.call_parser == "llama3_json"
+    assert plan.notes() == []
+
+
 def test_a_quantized_base_is_served_in_the_same_precision_or_refused(run: FinishedRun) -> None:
     def quantized(bits: str) -> FinishedRun:
         model = run.cfg.model.model_copy(update={"quantization": bits})

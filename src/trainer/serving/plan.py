@@ -18,6 +18,16 @@ from trainer.training.finished_run import FinishedRun
 GPT_OSS = "gpt_oss"
 """The model type for which vLLM uses no chat template."""
 
+_DEEPSEEK = ("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>")
+_NEEDED_TOKENS = {
+    "llama3_json": ("<|python_tag|>",),
+    "mistral": ("[TOOL_CALLS]",),
+    "deepseek_v3": _DEEPSEEK,
+    "deepseek_v31": _DEEPSEEK,
+    "lfm2": ("<|tool_call_start|>", "<|tool_call_end|>"),
+}
+"""The tokens without which vLLM 0.32 does not start with a tool-call parser, even if the format does without them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServePlan:
@@ -50,6 +60,11 @@ class ServePlan:
         return isinstance(self.chat.tokenizer.chat_template, dict)
 
     @property
+    def call_parser(self) -> str | None:
+        """vLLM's tool-call parser for this model; None if it has none, or if it refuses the tokenizer."""
+        return None if self._missing_tokens() else self.chat.fmt.vllm_parser
+
+    @property
     def writes_reasoning(self) -> bool:
         """Whether the model was trained to write reasoning."""
         return self.reasoning.n_reasoning > 0 and self.chat.encoder.profile.reasoning_markers is not None
@@ -65,8 +80,14 @@ class ServePlan:
             markers,
             encoder.profile.header.prompt,
             every_answer=self.reasoning.every_turn or writes_empty_block(encoder, markers),
-            call_parser=self.chat.fmt.vllm_parser,
+            call_parser=self.call_parser,
         )
+
+    def _missing_tokens(self) -> list[str]:
+        """Return the tokens that vLLM's tool-call parser needs and the tokenizer lacks."""
+        needed = _NEEDED_TOKENS.get(self.chat.fmt.vllm_parser or "", ())
+        vocabulary = self.chat.tokenizer.get_vocab() if needed else {}
+        return [token for token in needed if token not in vocabulary]
 
     def notes(self) -> list[str]:
         """Return what the user should know about this plan."""
@@ -87,6 +108,11 @@ class ServePlan:
             notes.append(
                 f"vLLM has no parser for the tool-call format {self.chat.fmt.name}; calls stay as text in "
                 "message.content, where tool-sft eval reads them"
+            )
+        elif missing := self._missing_tokens():
+            notes.append(
+                f"vLLM's tool-call parser {self.chat.fmt.vllm_parser} needs tokens that this tokenizer does not have: "
+                f"{', '.join(missing)}; so it is not used, and calls stay as text in message.content"
             )
         if self.quantization is not None:
             notes.append(

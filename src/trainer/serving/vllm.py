@@ -53,8 +53,8 @@ def vllm_arguments(plan: ServePlan, *, generation_config: Path, host: str, port:
     arguments += ["--chat-template-content-format", plan.chat.encoder.content_format]
     if plan.chat.encoder.template_kwargs:
         arguments += ["--default-chat-template-kwargs", json.dumps(dict(plan.chat.encoder.template_kwargs))]
-    if plan.chat.fmt.vllm_parser is not None:
-        arguments += ["--enable-auto-tool-choice", "--tool-call-parser", plan.chat.fmt.vllm_parser]
+    if plan.call_parser is not None:
+        arguments += ["--enable-auto-tool-choice", "--tool-call-parser", plan.call_parser]
     if plan.reasoning_parser is not None:
         arguments += ["--reasoning-parser", plan.reasoning_parser]
     arguments += ["--max-model-len", str(plan.max_context_tokens), "--dtype", plan.dtype]
