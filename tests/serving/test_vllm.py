@@ -52,13 +52,14 @@ def test_base_and_adapter_are_served_as_trained(run: FinishedRun, tiny_model_fol
     assert found["--enable-lora"] == ""
     assert found["--max-lora-rank"] == "16"
     assert found["--chat-template"] == str(run.path / "chat_template.jinja")
+    assert found["--chat-template-content-format"] == plan_serving(run).chat.encoder.content_format
     assert found["--tokenizer"] == str(run.path)
     assert found["--tool-call-parser"] == "hermes"
     assert found["--enable-auto-tool-choice"] == ""
     assert found["--max-model-len"] == "1024"
     assert found["--dtype"] == "float32"
     assert (found["--host"], found["--port"]) == ("127.0.0.1", "8123")
-    assert not {"--trust-remote-code", "--quantization", "--revision"} & set(found)
+    assert not {"--trust-remote-code", "--quantization", "--revision", "--reasoning-parser"} & set(found)
 
 
 def test_a_base_model_from_the_hub_is_served_at_its_commit(run: FinishedRun) -> None:
@@ -141,12 +142,47 @@ def test_template_arguments_reach_every_prompt(run: FinishedRun) -> None:
     assert json.loads(found["--default-chat-template-kwargs"]) == {"enable_thinking": False}
 
 
+def test_a_tokenizer_with_a_template_for_tools_and_another_keeps_both(run: FinishedRun) -> None:
+    chat = make_chat_setup(run.cfg, folder=run.path)
+    template = str(chat.tokenizer.chat_template)
+    assert flags(run)["--chat-template"]
+    chat.tokenizer.chat_template = {"default": template, "tool_use": template + "{# tools #}"}
+    chat.tokenizer.save_pretrained(run.path)
+    assert (run.path / "additional_chat_templates" / "tool_use.jinja").is_file()
+    found = flags(run)
+    assert "--chat-template" not in found  # vLLM would use this one file for all requests
+    assert found["--tokenizer"] == str(run.path)
+    assert found["--chat-template-content-format"] == "string"
+
+
+def test_a_note_warns_that_vllm_ignores_the_template_of_gpt_oss(run: FinishedRun, tiny_model_folder: Path) -> None:
+    assert plan_serving(run).notes() == []
+    path = tiny_model_folder / "config.json"
+    plan = plan_serving(run)
+    assert plan.model_type == json.loads(path.read_text())["model_type"]
+    (note,) = dataclasses.replace(plan, model_type="gpt_oss").notes()
+    assert "VLLM_SYSTEM_START_DATE" in note
+    path.unlink()
+    assert plan_serving(run).model_type is None
+
+
 def test_a_format_without_parser_is_served_without_one_and_with_a_note(run: FinishedRun) -> None:
     own = dataclasses.replace(get_format("hermes"), name="made_up", vllm_parser=None)
     plan = plan_serving(run)
     plan = dataclasses.replace(plan, chat=dataclasses.replace(plan.chat, fmt=own))
     assert "--tool-call-parser" not in vllm_arguments(plan, generation_config=Path("stops"), host="h", port=1)
     assert "made_up" in plan.notes()[0]
+
+
+def test_a_parser_that_refuses_the_tokenizer_is_not_passed(run: FinishedRun) -> None:
+    plan = plan_serving(run)
+    plan = dataclasses.replace(plan, chat=dataclasses.replace(plan.chat, fmt=get_format("llama3_json")))
+    assert plan.call_parser is None
+    assert "--tool-call-parser" not in vllm_arguments(plan, generation_config=Path("stops"), host="h", port=1)
+    assert "<|python_tag|>" in plan.notes()[0]
+    plan.chat.tokenizer.add_tokens(["<|python_tag|>"])
+    assert plan.call_parser == "llama3_json"
+    assert plan.notes() == []
 
 
 def test_a_quantized_base_is_served_in_the_same_precision_or_refused(run: FinishedRun) -> None:

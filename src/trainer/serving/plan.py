@@ -4,13 +4,29 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from transformers import PretrainedConfig
+
 from trainer.data.chat_setup import ChatSetup, make_chat_setup
 from trainer.errors import ModelError
 from trainer.generation.settings import own_stop_tokens
 from trainer.lora_model import pick_dtype
 from trainer.model_source import base_model_place
-from trainer.run_layout import MERGE_REPORT, MODEL_CONFIG
+from trainer.run_layout import MERGE_REPORT, MODEL_CONFIG, RunLayout
+from trainer.serving.reasoning import ReasoningTurns, reasoning_parser, reasoning_turns, writes_empty_block
 from trainer.training.finished_run import FinishedRun
+
+GPT_OSS = "gpt_oss"
+"""The model type for which vLLM uses no chat template."""
+
+_DEEPSEEK = ("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>")
+_NEEDED_TOKENS = {
+    "llama3_json": ("<|python_tag|>",),
+    "mistral": ("[TOOL_CALLS]",),
+    "deepseek_v3": _DEEPSEEK,
+    "deepseek_v31": _DEEPSEEK,
+    "lfm2": ("<|tool_call_start|>", "<|tool_call_end|>"),
+}
+"""The tokens without which vLLM 0.32 does not start with a tool-call parser, even if the format does without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,30 +34,85 @@ class ServePlan:
     """Everything that a server needs to know about a run.
 
     `model` is the folder or hub id of the weights, `revision` their commit on the hub; `adapter` is the run folder, or
-    None for a merged model. `chat` builds prompts as in training. `names` are the model names for clients: the adapter
-    (or the merged model) first, then the base model.
+    None for a merged model. `model_type` is that of its configuration, None if it cannot be read. `chat` builds prompts
+    as in training; `reasoning` counts the trained turns. `names` are the model names for clients: the adapter (or the
+    merged model) first, then the base model.
     """
 
     model: str
     revision: str | None
+    model_type: str | None
     adapter: Path | None
     names: tuple[str, ...]
     files: Path
     rank: int
     chat: ChatSetup
+    reasoning: ReasoningTurns
     max_context_tokens: int
     dtype: str
     trust_remote_code: bool
     quantization: str | None
     stop_token_ids: tuple[int, ...]
 
+    @property
+    def has_several_templates(self) -> bool:
+        """Whether the tokenizer has named templates: one for requests with tools, and one for the others."""
+        return isinstance(self.chat.tokenizer.chat_template, dict)
+
+    @property
+    def call_parser(self) -> str | None:
+        """vLLM's tool-call parser for this model; None if it has none, or if it refuses the tokenizer."""
+        return None if self._missing_tokens() else self.chat.fmt.vllm_parser
+
+    @property
+    def writes_reasoning(self) -> bool:
+        """Whether the model was trained to write reasoning."""
+        return self.reasoning.n_reasoning > 0 and self.chat.encoder.profile.reasoning_markers is not None
+
+    @property
+    def reasoning_parser(self) -> str | None:
+        """vLLM's reasoning parser for the answers of this model; None if they have none, or if no parser is safe."""
+        encoder = self.chat.encoder
+        markers = encoder.profile.reasoning_markers
+        if markers is None or not self.writes_reasoning:
+            return None
+        return reasoning_parser(
+            markers,
+            encoder.profile.header.prompt,
+            every_answer=self.reasoning.every_turn or writes_empty_block(encoder, markers),
+            call_parser=self.call_parser,
+        )
+
+    def _missing_tokens(self) -> list[str]:
+        """Return the tokens that vLLM's tool-call parser needs and the tokenizer lacks."""
+        needed = _NEEDED_TOKENS.get(self.chat.fmt.vllm_parser or "", ())
+        vocabulary = self.chat.tokenizer.get_vocab() if needed else {}
+        return [token for token in needed if token not in vocabulary]
+
     def notes(self) -> list[str]:
         """Return what the user should know about this plan."""
         notes = []
+        if self.model_type == GPT_OSS:
+            notes.append(
+                "vLLM builds the prompts of gpt_oss models with the harmony library, not with the run's chat template, "
+                "and writes today's date into them. Set VLLM_SYSTEM_START_DATE=YYYY-MM-DD to the date that training "
+                "used, and compare the prompts with tool-sft parity"
+            )
+        elif self.writes_reasoning and self.reasoning_parser is None:
+            notes.append(
+                f"{self.reasoning.n_reasoning} of {self.reasoning.n_trained} trained turns have reasoning, and vLLM "
+                "has no parser that reads it and leaves an answer without reasoning in message.content; so the "
+                "reasoning is served in message.content, before the answer"
+            )
         if self.chat.fmt.vllm_parser is None:
             notes.append(
                 f"vLLM has no parser for the tool-call format {self.chat.fmt.name}; calls stay as text in "
                 "message.content, where tool-sft eval reads them"
+            )
+        elif missing := self._missing_tokens():
+            notes.append(
+                f"vLLM's tool-call parser {self.chat.fmt.vllm_parser} needs tokens that this tokenizer does not have: "
+                f"{', '.join(missing)}; so it is not used, and calls stay as text in message.content"
             )
         if self.quantization is not None:
             notes.append(
@@ -71,17 +142,29 @@ def plan_serving(run: FinishedRun, *, name: str | None = None, merged: Path | No
     return ServePlan(
         model=model,
         revision=revision,
+        model_type=_model_type(model, revision),
         adapter=run.path if merged is None else None,
         names=(adapter_name, cfg.model.base_model_name) if merged is None else (adapter_name,),
         files=files,
         rank=run.rank,
         chat=chat,
+        reasoning=reasoning_turns(RunLayout(run.path).metrics),
         max_context_tokens=cfg.data.max_context_length,
         dtype=_merged_dtype(merged) or str(pick_dtype(cfg.model.torch_dtype)).removeprefix("torch."),
         trust_remote_code=cfg.model.trust_remote_code,
         quantization=cfg.model.quantization if merged is None else None,
         stop_token_ids=tuple(sorted({*chat.encoder.stop_token_ids, *own_stops})),
     )
+
+
+def _model_type(model: str, revision: str | None) -> str | None:
+    """Return the model type in the configuration of a folder or hub repository; None if it cannot be read."""
+    try:
+        content, _ = PretrainedConfig.get_config_dict(model, revision=revision or "main")
+    except (OSError, ValueError):
+        return None
+    found = content.get("model_type")
+    return found if isinstance(found, str) else None
 
 
 def _merged_dtype(merged: Path | None) -> str | None:

@@ -48,11 +48,15 @@ def vllm_arguments(plan: ServePlan, *, generation_config: Path, host: str, port:
         rank = next(rank for rank in VLLM_RANKS if rank >= plan.rank)
         arguments += ["--enable-lora", "--max-lora-rank", str(rank)]
         arguments += ["--lora-modules", json.dumps({"name": plan.names[0], "path": str(plan.adapter)})]
-    arguments += ["--chat-template", str(RunLayout(plan.files).chat_template)]
+    if not plan.has_several_templates:  # one file would be used for all requests; vLLM finds both in --tokenizer
+        arguments += ["--chat-template", str(RunLayout(plan.files).chat_template)]
+    arguments += ["--chat-template-content-format", plan.chat.encoder.content_format]
     if plan.chat.encoder.template_kwargs:
         arguments += ["--default-chat-template-kwargs", json.dumps(dict(plan.chat.encoder.template_kwargs))]
-    if plan.chat.fmt.vllm_parser is not None:
-        arguments += ["--enable-auto-tool-choice", "--tool-call-parser", plan.chat.fmt.vllm_parser]
+    if plan.call_parser is not None:
+        arguments += ["--enable-auto-tool-choice", "--tool-call-parser", plan.call_parser]
+    if plan.reasoning_parser is not None:
+        arguments += ["--reasoning-parser", plan.reasoning_parser]
     arguments += ["--max-model-len", str(plan.max_context_tokens), "--dtype", plan.dtype]
     # Stop tokens only: a base model's sampling defaults (such as a repetition penalty) also change greedy answers.
     arguments += ["--generation-config", str(generation_config)]
