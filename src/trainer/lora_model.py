@@ -12,10 +12,8 @@ from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, get_peft_model
 from torch import nn
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     BitsAndBytesConfig,
-    PretrainedConfig,
     PreTrainedModel,
 )
 
@@ -24,23 +22,6 @@ from trainer.config.schema import LoraConfig, ModelConfig
 from trainer.errors import ModelError
 from trainer.lora_targets import check_target_modules, excluded_modules
 from trainer.model_source import base_model_place
-
-
-def load_model_config(cfg: Config) -> PretrainedConfig:
-    """The base model's configuration, checked against `data.max_context_length`. Raises `ModelError`."""
-    name, place = cfg.model.base_model_name, base_model_place(cfg)
-    try:
-        model_config: PretrainedConfig = AutoConfig.from_pretrained(
-            place.name, revision=place.revision, trust_remote_code=cfg.model.trust_remote_code
-        )
-    except (OSError, ValueError) as error:
-        raise place.failure("base model", error) from error
-    positions = getattr(model_config.get_text_config(), "max_position_embeddings", None)
-    if positions is not None and cfg.data.max_context_length > positions:
-        raise ModelError(
-            f"data.max_context_length: got {cfg.data.max_context_length}; {name} supports at most {positions} tokens"
-        )
-    return model_config
 
 
 def load_base_model(cfg: Config, *, pad_token_id: int | None = None) -> PreTrainedModel:

@@ -53,9 +53,10 @@ def tiny_qwen3(vocab_size: int) -> PreTrainedModel:
     return _made(lambda: Qwen3ForCausalLM(Qwen3Config(**{**_SIZES, "vocab_size": vocab_size})))
 
 
-def tiny_llama(vocab_size: int) -> PreTrainedModel:
+def tiny_llama(vocab_size: int, *, n_layers: int = 2) -> PreTrainedModel:
     """A Llama, the architecture of SmolLM2."""
-    return _made(lambda: LlamaForCausalLM(LlamaConfig(**{**_SIZES, "vocab_size": vocab_size})))
+    sizes = {**_SIZES, "vocab_size": vocab_size, "num_hidden_layers": n_layers}
+    return _made(lambda: LlamaForCausalLM(LlamaConfig(**sizes)))
 
 
 def tiny_llava(vocab_size: int) -> PreTrainedModel:
