@@ -1,4 +1,4 @@
-"""Every shipped YAML file is valid and trains a tiny model of its architecture, and the documented example has exactly its documented keys."""
+"""Every shipped YAML file is valid and trains a tiny model; the documented example has exactly its documented keys."""
 
 import json
 import math
