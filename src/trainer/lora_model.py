@@ -3,7 +3,7 @@
 import importlib.util
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,34 +12,16 @@ from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, get_peft_model
 from torch import nn
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     BitsAndBytesConfig,
-    PretrainedConfig,
     PreTrainedModel,
 )
 
 from trainer.config import Config
 from trainer.config.schema import LoraConfig, ModelConfig
 from trainer.errors import ModelError
+from trainer.lora_targets import check_target_modules, excluded_modules
 from trainer.model_source import base_model_place
-
-
-def load_model_config(cfg: Config) -> PretrainedConfig:
-    """The base model's configuration, checked against `data.max_context_length`. Raises `ModelError`."""
-    name, place = cfg.model.base_model_name, base_model_place(cfg)
-    try:
-        model_config: PretrainedConfig = AutoConfig.from_pretrained(
-            place.name, revision=place.revision, trust_remote_code=cfg.model.trust_remote_code
-        )
-    except (OSError, ValueError) as error:
-        raise place.failure("base model", error) from error
-    positions = getattr(model_config.get_text_config(), "max_position_embeddings", None)
-    if positions is not None and cfg.data.max_context_length > positions:
-        raise ModelError(
-            f"data.max_context_length: got {cfg.data.max_context_length}; {name} supports at most {positions} tokens"
-        )
-    return model_config
 
 
 def load_base_model(cfg: Config, *, pad_token_id: int | None = None) -> PreTrainedModel:
@@ -85,47 +67,35 @@ def add_lora(model: PreTrainedModel, lora: LoraConfig, *, revision: str | None =
     """Wrap a base model with a new LoRA adapter; only the adapter can be trained.
 
     `revision` is the commit of a base model from the hub; the adapter's own configuration then names it.
-    Raises `ModelError` if a target matches no module.
+    It stays out of towers for images and sound. Raises `ModelError` if a target matches no module of the language
+    model, or a module that cannot have an adapter.
     """
     check_target_modules(model, lora.target_modules)
-    adapter = PeftLoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora.target_modules,
-        bias=lora.bias,
-        task_type=lora.task_type,
-    )
-    wrapped = get_peft_model(model, adapter, revision=revision)
+    try:
+        adapter = PeftLoraConfig(
+            r=lora.r,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=lora.target_modules,
+            exclude_modules=excluded_modules(model, lora.target_modules),
+            bias=lora.bias,
+            task_type=lora.task_type,
+        )
+        wrapped = get_peft_model(model, adapter, revision=revision)
+    except (ValueError, TypeError, NotImplementedError, ImportError) as error:
+        raise ModelError(
+            f"lora: peft refuses these settings for a {type(model).__name__}: {_one_line(error)}; use names of "
+            "linear modules or all-linear in lora.target_modules"
+        ) from error
     assert isinstance(wrapped, PeftModel)
     return wrapped
 
 
-def check_target_modules(model: torch.nn.Module, targets: Sequence[str] | str) -> None:
-    """Check that every name in a list of targets matches the end of some module's name; peft ignores other names.
-
-    A string is `all-linear` or a regular expression for whole names. Raises `ModelError`.
-    """
-    if targets == "all-linear":
-        return
-    names = [name for name, _ in model.named_modules() if name]
-    if isinstance(targets, str):
-        missing = [] if any(map(_pattern(targets).fullmatch, names)) else [targets]
-    else:
-        missing = [t for t in targets if not any(name == t or name.endswith(f".{t}") for name in names)]
-    if missing:
-        linear = {n.rpartition(".")[2] for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
-        raise ModelError(
-            f"lora.target_modules: no module is named {', '.join(missing)}; "
-            f"linear modules of this model: {', '.join(sorted(linear))}"
-        )
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise ModelError(f"lora.target_modules: {text} is not a regular expression: {error}") from error
+def _one_line(error: Exception) -> str:
+    """The reason of an error of peft, without the printed module tree that it may hold."""
+    text = str(error).strip() or type(error).__name__
+    text = re.sub(r"\(.*\)", "", text, flags=re.DOTALL) if "\n" in text else text
+    return " ".join(text.split()).rstrip(".")
 
 
 def _quantization(model: ModelConfig) -> BitsAndBytesConfig | None:

@@ -86,7 +86,7 @@ def resolve_model(name: str) -> str:
 
 def load_failure(what: str, name: str, error: Exception) -> str:
     """One line that names the model and the part of it that failed to load, with the first line of the reason."""
-    reason = str(error).strip().splitlines()[0]
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return f"{name}: the {what} cannot be loaded: {reason}"
 
 

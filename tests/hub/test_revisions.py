@@ -135,7 +135,8 @@ LOAD_MODELS = f"""
 import json
 from trainer.config import load_config
 from trainer.hub import resolve_base_model
-from trainer.lora_model import load_base_model, load_model_config
+from trainer.lora_model import load_base_model
+from trainer.model_config import load_model_config
 
 found = {{}}
 for revision in ("v1", None):

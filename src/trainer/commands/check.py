@@ -50,9 +50,15 @@ def run(args: argparse.Namespace) -> int:
     from trainer.checking.tables import summary_tables, verdict
     from trainer.data.chat_setup import make_chat_setup
     from trainer.data.prepare import prepare
+    from trainer.model_config import check_embedding, check_ids, load_model_config
     from trainer.util.files import replace_json
 
-    summary = summarize(cfg, prepare(cfg, domain_rows(domain, cfg), make_chat_setup(cfg)))
+    chat, name = make_chat_setup(cfg), cfg.model.base_model_name
+    lacking = check_embedding(chat.tokenizer, load_model_config(cfg), name=name)
+    prepared = prepare(cfg, domain_rows(domain, cfg), chat)
+    for split in (prepared.train, prepared.evaluation):
+        check_ids(split.rows(), lacking, name=name)
+    summary = summarize(cfg, prepared)
     if args.json == "-":
         json.dump(summary.to_json(), sys.stdout, ensure_ascii=False, indent=2)
         print()

@@ -20,9 +20,11 @@ from trainer.errors import ConfigError
 from trainer.evaluation import Evaluation
 from trainer.generation.settings import decode_settings
 from trainer.hub import pinned, resolve_base_model
-from trainer.lora_model import add_lora, load_base_model, load_model_config
+from trainer.lora_model import add_lora, load_base_model
+from trainer.model_config import check_embedding, check_ids, load_model_config
 from trainer.run_layout import BASE, ENVIRONMENT_FILE, FINAL, METRICS_FILE, REPORT_FILE, RUN_CONFIG
 from trainer.scoring.tables import report_markdown
+from trainer.tokenizer import load_tokenizer
 from trainer.tool_trainer import ToolTrainer
 from trainer.training.arguments import check_trackers, resolved_config, training_arguments
 from trainer.training.log import TrainingLog
@@ -56,9 +58,12 @@ def train_run(cfg: Config) -> RunResult:
     domain = load_domain(cfg)
     arguments = training_arguments(cfg)
     set_seed(cfg.seed)
-    load_model_config(cfg)
+    name = cfg.model.base_model_name
+    lacking = check_embedding(load_tokenizer(cfg), load_model_config(cfg), name=name)
     with arguments.main_process_first(desc="data preparation"):
         bundle = domain_datasets(domain, cfg)
+    for rows in (bundle.train_dataset, bundle.eval_dataset):
+        check_ids((rows[index] for index in range(len(rows))), lacking, name=name)
     for line in bundle.report.lines():
         logger.info(line)
     trainer = make_trainer(cfg, bundle, arguments)
