@@ -14,12 +14,13 @@ from pathlib import Path, PurePosixPath
 
 from trainer.errors import ToolSftError
 from trainer.model_source import cache_folder
+from trainer.run_layout import TOKENIZER_CONFIG
 from trainer.util.cli import exit_code
 from trainer.util.files import whole_folder
 
 VERSION = "3.7.2"
 NAMES = ("gemma3", "llama3_1", "llama3_2", "mistral_nemo", "qwen2_5", "qwen3")
-_FILES = ("tokenizer.json", "tokenizer_config.json")
+_FILES = ("tokenizer.json", TOKENIZER_CONFIG)
 _TIMEOUT_S = 300
 
 
