@@ -5,6 +5,7 @@ A package's model is converted once, into the user's cache folder. Otherwise thi
 
 import hashlib
 import importlib.util
+import json
 import logging
 import os
 import shutil
@@ -82,6 +83,22 @@ def resolve_model(name: str) -> str:
         return str(packaged_model(name.removeprefix(PACKAGE_PREFIX)))
     folder = Path(name).expanduser()
     return str(folder) if folder.is_dir() else name
+
+
+def eos_token_ids(cfg: Config) -> tuple[int, ...]:
+    """The end-of-sequence tokens in the base model's generation config, at which servers stop; empty if unknown."""
+    from transformers.utils.hub import cached_file
+
+    try:
+        place = base_model_place(cfg)
+        found = cached_file(
+            place.name, "generation_config.json", revision=place.revision, _raise_exceptions_for_missing_entries=False
+        )
+        ids = json.loads(Path(found).read_text(encoding="utf-8")).get("eos_token_id") if found else None
+    except (ToolSftError, OSError, ValueError, AttributeError):
+        return ()
+    listed = ids if isinstance(ids, list) else [ids]
+    return tuple(i for i in listed if isinstance(i, int))
 
 
 def load_failure(what: str, name: str, error: Exception) -> str:

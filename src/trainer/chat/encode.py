@@ -155,6 +155,16 @@ class ChatEncoder:
         """Return the text of tokens, including special tokens."""
         return self._prover.decode(ids)
 
+    def turn_texts(
+        self, messages: Sequence[Message], tools: Sequence[Tool], *, day: date | None = None
+    ) -> list[TurnText]:
+        """Return the serving prompt and target text of each trained turn. Raises `DataError` or `TemplateError`."""
+        forget_json()
+        try:
+            return self._template(tools).reader.read(canonical_messages(messages), tools, day=day)
+        except Refused as refused:
+            raise TemplateError(str(refused)) from refused
+
     def encode(
         self, messages: Sequence[Message], tools: Sequence[Tool], *, session_id: str, day: date | None = None
     ) -> EncodedSession:

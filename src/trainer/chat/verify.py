@@ -14,6 +14,8 @@ from trainer.errors import TemplateError
 from trainer.messages.canonical import canonical_messages
 from trainer.types import Message, Tool
 
+_N_TAIL = 40  # characters of a prompt's end that are searched for
+
 
 class SpanCheck(NamedTuple):
     """Whether a row holds one turn exactly.
@@ -71,8 +73,7 @@ def expected_target(
     word, last_word = _last_word(message, written)
     following = _with_next_turn(render, before, message)
     kept = _common(following, final) - (len(final) - len(written)) - last_word
-    always_opens = render(*before, message, prompt=True) == final
-    end = _end_of_closing(written[last_word:], kept, encoder, whole=final, opens_next=always_opens)
+    end = _end_of_closing(written[last_word:], kept, encoder, whole=final)
     if end is not None:
         return written[: last_word + end]
     opening = next(_found(following[following.rfind(word) + len(word) :], encoder.special_tokens), ("", 0))
@@ -85,7 +86,10 @@ def _start_of_turn(prompt: str, final: str, *, other: str, bare: str) -> int:
         return len(prompt)
     # Both answers may have the same lead, which the model has to write: the turn begins after the last header.
     same, header = final[: _common(final, other)], prompt[_common(prompt, bare) :]
-    return same.rfind(header) + len(header) if header and header in same else len(same)
+    if header and header in same:
+        return same.rfind(header) + len(header)
+    tail = next((prompt[-n:] for n in range(_N_TAIL, 0, -1) if prompt[-n:] in same), "")
+    return same.rfind(tail) + len(tail) if tail else len(same)
 
 
 def _last_word(message: Message, written: str) -> tuple[str, int]:
@@ -108,7 +112,7 @@ def _leaves(value: Any) -> Iterator[str]:
         yield value
 
 
-def _end_of_closing(rest: str, n_kept: int, encoder: ChatEncoder, *, whole: str, opens_next: bool) -> int | None:
+def _end_of_closing(rest: str, n_kept: int, encoder: ChatEncoder, *, whole: str) -> int | None:
     """Return the end of the stop token in `rest`, of which a longer conversation keeps the first `n_kept` characters.
 
     It is the first token that ends a text. Without one it is the last special token that is kept (except for one that
@@ -121,10 +125,9 @@ def _end_of_closing(rest: str, n_kept: int, encoder: ChatEncoder, *, whole: str,
         return ends[0]
     if n_kept < tokens[0][1] if tokens else True:
         return tokens[0][1] if tokens else None
-    if opens_next:
-        # What begins every turn is written once more than what ends every turn.
-        counts = [whole.count(token) for token, _ in kept]
-        kept = [one for one, count in zip(kept, counts, strict=True) if count <= counts[0]]
+    # What opens turns is in the conversation before anything that closes one.
+    opening = min(range(len(kept)), key=lambda index: whole.index(kept[index][0]))
+    kept = kept[:opening] or kept
     return kept[-1][1]
 
 

@@ -28,7 +28,8 @@ class SplitSummary:
     """What one split holds.
 
     Lengths are tokens per usable row. `n_over_long` counts those above `data.max_context_length`. `converted` counts
-    what was not in canonical form, by kind.
+    what was not in canonical form, by kind. `token_factor` is the number of tokens of all rows, over those of the
+    longest row of each session.
     """
 
     name: str
@@ -43,6 +44,7 @@ class SplitSummary:
     length_percentiles: Mapping[str, int]
     length_bins: tuple[LengthBin, ...]
     converted: Mapping[str, int]
+    token_factor: float
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ def _summary(cfg: Config, split: PreparedSplit) -> SplitSummary:
         length_percentiles=dict(zip(("shortest", "median", "p95", "longest"), map(int, percentiles), strict=True)),
         length_bins=_bins(lengths),
         converted=dict(counts.converted),
+        token_factor=split.token_factor(),
     )
 
 

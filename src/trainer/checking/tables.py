@@ -10,6 +10,7 @@ from rich.text import Text
 
 from trainer.checking.summary import DataSummary, SplitSummary, ToolUse
 from trainer.data.findings import TITLES, Finding, Kind
+from trainer.data.report import rewritten_history
 
 _BAR_WIDTH = 30
 _MOST_TOOLS = 30
@@ -19,6 +20,10 @@ _MOST_OF_A_KIND = 5
 def summary_tables(summary: DataSummary, *, max_context_length: int, show_all: bool) -> Iterator[RenderableType]:
     """Yield what to print, in order."""
     yield _counts(summary)
+    for split in (summary.train, summary.eval):
+        rewritten = rewritten_history(n_sessions=split.n_sessions, n_rows=split.n_rows, factor=split.token_factor)
+        if rewritten:
+            yield Text(f"{split.name}: {rewritten}", style="yellow")
     yield _lengths(summary.train, max_context_length)
     if summary.tools:
         yield from _tools(summary, show_all=show_all)

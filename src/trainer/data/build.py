@@ -163,6 +163,9 @@ def _select_rows(cfg: Config, split: PreparedSplit) -> tuple[datasets.Dataset, S
         oversized={names[i]: int(lengths[i]) for i in np.flatnonzero(oversized)},
         dropped_oversized=cfg.data.drop_oversized,
         converted=dict(split.counts.converted),
+        n_trained_turns=split.counts.n_call_turns + split.counts.n_no_call_turns,
+        n_reasoning_turns=split.counts.n_reasoning_turns,
+        token_factor=split.token_factor(),
     )
     return rows.select(np.flatnonzero(keep)), report
 

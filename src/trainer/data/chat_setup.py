@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from trainer.chat import ChatEncoder
 from trainer.config import Config
 from trainer.errors import FormatError, ToolSftError
+from trainer.model_source import eos_token_ids
 from trainer.run_layout import RunLayout
 from trainer.tokenizer import load_tokenizer
 from trainer.tool_calls import ToolCallFormat, detect_format, formats, get_format
@@ -78,7 +79,8 @@ def make_chat_setup(cfg: Config, *, folder: Path | None = None) -> ChatSetup:
 def load_encoder(cfg: Config, *, folder: Path | None = None) -> LoadedEncoder:
     """Load the tokenizer and probe its chat template. Raises `ModelError`, `TemplateError`."""
     tokenizer = load_tokenizer(cfg, folder=folder)
-    return LoadedEncoder(tokenizer, ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs))
+    encoder = ChatEncoder(tokenizer, template_kwargs=cfg.data.chat_template_kwargs, eos_token_ids=eos_token_ids(cfg))
+    return LoadedEncoder(tokenizer, encoder)
 
 
 def pick_format(cfg: Config, encoder: ChatEncoder) -> ToolCallFormat:

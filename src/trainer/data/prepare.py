@@ -62,6 +62,16 @@ class PreparedSplit:
             usable.append(part.tokens.select(keep))
         return datasets.concatenate_datasets(usable)
 
+    def token_factor(self) -> float:
+        """Return the tokens of all usable rows, over those of each session's longest row: 1 if each has one row."""
+        longest: dict[str, int] = {}
+        total = 0
+        rows = self.rows()
+        for name, length in zip(rows["session_id"], rows["length"], strict=True):
+            total += length
+            longest[name] = max(length, longest.get(name, 0))
+        return total / sum(longest.values()) if total else 1.0
+
     def forget(self) -> None:
         """Delete the cached rows of tokens, so the next run judges the rows again."""
         for part in self.parts:

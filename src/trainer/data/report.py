@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+_NOTABLE_FACTOR = 1.05
+
 
 @dataclass(frozen=True, slots=True)
 class SplitReport:
     """Counts of one split.
 
     `n_dropped_sessions` are those that `data.on_bad_row: drop` left out. `oversized` maps the ids of over-long sessions
-    to their numbers of tokens. `converted` counts what was not in canonical form, by kind.
+    to their numbers of tokens. `converted` counts what was not in canonical form, by kind. `n_trained_turns` and
+    `n_reasoning_turns` count the answers with loss, and those of them with reasoning. `token_factor` is the number of
+    tokens of all rows, over those of the longest row of each session: above 1 if the template rewrites history.
     """
 
     n_sessions: int
@@ -21,6 +25,9 @@ class SplitReport:
     oversized: Mapping[str, int]
     dropped_oversized: bool
     converted: Mapping[str, int] = field(default_factory=dict)
+    n_trained_turns: int = 0
+    n_reasoning_turns: int = 0
+    token_factor: float = 1.0
 
     def lines(self, name: str) -> list[str]:
         """Return the report for people, one fact per line."""
@@ -28,6 +35,8 @@ class SplitReport:
         lines = [
             f"{name}: {self.n_sessions} sessions, {self.n_rows} rows, {self.n_tokens:,} tokens, {share:.1%} supervised"
         ]
+        if rewritten := rewritten_history(n_sessions=self.n_sessions, n_rows=self.n_rows, factor=self.token_factor):
+            lines.append(f"{name}: {rewritten}")
         if self.n_dropped_sessions:
             lines.append(
                 f"{name}: {self.n_dropped_sessions} sessions dropped because of errors (data.on_bad_row: drop)"
@@ -39,6 +48,19 @@ class SplitReport:
             lines.append(f"{name}: {len(self.oversized)} rows {verb} over-long (up to {longest:,} tokens): {names}")
         lines += [f"{name}: converted {n} × {what}" for what, n in self.converted.items()]
         return lines
+
+
+def rewritten_history(*, n_sessions: int, n_rows: int, factor: float) -> str | None:
+    """Return what rewritten history costs and what avoids it; None if the template keeps history as it is.
+
+    `factor` is the `token_factor` of a split.
+    """
+    if factor < _NOTABLE_FACTOR or not n_sessions:
+        return None
+    return (
+        f"the chat template rewrites history, so a session needs {n_rows / n_sessions:.1f} rows and {factor:.1f} times "
+        "the tokens of one; a template that keeps history needs one row: see docs/chat-templates.md"
+    )
 
 
 @dataclass(frozen=True, slots=True)

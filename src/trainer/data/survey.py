@@ -33,11 +33,12 @@ _MANY = 2_000  # this many sessions or more take seconds to read
 
 @dataclass
 class SessionCounts:
-    """Counts over sessions: trained turns with and without calls, calls by tool, sessions that offer a tool, and what
-    was converted."""
+    """Counts over sessions: trained turns with and without calls, and with reasoning, calls by tool, sessions that
+    offer a tool, and what was converted."""
 
     n_call_turns: int = 0
     n_no_call_turns: int = 0
+    n_reasoning_turns: int = 0
     calls: Counter[str] = field(default_factory=Counter)
     offered: Counter[str] = field(default_factory=Counter)
     converted: Counter[str] = field(default_factory=Counter)
@@ -49,6 +50,7 @@ class SessionCounts:
             self.calls.update(names)
             self.n_call_turns += bool(names)
             self.n_no_call_turns += not names
+            self.n_reasoning_turns += bool(message.get("reasoning_content"))
         self.offered.update(tool["function"]["name"] for tool in session.tools)
         self.converted.update(converted)
 
@@ -56,6 +58,7 @@ class SessionCounts:
         """Add the counts of other sessions."""
         self.n_call_turns += other.n_call_turns
         self.n_no_call_turns += other.n_no_call_turns
+        self.n_reasoning_turns += other.n_reasoning_turns
         for mine, theirs in (
             (self.calls, other.calls),
             (self.offered, other.offered),

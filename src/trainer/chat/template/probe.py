@@ -62,7 +62,7 @@ class Probe:
         """Return the profile. If nothing can be trained with the template, its `refusal` says why."""
         self.renderer = replace(self.renderer, content_format=self._content_format())
         renders = frozenset(self._features())
-        self.finder = self.finder.with_openers(self._before_first_message(), bos=self.tokenizer.bos_token)
+        self.finder = self.finder.with_openers(before=self._before_first_message(), between=self._between_messages())
         text_stop = self._text_stop()
         call_stop = self._call_stop(text_stop) if "tool calls" in renders else None
         tokens = [stop.token for stop in (text_stop, call_stop) if stop]
@@ -166,6 +166,11 @@ class Probe:
         context = self._first(self._shows(SYSTEM), USER_TURN, system=True)
         text = self._text(context or self._plain, USER_TURN) or ""
         return text.partition(SYSTEM if context else QUESTION)[0]
+
+    def _between_messages(self) -> str:
+        """Return what comes between the text of a question and that of its answer."""
+        text = self._text(self._plain, USER_TURN, TEXT_TURN) or ""
+        return text.rpartition(QUESTION)[2].partition(ANSWER)[0]
 
     def _always_prompts(self, context: Context, *messages: Message) -> bool:
         return self._text(context, *messages, prompt=True) == self._text(context, *messages)

@@ -57,11 +57,14 @@ class StopFinder:
         # Some tokenizers mark their closing token as not special. A token of white space is never one.
         self.any = added_token_pattern({token for token in (*tokenizer.get_added_vocab(), *eos) if token.strip()})
 
-    def with_openers(self, before: str, *, bos: str | None) -> "StopFinder":
-        """Return a finder that knows the token which opens a turn, from the text before the first message."""
-        found = [match.group() for match in self.special.finditer(before)] if self.special else []
-        found = [token for token in found if token not in self.eos]
-        opener = next((token for token in found if token != bos), bos if bos in found else None)
+    def with_openers(self, *, before: str, between: str) -> "StopFinder":
+        """Return a finder that knows the token which opens every turn.
+
+        `before` is the text before the first message, `between` the text between a question and its answer. The token
+        is the one of `between` that occurs first in `before`, where a turn can have been opened but none closed.
+        """
+        usual = {match.group() for match in _matches(self.special, between)}
+        opener = next((m.group() for m in _matches(self.special, before) if m.group() in usual - self.eos), None)
         copy = object.__new__(StopFinder)
         copy.__dict__.update(self.__dict__, openers=frozenset([opener] if opener else []))
         return copy
