@@ -137,8 +137,9 @@ def _measure(name: str, program: str, tokenizers: Path | None, scratch: Path) ->
     _say(f"{name}: {len(turns)} turns, starting vLLM")
     with running([program, *arguments], cwd=scratch, log=log) as process:
         wait_for_model(url, plan.names[0], process=process, log=log, say=_say)
-        # No template arguments in the request: the server's own defaults are tested.
-        served = asyncio.run(ask_with_tokens(EndpointSettings(url), turns, Generation(plan.names[0], 1)))
+        # No template arguments in the request but the day: the server's own defaults are tested.
+        generation = Generation(plan.names[0], 1, date_argument=plan.chat.encoder.profile.dates.argument)
+        served = asyncio.run(ask_with_tokens(EndpointSettings(url), turns, generation))
     return Outcome(
         family=name,
         arguments=tuple(arguments),
@@ -195,29 +196,27 @@ def make_plan(name: str, family: Family, tokenizers: Path | None, folder: Path) 
 
 
 def examples(encoder: "ChatEncoder", left_out: dict[str, str]) -> "Iterator[ToolEvalExample]":
-    """Yield the prompt of every assistant turn of the conversations that the template can write.
+    """Yield every trained turn of the conversations, with the prompt that training has before it.
 
-    `left_out` receives the others, with the reason.
+    `left_out` receives the conversations that cannot be trained with the template, with the reason.
     """
-    from trainer.chat.profile import needed_features
+    from trainer.chat import canonical_messages
     from trainer.errors import DataError, TemplateError
     from trainer.types import ToolEvalExample
+    from trainer.util.clock import session_day
 
     for session in _sessions():
-        needed = [feature for message in session.messages for feature in needed_features(message)]
-        needed += ["tool schemas"] if session.tools else []
-        missing = [feature for feature in dict.fromkeys(needed) if feature not in encoder.profile.renders]
-        if missing:
-            left_out[session.session_id] = f"the template does not write: {', '.join(missing)}"
-            continue
+        messages, day = canonical_messages(session.messages), session_day(session.session_id)
         try:
-            for turn, message in enumerate(session.messages):
-                if message["role"] == "assistant":
-                    history = session.messages[:turn]
-                    ids = tuple(encoder.prompt_ids(history, session.tools))
-                    yield ToolEvalExample(session.session_id, turn, history, session.tools, "", (), ids, ())
+            encoded = encoder.encode(messages, session.tools, session_id=session.session_id, day=day)
         except (DataError, TemplateError) as error:
             left_out[session.session_id] = str(error)
+            continue
+        for row in encoded.rows:
+            for span in row.spans:
+                ids, history = tuple(row.input_ids[: span.start]), messages[: span.turn]
+                name = session.session_id
+                yield ToolEvalExample(name, span.turn, history, session.tools, "", (), ids, (), day=day)
 
 
 def _sessions() -> "Iterator[Session]":

@@ -6,6 +6,7 @@ the template writes after the last word of the turn.
 
 from collections.abc import Iterator, Sequence
 from datetime import date
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from trainer.chat.encode import ChatEncoder
@@ -86,8 +87,8 @@ def _start_of_turn(prompt: str, final: str, *, other: str, bare: str) -> int:
         return len(prompt)
     # Both answers may have the same lead, which the model has to write: the turn begins after the last header.
     same, header = final[: _common(final, other)], prompt[_common(prompt, bare) :]
-    if header and header in same:
-        return same.rfind(header) + len(header)
+    if header:
+        return same.rfind(header) + len(header) if header in same else len(same)
     tail = next((prompt[-n:] for n in range(_N_TAIL, 0, -1) if prompt[-n:] in same), "")
     return same.rfind(tail) + len(tail) if tail else len(same)
 
@@ -120,15 +121,16 @@ def _end_of_closing(rest: str, n_kept: int, encoder: ChatEncoder, *, whole: str)
     """
     # A few tokenizers do not mark the token that ends a turn as special.
     tokens = list(_found(rest, encoder.special_tokens)) or list(_found(rest, encoder.added_tokens))
-    kept = [(token, end) for token, end in tokens if end <= n_kept] or tokens
-    if ends := [end for token, end in kept if token in encoder.eos_tokens]:
-        return ends[0]
-    if n_kept < tokens[0][1] if tokens else True:
+    kept = [(token, end) for token, end in tokens if end <= n_kept]
+    for token, end in kept or tokens:
+        if token in encoder.eos_tokens:
+            return end
+    if not kept:
         return tokens[0][1] if tokens else None
-    # What opens turns is in the conversation before anything that closes one.
-    opening = min(range(len(kept)), key=lambda index: whole.index(kept[index][0]))
-    kept = kept[:opening] or kept
-    return kept[-1][1]
+    # What opens turns comes first in a conversation, after tokens that occur only once.
+    opening = next((token for token, _ in _found(whole, encoder.special_tokens) if whole.count(token) > 1), None)
+    closing = list(takewhile(lambda found: found[0] != opening, kept)) or kept
+    return closing[-1][1]
 
 
 def _with_next_turn(render: Any, before: Sequence[Message], message: Message) -> str:
