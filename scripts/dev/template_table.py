@@ -5,7 +5,10 @@ import importlib.util
 import json
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from trainer.chat import ChatEncoder
+    from trainer.types import Session
 
 START, END = "<!-- template table: start -->", "<!-- template table: end -->"
 # Markup that the tokenizers of the model families have as single tokens.
@@ -26,21 +30,23 @@ SPLIT = (
 )
 # Templates that are also shown with template arguments.
 WITH_KWARGS: dict[str, dict[str, Any]] = {
-    "llama3_2": {"date_string": "26 Jul 2024"},
-    "muse_glimmer": {"current_date": "2026-01-01"},
     "glm4moe": {"enable_thinking": True},
     "qwen3": {"enable_thinking": True},
+    "qwen3_5_think": {"enable_thinking": True},
     "qwen3_6": {"enable_thinking": True, "preserve_thinking": True},
+    "nemotron_3_nano": {"enable_thinking": True},
 }
+# Numbers of rounds (question, call, result, answer) for which the cost of rewritten history is shown.
+ROUNDS = (3, 10)
+_DAY = date(2026, 1, 5)
 
 
 class Finding(NamedTuple):
     """The result of testing one template: the cells of its line."""
 
     verdict: str
-    rows: str
-    extra: str
-    parser: str
+    growth: tuple[str, ...]
+    serve: str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,14 +68,13 @@ def with_table(text: str) -> str:
 
 def table() -> str:
     """Return the table: one line per template, and one more for each entry of `WITH_KWARGS`."""
-    lines = [
-        "| template | verdict | rows per session | extra tokens | `--tool-call-parser` |",
-        "|---|---|---|---|---|",
-    ]
+    growth = [f"rows and tokens at {n} rounds" for n in ROUNDS]
+    lines = [f"| template | verdict | {' | '.join(growth)} | `tool-sft serve` passes |", "|---|---|---|---|---|"]
     for name, source in templates():
         for kwargs in (None, WITH_KWARGS[name]) if name in WITH_KWARGS else (None,):
             shown = "" if kwargs is None else f" with `{', '.join(f'{k}: {json.dumps(v)}' for k, v in kwargs.items())}`"
-            lines.append("| " + " | ".join((f"`{name}`{shown}", *examine(source, kwargs))) + " |")
+            found = examine(source, kwargs)
+            lines.append("| " + " | ".join((f"`{name}`{shown}", found.verdict, *found.growth, found.serve)) + " |")
     return "\n".join(lines)
 
 
@@ -121,58 +126,96 @@ def examine(template: str, template_kwargs: Mapping[str, Any] | None) -> Finding
     from trainer.chat.verify import verify_row
 
     encoder = ChatEncoder(stand_in_tokenizer(template), template_kwargs=template_kwargs)
-    if encoder.profile.refusal is not None:
-        return Finding(f"refused: {_escaped(encoder.profile.refusal)}", "–", "–", _parser(encoder))
-    rows, tokens, extra = set(), 0, 0
-    refused = _lacking(encoder.profile.renders)
-    for session, encoded in zip(SAMPLES, encoder.encode_batch(SAMPLES), strict=True):
+    refused: dict[str, list[str]] = {}
+    n_proven = 0
+    for sample in SAMPLES:
+        session = replace(sample, day=_DAY)
+        (encoded,) = encoder.encode_batch([session])
         if not isinstance(encoded, EncodedSession):
-            if "does not render" not in str(encoded):
-                refused.append(_reason(session.session_id, str(encoded)))
+            refused.setdefault(_reason(str(encoded)), []).append(session.session_id)
             continue
-        checks = [c for row in encoded.rows for c in verify_row(encoder, session.messages, session.tools, row)]
+        checks = [
+            check
+            for row in encoded.rows
+            for check in verify_row(encoder, session.messages, session.tools, row, day=_DAY)
+        ]
         if not all(check.prompt_is_exact and check.text_is_exact for check in checks):
             raise AssertionError(f"sample {session.session_id!r}: a row counts as proven, but is wrong")
-        rows.add(len(encoded.rows))
-        tokens += sum(len(row.input_ids) for row in encoded.rows)
-        extra += encoded.extra_tokens
-    few, many = min(rows), max(rows)
-    return Finding(
-        verdict="proven" + (f"; refuses {', '.join(refused)}" if refused else ""),
-        rows=str(few) if few == many else f"{few} to {many}",
-        extra=f"{extra / (tokens - extra):.0%}" if extra else "0",
-        parser=_parser(encoder),
-    )
+        n_proven += 1
+    reasons = [f"{reason} ({len(names)})" for reason, names in refused.items()]
+    verdict = "; ".join([f"{n_proven} of {len(SAMPLES)} proven", *reasons])
+    return Finding(verdict, tuple(_growth(encoder, n) for n in ROUNDS), _serve(encoder))
 
 
-def _lacking(renders: Collection[str]) -> list[str]:
-    """Return the features that the template does not render, without those that need tool calls if it has none."""
-    from trainer.chat.profile import FEATURES
-
-    implied = ("several calls in a turn", "content with a call") if "tool calls" not in renders else ()
-    return [feature for feature in FEATURES if feature not in renders and feature not in implied]
-
-
-def _reason(sample: str, error: str) -> str:
-    """Return a refusal for another reason than a missing feature, in a few words."""
-    if "enable_thinking: true" in error:
-        return f"{sample} (thinking is off)"
-    if "continuation of its serving prompt" in error:
-        return f"{sample} (a later turn does not continue its serving prompt)"
-    return f"{sample} ({_escaped(error)})"
+def _reason(error: str) -> str:
+    """Return a refusal in a few words."""
+    for words, short in (
+        ("does not render ", ""),
+        ("leaves out ", ""),
+        ("its generation prompt ends with", "an answer without the block that the prompt opens"),
+        ("continuation of its serving prompt", "a turn that does not continue its prompt"),
+        ("rejects", "rejected by the template"),
+        ("no special token", "no stop token"),
+    ):
+        if words in error:
+            return short or _escaped(error.partition(words)[2].partition(";")[0])
+    return _escaped(error)
 
 
-def _parser(encoder: "ChatEncoder") -> str:
+def _growth(encoder: "ChatEncoder", n_rounds: int) -> str:
+    """Return the rows that a session needs and their tokens, as a multiple of those of its longest row."""
+    from trainer.chat import EncodedSession
+
+    for session in (_session(encoder, n_rounds, has_tools=True), _session(encoder, n_rounds, has_tools=False)):
+        (encoded,) = encoder.encode_batch([session])
+        if isinstance(encoded, EncodedSession):
+            lengths = [len(row.input_ids) for row in encoded.rows]
+            without = "" if session.tools else " (no tools)"
+            return f"{len(lengths)}, {sum(lengths) / max(lengths):.1f} ×{without}"
+    return "–"
+
+
+def _session(encoder: "ChatEncoder", n_rounds: int, *, has_tools: bool) -> "Session":
+    """Return a session of equal rounds; its answers have reasoning if the template is set to write some."""
+    from template_samples import FIND, TOOLS
+
+    from trainer.types import Session
+
+    reasoning: dict[str, str] = {}
+    if any("think" in name and value for name, value in encoder.template_kwargs.items()):
+        reasoning = {"reasoning_content": "The customer wants a car, and the budget is known, so I can search. " * 2}
+    messages: list[Any] = []
+    for number in range(n_rounds):
+        name = f"call{number:05d}"
+        messages.append({"role": "user", "content": "Do you have an estate car for a family, and what does it cost?"})
+        if has_tools:
+            call: Any = {"id": name, "type": "function", "function": {"name": "find_car", "arguments": FIND}}
+            messages.append({"role": "assistant", "content": "", "tool_calls": [call], **reasoning})
+            messages.append({"role": "tool", "tool_call_id": name, "content": '{"cars": [{"id": 1, "price": 19900}]}'})
+        messages.append({"role": "assistant", "content": "Yes, one is here for 19,900. Shall I book?", **reasoning})
+    return Session("rounds", tuple(messages), TOOLS if has_tools else (), _DAY)
+
+
+def _serve(encoder: "ChatEncoder") -> str:
+    """Return what vLLM receives for a model with this template, with reasoning in every answer if it writes some."""
     from trainer.errors import FormatError, TemplateError
+    from trainer.serving.reasoning import reasoning_parser
     from trainer.tool_calls import detect_format
 
-    if "tool calls" not in encoder.profile.renders:
-        return "–"
-    try:
-        found = detect_format(lambda m, tools: encoder.render(m, tools, add_generation_prompt=False))
-    except (FormatError, TemplateError):
-        return "–"
-    return f"`{found.vllm_parser}`" if found.vllm_parser else "–"
+    parser = None
+    if "tool calls" in encoder.profile.renders:
+        with suppress(FormatError, TemplateError):
+            parser = detect_format(lambda m, tools: encoder.render(m, tools, add_generation_prompt=False)).vllm_parser
+    flags = [f"content `{encoder.content_format}`"]
+    if parser:
+        flags.append(f"calls `{parser}`")
+    if markers := encoder.profile.reasoning_markers:
+        header = encoder.profile.header.prompt
+        if thinker := reasoning_parser(markers, header, every_answer=True, call_parser=parser):
+            flags.append(f"reasoning `{thinker}`")
+    if argument := encoder.profile.dates.argument:
+        flags.append(f"`{argument.name}` with each request")
+    return ", ".join(flags)
 
 
 def _escaped(text: str) -> str:

@@ -26,24 +26,36 @@ def left_out(messages: Sequence[Message], tools: Sequence[Tool], text: str) -> L
         return LeftOut(None, "tool schemas")
     reader = _Reader(text)
     for turn, message in enumerate(messages):
-        for what, *words in _parts(message):
-            # Mistral's templates move the system message to the last question, so its place is free.
-            if not reader.finds(*words, anywhere=message["role"] == "system"):
-                return LeftOut(turn, what)
+        # Mistral's templates move the system message to the last question, so its place is free.
+        missing = _missing(message, reader, anywhere=message["role"] == "system")
+        if missing is not None:
+            return LeftOut(turn, missing)
     return None
 
 
 def left_out_of_turn(message: Message, target: str) -> str | None:
     """Return what is missing of an assistant message in the text that the model must write, or None."""
     reasoning = message.get("reasoning_content")
-    reader = _Reader(target)
-    if reasoning and not reader.finds(reasoning):
+    if reasoning and not _Reader(target).finds(reasoning):
         return "reasoning"
-    return next((what for what, *words in _parts(message, whole=True) if not reader.finds(*words)), None)
+    return _missing(message, _Reader(target), whole=True)
+
+
+def _missing(message: Message, reader: "_Reader", *, whole: bool = False, anywhere: bool = False) -> str | None:
+    """Return what is missing of a message after the reader's position, or None after moving that to its end.
+
+    The calls are searched in order, and the text beside them anywhere after: Gemma 4 writes it after the results.
+    """
+    start = reader.position
+    (what, content), *calls = _parts(message, whole=whole)
+    if not reader.finds(content, anywhere=anywhere):
+        return what
+    reader.position = start if calls else reader.position
+    return next((what for what, *texts in calls if not reader.finds(*texts)), None)
 
 
 def _parts(message: Message, *, whole: bool = False) -> Iterator[tuple[str, ...]]:
-    """Yield the parts of a message in order: the name of the feature that writes it, and its texts in any order."""
+    """Yield the content of a message, then its calls: the name of the feature that writes it, and its texts."""
     role, content = message["role"], message.get("content") or ""
     calls = message.get("tool_calls") or ()
     if role == "assistant" and not whole:

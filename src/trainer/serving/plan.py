@@ -95,8 +95,8 @@ class ServePlan:
         if self.model_type == GPT_OSS:
             notes.append(
                 "vLLM builds the prompts of gpt_oss models with the harmony library, not with the run's chat template, "
-                "and writes today's date into them. Set VLLM_SYSTEM_START_DATE=YYYY-MM-DD to the date that training "
-                "used, and compare the prompts with tool-sft parity"
+                "and writes today's date into them (VLLM_SYSTEM_START_DATE=YYYY-MM-DD sets another one); compare the "
+                "prompts with tool-sft parity"
             )
         elif self.writes_reasoning and self.reasoning_parser is None:
             notes.append(
