@@ -238,22 +238,15 @@ def _sessions() -> "Iterator[Session]":
     asked: list[Message] = [{"role": "user", "content": "Все три, 请."}]
     asked += [{"role": "assistant", "content": None, "tool_calls": calls}, *results]
     yield Session("results out of order", (SYSTEM, *asked, {"role": "assistant", "content": "Fertig."}), TOOLS)
-    questions = (
-        "Grüezi!",
-        "¿Cuánto cuesta?",
-        "価格は?",
-        "Кузов?",
-        "🚗 oder 🚙?",
-        "a\tb\n\n c",
-        "{{ messages }}",
-        "<s>",
-    )
-    answers = ("Grüezi.", "19’900 €", "はい。", "Седан.", "🚙!", "c  ", "{% raw %}", "</s>?", "…")
+    questions = ("Grüezi!", "¿Cuánto cuesta?", "価格は?", "Кузов?", "🚗 oder 🚙?", "a\tb\n\n c")
+    answers = ("Grüezi.", "19’900 €", "はい。", "Седан.", "🚙!", "c  ", "…")
     talk: list[Message] = []
     for question, answer in zip_longest(questions, answers, fillvalue="Merci"):
         talk += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     yield Session("a long talk", tuple(talk), ())
     yield Session("a long talk with a system message", (SYSTEM, *talk), ())
+    markup: list[Message] = [{"role": "user", "content": "{{ messages }} <s>"}]
+    yield Session("text like markup", (*markup, {"role": "assistant", "content": "{% raw %} </s>?"}), ())
 
 
 def _print(outcomes: Sequence[Outcome]) -> None:

@@ -22,6 +22,7 @@ from trainer.chat.template.probe_messages import SYSTEM_TURN, TEXT_TURN, USER_TU
 from trainer.chat.template.render import Renderer, RenderError, Tokenizer, forget_json
 from trainer.chat.template.server_shape import ContentFormat
 from trainer.chat.template.source import TemplateSource
+from trainer.chat.token_pieces import TokenPieces
 from trainer.chat.tokenized_text import TokenizedText, literal_tokens
 from trainer.chat.turn_texts import Refused, TurnReader, TurnText
 from trainer.errors import DataError, TemplateError
@@ -186,14 +187,19 @@ class ChatEncoder:
         forget_json()
         started = [self._start(session) for session in sessions]
         unfinished = [session for session in started if session.pending]
+        tokenize = self._prover.batch
         while unfinished:
-            tokenized = self._prover.batch([session.pending[-1].whole for session in unfinished])
+            tokenized = tokenize([session.pending[-1].whole for session in unfinished])
             for session, row in zip(unfinished, tokenized, strict=True):
                 try:
                     self._add_row(session, row)
                 except TemplateError as error:
                     session.error = _located(error, session.session_id)
             unfinished = [session for session in unfinished if session.pending and session.error is None]
+            if unfinished and tokenize == self._prover.batch:
+                pieces = TokenPieces(self._tokenizer, self._prover.batch)
+                pieces.learn(tokenized)
+                tokenize = pieces.batch
         return [session.result() for session in started]
 
     def _start(self, session: Session) -> "_SessionInProgress":

@@ -5,7 +5,7 @@ because many templates drop it there on purpose. Renders nothing.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from trainer.types import Message, Tool
@@ -20,12 +20,19 @@ class LeftOut(NamedTuple):
     what: str
 
 
-def left_out(messages: Sequence[Message], tools: Sequence[Tool], text: str) -> LeftOut | None:
-    """Return the first part of a conversation that is missing in its rendered text, or None."""
+def left_out(
+    messages: Sequence[Message], tools: Sequence[Tool], text: str, *, known: Collection[int] = ()
+) -> LeftOut | None:
+    """Return the first part of a conversation that is missing in its rendered text, or None.
+
+    `known` are turns of which it is already known that the text has them.
+    """
     if any(tool["function"]["name"] not in text for tool in tools):
         return LeftOut(None, "tool schemas")
     reader = _Reader(text)
     for turn, message in enumerate(messages):
+        if turn in known:
+            continue
         # Mistral's templates move the system message to the last question, so its place is free.
         missing = _missing(message, reader, anywhere=message["role"] == "system")
         if missing is not None:

@@ -127,7 +127,9 @@ class TurnReader:
             return []
         try:
             found = self._read(messages, tools, turns, day)
-            missing = left_out(messages[: turns[-1] + 1], tools, found[-1].whole)
+            last = found[-1]
+            known = {turn.turn for turn in found if turn.text is last.text}
+            missing = left_out(messages[: last.turn + 1], tools, last.text[: last.end], known=known)
             if missing is not None:
                 raise Refused(missing.turn, _does_not_render(missing.what))
         except Refused as refused:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from jinja2 import TemplateError as JinjaError
+from jinja2.runtime import LoopContext
 
 from trainer.chat.template.dates import NO_DATES, TemplateDates
 from trainer.chat.template.server_shape import ContentFormat, server_message
@@ -42,6 +43,11 @@ class Tokenizer(Protocol):
 # The exceptions that Jinja, and the Python operations inside a template, can raise.
 FAILURES = (JinjaError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 _DICT_ATTRIBUTES = frozenset(dir(dict))
+# What the sandbox gives out unchanged.
+_READ_ONLY_METHODS: Mapping[type, frozenset[str]] = {
+    dict: frozenset({"items", "keys", "values", "get"}),
+    LoopContext: frozenset({"first", "last", "index", "index0"}),
+}
 _MOST_REMEMBERED = 20_000  # objects whose JSON text is kept
 
 
@@ -146,6 +152,8 @@ def _attribute_reader(environment: Any) -> Callable[[Any, str], Any]:
     in_sandbox = environment.getattr
 
     def read(value: Any, attribute: str) -> Any:
+        if attribute in _READ_ONLY_METHODS.get(type(value), ()):
+            return getattr(value, attribute)
         if type(value) is dict and attribute not in _DICT_ATTRIBUTES:
             try:
                 return value[attribute]
