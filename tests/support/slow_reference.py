@@ -36,8 +36,9 @@ class Manual:
 
     `stop_text` and `stop_call` end a turn without and with calls. `appended` means that a rendered conversation ends
     without them, because they open the next turn. `kwargs` are the template arguments. `unwritten` is the end of the
-    generation prompt that the template leaves out when it writes the turn itself. `date_argument` is the argument that
-    takes the date, and its format.
+    generation prompt that the template leaves out when it writes the turn itself. `header` begins an answer; it is needed
+    for a template that changes the text before an answer once it is there. `date_argument` is the argument that takes
+    the date, and its format.
     """
 
     stop_text: str
@@ -45,6 +46,7 @@ class Manual:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     appended: bool = False
     unwritten: str = ""
+    header: str = ""
     date_argument: tuple[str, str] | None = None
 
     def stop(self, message: Message) -> str:
@@ -129,7 +131,10 @@ class Server:
         """Return what the model must write in a turn: what the rendered turn adds to the prompt, to its stop token."""
         prompt = self.text(session.messages[:turn], session.tools, prompt=True)
         written = self.text(session.messages[: turn + 1], session.tools, prompt=False)
-        if not written.startswith(prompt):
+        if not written.startswith(prompt) and self.manual.header:
+            assert prompt.endswith(self.manual.header)
+            prompt = written[: written.rindex(self.manual.header) + len(self.manual.header)]
+        elif not written.startswith(prompt):
             assert self.manual.unwritten
             assert prompt.endswith(self.manual.unwritten)
             prompt = prompt.removesuffix(self.manual.unwritten)

@@ -40,7 +40,7 @@ STOCK: dict[str, Manual] = {
     "gemma4_v4": _GEMMA_4,
     "gemma4_v5": _GEMMA_4_CLOSED,
     "glm4moe": Manual("<|user|>", "<|observation|>", kwargs=_OFF, appended=True),
-    "gptoss": Manual("<|return|>", "<|call|>"),
+    "gptoss": Manual("<|return|>", "<|call|>", header="<|start|>assistant"),
     "idefics3": _VISION,
     "lfm2": _CHATML,
     "lfm2_2_5": _CHATML,
