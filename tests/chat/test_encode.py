@@ -11,10 +11,13 @@ from transformers import ByT5Tokenizer
 
 import trainer.chat
 from tests.support.chat import own_template, stock_template, tokenizer_for
+from tests.support.vllm_rules import server_prompt_ids
 from trainer.chat import ChatEncoder, EncodedSession, Span
 from trainer.chat.proof import SpanProver
 from trainer.chat.verify import verify_row
+from trainer.endpoint.request import wire_messages
 from trainer.errors import DataError, TemplateError
+from trainer.tools.wire import wire_tool
 from trainer.types import IGNORE_INDEX, Message, Session
 
 SESSIONS = {session.session_id: session for session in SAMPLES}
@@ -75,13 +78,8 @@ def test_with_thinking_off_every_prompt_of_stock_qwen3_is_the_serving_prompt() -
     turns = [2, 4, 6, 8]
     assert [[span.turn for span in row.spans] for row in encoded.rows] == [[turn] for turn in turns]
     for row, turn in zip(encoded.rows, turns, strict=True):
-        served = tokenizer.apply_chat_template(
-            [made._renderer.shape(m) for m in trainer.messages.canonical_messages(messages[:turn])],
-            tools=list(tools),
-            add_generation_prompt=True,
-            enable_thinking=False,
-            return_dict=False,
-        )
+        wire = wire_messages(messages[:turn])
+        served = server_prompt_ids(tokenizer, wire, list(map(wire_tool, tools)), template_kwargs=made.template_kwargs)
         assert row.input_ids[: row.spans[0].start] == served
         assert tokenizer.decode(served).endswith("<think>\n\n</think>\n\n")
     assert encoded.extra_tokens == sum(len(row.input_ids) for row in encoded.rows[:-1])
@@ -250,7 +248,8 @@ def test_a_special_token_inside_a_longer_one_does_not_move_a_span() -> None:
 
 
 def test_prompts_of_a_slow_tokenizer_are_compared_in_full() -> None:
-    tokenizer: Any = ByT5Tokenizer(extra_ids=0)
+    # Its own token `</s>` takes the white space around it away.
+    tokenizer: Any = ByT5Tokenizer(extra_ids=0, eos_token="<|im_end|>")
     tokenizer.add_special_tokens({"extra_special_tokens": ["<|im_start|>", "<|im_end|>"]})
     tokenizer.chat_template = own_template()
     assert not tokenizer.is_fast

@@ -13,7 +13,8 @@ class OddTemplate:
     """A template, the tokens that its tokenizer needs, and what is known about it.
 
     `added_tokens` are tokens of the tokenizer that are not special. `stop_text` and `stop_call` end a turn without and
-    with calls. `content_format` is what a server must be started with, if it does not see that by itself. `refused` maps the names of conversations to the reason; every other conversation is proven.
+    with calls. `content_format` is what a server must be started with if it does not see that by itself. `refused`
+    maps the names of conversations to the reason; every other conversation is proven.
     """
 
     text: str

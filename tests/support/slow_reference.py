@@ -36,9 +36,9 @@ class Manual:
 
     `stop_text` and `stop_call` end a turn without and with calls. `appended` means that a rendered conversation ends
     without them, because they open the next turn. `kwargs` are the template arguments. `unwritten` is the end of the
-    generation prompt that the template leaves out when it writes the turn itself. `header` begins an answer; it is needed
-    for a template that changes the text before an answer once it is there. `date_argument` is the argument that takes
-    the date, and its format.
+    generation prompt that the template leaves out when it writes the turn itself. `header` begins an answer, which is
+    needed if the template changes the text before an answer once it is there. `date_argument` is the argument that
+    takes the date, and its format.
     """
 
     stop_text: str
