@@ -284,3 +284,39 @@ def test_tools_reach_the_template_unchanged() -> None:
         '{"name": "find_car", "description": "Does find_car.", "parameters": {"type": "object", "properties": ' in text
     )
     assert "null" not in text
+
+
+def test_a_tokenizer_with_two_templates_uses_the_one_that_a_server_uses() -> None:
+    tokenizer: Any = tokenizer_for(SMALL + "<|assistant|>", "byte_level")
+    default = SMALL.replace("HEAD", "<|assistant|>")
+    with_tools = "TOOLS" + default.replace("<|end|>", "<|done|>")
+    tokenizer.add_tokens(["<|end|>", "<|done|>"], special_tokens=True)
+    tokenizer.chat_template = {"default": default, "tool_use": with_tools}
+    made = ChatEncoder(tokenizer)
+    assert made.has_two_templates
+    messages: Any = [USER, {"role": "assistant", "content": "A"}, USER, {"role": "assistant", "content": "B"}]
+    assert span_texts(made, encode(made, *messages)) == {1: "A<|end|>", 3: "B<|end|>"}
+    made = ChatEncoder(tokenizer)
+    for tools in ((), TOOLS):
+        prompt = server_prompt_ids(tokenizer, wire_messages(messages[:1]), list(map(wire_tool, tools)))
+        assert made.prompt_ids(messages[:1], tools) == prompt
+        assert made.decode(prompt).startswith("TOOLS") == bool(tools)
+    assert set(made.stop_token_ids) == set(tokenizer.convert_tokens_to_ids(["<|end|>", "<|done|>"]))
+
+
+def test_a_tokenizer_with_one_template_uses_it_with_and_without_tools() -> None:
+    assert not encoder().has_two_templates
+
+
+@pytest.mark.parametrize(
+    ("eos", "stop"),
+    [((), "<|two|>"), (("<|one|>",), "<|one|>"), (("<|two|>",), "<|two|>"), (("<|three|>",), "<|two|>")],
+)
+def test_a_turn_ends_at_the_first_token_at_which_a_server_stops(eos: tuple[str, ...], stop: str) -> None:
+    template = SMALL.replace("<|end|>", "<|one|><|two|>").replace("HEAD", "<|assistant|>")
+    tokenizer: Any = tokenizer_for(template + "<|user|><|three|>", "byte_level")
+    tokenizer.chat_template = template
+    made = ChatEncoder(tokenizer, eos_token_ids=[tokenizer.convert_tokens_to_ids(token) for token in eos])
+    (text,) = span_texts(made, encode(made, USER, {"role": "assistant", "content": "A"})).values()
+    assert text == "A<|one|><|two|>".partition(stop)[0] + stop
+    assert set(made.eos_tokens) == {"<eos>", *eos}
