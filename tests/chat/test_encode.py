@@ -11,10 +11,13 @@ from transformers import ByT5Tokenizer
 
 import trainer.chat
 from tests.support.chat import own_template, stock_template, tokenizer_for
+from tests.support.vllm_rules import server_prompt_ids
 from trainer.chat import ChatEncoder, EncodedSession, Span
 from trainer.chat.proof import SpanProver
 from trainer.chat.verify import verify_row
+from trainer.endpoint.request import wire_messages
 from trainer.errors import DataError, TemplateError
+from trainer.tools.wire import wire_tool
 from trainer.types import IGNORE_INDEX, Message, Session
 
 SESSIONS = {session.session_id: session for session in SAMPLES}
@@ -75,13 +78,8 @@ def test_with_thinking_off_every_prompt_of_stock_qwen3_is_the_serving_prompt() -
     turns = [2, 4, 6, 8]
     assert [[span.turn for span in row.spans] for row in encoded.rows] == [[turn] for turn in turns]
     for row, turn in zip(encoded.rows, turns, strict=True):
-        served = tokenizer.apply_chat_template(
-            [made._renderer.shape(m) for m in trainer.messages.canonical_messages(messages[:turn])],
-            tools=list(tools),
-            add_generation_prompt=True,
-            enable_thinking=False,
-            return_dict=False,
-        )
+        wire = wire_messages(messages[:turn])
+        served = server_prompt_ids(tokenizer, wire, list(map(wire_tool, tools)), template_kwargs=made.template_kwargs)
         assert row.input_ids[: row.spans[0].start] == served
         assert tokenizer.decode(served).endswith("<think>\n\n</think>\n\n")
     assert encoded.extra_tokens == sum(len(row.input_ids) for row in encoded.rows[:-1])
@@ -250,7 +248,8 @@ def test_a_special_token_inside_a_longer_one_does_not_move_a_span() -> None:
 
 
 def test_prompts_of_a_slow_tokenizer_are_compared_in_full() -> None:
-    tokenizer: Any = ByT5Tokenizer(extra_ids=0)
+    # Its own token `</s>` takes the white space around it away.
+    tokenizer: Any = ByT5Tokenizer(extra_ids=0, eos_token="<|im_end|>")
     tokenizer.add_special_tokens({"extra_special_tokens": ["<|im_start|>", "<|im_end|>"]})
     tokenizer.chat_template = own_template()
     assert not tokenizer.is_fast
@@ -285,3 +284,39 @@ def test_tools_reach_the_template_unchanged() -> None:
         '{"name": "find_car", "description": "Does find_car.", "parameters": {"type": "object", "properties": ' in text
     )
     assert "null" not in text
+
+
+def test_a_tokenizer_with_two_templates_uses_the_one_that_a_server_uses() -> None:
+    tokenizer: Any = tokenizer_for(SMALL + "<|assistant|>", "byte_level")
+    default = SMALL.replace("HEAD", "<|assistant|>")
+    with_tools = "TOOLS" + default.replace("<|end|>", "<|done|>")
+    tokenizer.add_tokens(["<|end|>", "<|done|>"], special_tokens=True)
+    tokenizer.chat_template = {"default": default, "tool_use": with_tools}
+    made = ChatEncoder(tokenizer)
+    assert made.has_two_templates
+    messages: Any = [USER, {"role": "assistant", "content": "A"}, USER, {"role": "assistant", "content": "B"}]
+    assert span_texts(made, encode(made, *messages)) == {1: "A<|end|>", 3: "B<|end|>"}
+    made = ChatEncoder(tokenizer)
+    for tools in ((), TOOLS):
+        prompt = server_prompt_ids(tokenizer, wire_messages(messages[:1]), list(map(wire_tool, tools)))
+        assert made.prompt_ids(messages[:1], tools) == prompt
+        assert made.decode(prompt).startswith("TOOLS") == bool(tools)
+    assert set(made.stop_token_ids) == set(tokenizer.convert_tokens_to_ids(["<|end|>", "<|done|>"]))
+
+
+def test_a_tokenizer_with_one_template_uses_it_with_and_without_tools() -> None:
+    assert not encoder().has_two_templates
+
+
+@pytest.mark.parametrize(
+    ("eos", "stop"),
+    [((), "<|two|>"), (("<|one|>",), "<|one|>"), (("<|two|>",), "<|two|>"), (("<|three|>",), "<|two|>")],
+)
+def test_a_turn_ends_at_the_first_token_at_which_a_server_stops(eos: tuple[str, ...], stop: str) -> None:
+    template = SMALL.replace("<|end|>", "<|one|><|two|>").replace("HEAD", "<|assistant|>")
+    tokenizer: Any = tokenizer_for(template + "<|user|><|three|>", "byte_level")
+    tokenizer.chat_template = template
+    made = ChatEncoder(tokenizer, eos_token_ids=[tokenizer.convert_tokens_to_ids(token) for token in eos])
+    (text,) = span_texts(made, encode(made, USER, {"role": "assistant", "content": "A"})).values()
+    assert text == "A<|one|><|two|>".partition(stop)[0] + stop
+    assert set(made.eos_tokens) == {"<eos>", *eos}

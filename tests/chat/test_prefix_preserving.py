@@ -3,8 +3,8 @@
 import pytest
 
 from tests.support.chat import own_template
-from trainer.chat.prefix_preserving import preserves_prefixes
-from trainer.chat.source import parse
+from trainer.chat.template.prefix_preserving import preserves_prefixes
+from trainer.chat.template.source import parse
 
 BODY = "{{ message.role }}: {{ message.content }}\n"
 LOOP = "{% for message in messages %}" + BODY + "{% endfor %}"

@@ -3,12 +3,16 @@
 from typing import Any
 
 import pytest
+from transformers import PreTrainedTokenizerFast
 
 from tests.support.chat import own_template, stock_template, tokenizer_for
 from trainer.chat import ChatEncoder, TemplateProfile
 from trainer.chat.profile import FEATURES
 from trainer.errors import TemplateError
+from trainer.types import Message
 
+QUESTION: Message = {"role": "user", "content": "Hi"}
+ANSWER: Message = {"role": "assistant", "content": "Hello"}
 # A small template with placeholders: CALL writes the arguments, HEAD the generation prompt, END ends a turn.
 SMALL = """{%- for m in messages -%}
 <|{{ m.role }}|>{{ m.content }}{% for c in m.tool_calls or [] %}[{{ c.function.name }} CALL]{% endfor %}END
@@ -23,10 +27,14 @@ def small(
     return SMALL.replace("CALL", call).replace("HEAD", head).replace("END", end)
 
 
-def profile(template: str, **kwargs: Any) -> TemplateProfile:
+def tokenizer_with(template: str) -> PreTrainedTokenizerFast:
     tokenizer = tokenizer_for(template + "<|assistant|><|user|><|tool|>", "byte_level")
     tokenizer.chat_template = template
-    return ChatEncoder(tokenizer, template_kwargs=kwargs or None).profile
+    return tokenizer
+
+
+def profile(template: str, **kwargs: Any) -> TemplateProfile:
+    return ChatEncoder(tokenizer_with(template), template_kwargs=kwargs or None).profile
 
 
 def test_our_own_template_renders_everything_and_preserves_prefixes() -> None:
@@ -35,24 +43,32 @@ def test_our_own_template_renders_everything_and_preserves_prefixes() -> None:
     assert found.preserves_prefixes
     assert found.stable
     assert found.refusal is None
-    assert found.stop_tokens == ("<|im_end|>",)
+    assert found.stop_tokens == ("<eos>",)
     assert found.header.prompt == "<|im_start|>assistant\n"
 
 
+def test_our_own_template_ends_turns_with_chatml_if_the_tokenizer_has_no_eos() -> None:
+    tokenizer = tokenizer_for(own_template(), "byte_level")
+    tokenizer.eos_token = None
+    assert ChatEncoder(tokenizer).profile.stop_tokens == ("<|im_end|>",)
+
+
 @pytest.mark.parametrize(
-    ("call", "form"),
+    ("call", "is_written"),
     [
-        ("{{ c.function.arguments | tojson }}", "object"),
-        ("{{ c.function.arguments if c.function.arguments is string else c.function.arguments | tojson }}", "object"),
-        ("{% for k, v in c.function.arguments.items() %}{{ k }}={{ v }}{% endfor %}", "object"),
-        ("{{ c.function.arguments }}", "string"),
-        ("{{ 'json:' + c.function.arguments }}", "string"),
+        ("{{ c.function.arguments | tojson }}", True),
+        ("{{ c.function.arguments if c.function.arguments is string else c.function.arguments | tojson }}", True),
+        ("{% for k, v in c.function.arguments.items() %}{{ k }}={{ v }}{% endfor %}", True),
+        # A server decodes the arguments, so these write a Python object, raise an error, or encode a second time.
+        ("{{ c.function.arguments }}", False),
+        ("{{ 'json:' + c.function.arguments }}", False),
+        ("{{ c.function.arguments | tojson | tojson }}", False),
     ],
 )
-def test_call_arguments_have_the_form_that_is_neither_encoded_twice_nor_python(call: str, form: str) -> None:
+def test_tool_calls_are_rendered_only_if_decoded_arguments_come_out_as_json(call: str, is_written: bool) -> None:
     found = profile(small(call=call))
-    assert "tool calls" in found.renders
-    assert found.argument_form == form
+    assert ("tool calls" in found.renders) == is_written
+    assert found.refusal is None
 
 
 @pytest.mark.parametrize(
@@ -112,27 +128,70 @@ def test_a_closed_thinking_block_that_only_the_generation_prompt_has_stays_in_th
 @pytest.mark.parametrize(
     ("template", "reason"),
     [
-        (small(head="<|assistant|><think>\n"), "generation prompt ends with '<think>"),
-        (small(head="<|bot|>"), "generation prompt ends with"),
-        (small(end="\n"), "no special token"),
+        ("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", "no special token ends"),
         (small().replace("{{ m.content }}", ""), "drops the text"),
         ("{{ raise_exception('nothing for you') }}", "nothing for you"),
-        ("{{ strftime_now('%d') }}" + small(), "writes the current date"),
-        (
-            "{% if not date is defined %}{% set date = strftime_now('%d') %}{% endif %}{{ date }}" + small(),
-            "set date in",
-        ),
-        ("{% if tools %}{{ strftime_now('%d') }}{% endif %}" + small(), "writes the current date"),
     ],
 )
 def test_a_refused_template_has_its_reason(template: str, reason: str) -> None:
-    refusal = profile(template).refusal
-    assert refusal is not None
-    assert reason in refusal
+    found = profile(template)
+    assert found.refusal is not None
+    assert reason in found.refusal
+    assert f"refused: {found.refusal}" in found.plain()
 
 
-def test_a_fixed_date_is_not_a_reason_to_refuse() -> None:
-    assert profile(stock_template("llama3_2"), date_string="26 Jul 2024").refusal is None
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        ("<|assistant|><think>\n", r"turn 1: its generation prompt ends with '<think>\\n'"),
+        ("<|assistant|>[THINK]", r"turn 1: its generation prompt ends with '\[THINK\]'"),
+        ("<|bot|>", "turn 1: the template does not write this turn as a continuation"),
+    ],
+)
+def test_a_generation_prompt_that_no_turn_begins_with_is_refused_by_row(head: str, reason: str) -> None:
+    encoder = ChatEncoder(tokenizer_with(small(head=head)))
+    assert encoder.profile.refusal is None
+    with pytest.raises(TemplateError, match=reason):
+        encoder.encode([QUESTION, ANSWER], (), session_id="s")
+
+
+NOW = "{{ strftime_now('%d') }}"
+
+
+@pytest.mark.parametrize(
+    ("template", "argument", "reads_clock"),
+    [
+        (small(), None, False),
+        (NOW + small(), None, True),
+        ("{% if tools %}" + NOW + "{% endif %}" + small(), None, True),
+        (
+            f"{{% if date is not defined %}}{{% set date = {NOW[2:-2]} %}}{{% endif %}}{{{{ date }}}}",
+            ("date", "%d"),
+            True,
+        ),
+        ("{{ date_today if date_today is defined else strftime_now('%d %B') }}", ("date_today", "%d %B"), True),
+        ("{% set day_date = day_date | default('3 June 2024') %}{{ day_date }}", ("day_date", "%d %B %Y"), False),
+        (
+            "{% if a_date is not defined %}{% set a_date = '2024-07-26' %}{% endif %}{{ a_date }}",
+            ("a_date", "%Y-%m-%d"),
+            False,
+        ),
+        # The form of this date is not known, so it stays as it is.
+        ("{% if date is not defined %}{% set date = 'today' %}{% endif %}{{ date }}", None, False),
+    ],
+)
+def test_a_date_is_no_reason_to_refuse_but_is_found(
+    template: str, argument: tuple[str, str] | None, reads_clock: bool
+) -> None:
+    found = profile(template if template.endswith(small()) else template + small())
+    assert found.refusal is None
+    assert found.dates == (argument, reads_clock)
+
+
+def test_a_fixed_date_stays_as_it_is() -> None:
+    found = profile(stock_template("llama3_2"), date_string="26 Jul 2024")
+    assert found.refusal is None
+    assert found.dates.argument is None
 
 
 def test_a_tokenizer_without_a_template_is_refused_by_name() -> None:
@@ -147,7 +206,9 @@ def test_the_error_of_a_template_that_cannot_be_parsed_names_the_line() -> None:
         ChatEncoder(tokenizer_for("ok\n{% if %}", "byte_level"))
 
 
-def test_the_profile_is_shown_as_text_and_as_a_table() -> None:
-    found = profile(stock_template("deepseekv3"))
-    assert "refused: its generation prompt ends with" in found.plain()
+@pytest.mark.parametrize("name", ["deepseekv3", "llama3_2", "qwen3"])
+def test_the_profile_is_shown_as_text_and_as_a_table(name: str) -> None:
+    found = profile(stock_template(name))
+    assert "usable; every row is checked" in found.plain()
     assert found.table().row_count == len(found.rows()) == len(found.plain().splitlines())
+    assert ("as the template argument date_string" in found.plain()) == (name == "llama3_2")

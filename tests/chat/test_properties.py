@@ -72,7 +72,7 @@ ENCODERS: dict[tuple[str, str], ChatEncoder] = {}
 def encoder_for(name: str, kind: str) -> ChatEncoder:
     if (name, kind) not in ENCODERS:
         source = {**TEMPLATES, **NO_TOOL_TEMPLATES}[name]
-        ENCODERS[name, kind] = ChatEncoder(tokenizer_for(source, kind))
+        ENCODERS[name, kind] = ChatEncoder(tokenizer_for(source, kind), names_remedies=False)
     return ENCODERS[name, kind]
 
 
@@ -88,7 +88,21 @@ def encode(encoder: ChatEncoder, messages: list[Message], tools: Any) -> Encoded
     return str(encoded)
 
 
-@pytest.mark.parametrize(("name", "kind"), CASES)
+_UNKNOWN_END = pytest.mark.xfail(strict=True, reason="verify_row looks for the next turn by the last word of this one")
+
+
+@_UNKNOWN_END
+@pytest.mark.parametrize("content", ["", "<|"])
+def test_an_answer_that_the_opening_of_the_next_turn_contains_is_exact(content: str) -> None:
+    encoder = encoder_for("glm4moe", "byte_level")
+    messages: list[Message] = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": content}]
+    (row,) = encoder.encode(messages, (), session_id="s").rows
+    assert all(check.text_is_exact for check in verify_row(encoder, messages, (), row))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [pytest.param(*case, marks=[_UNKNOWN_END] if case[0] == "glm4moe" else []) for case in CASES]
+)
 def test_every_span_follows_its_serving_prompt_and_decodes_to_its_turn(name: str, kind: str) -> None:
     encoder = encoder_for(name, kind)
     tools = TOOLS if name in TEMPLATES else ()
@@ -117,11 +131,15 @@ def test_every_span_follows_its_serving_prompt_and_decodes_to_its_turn(name: str
     "name",
     [name for name in (*TEMPLATES, *NO_TOOL_TEMPLATES) if encoder_for(name, "smollm2").profile.preserves_prefixes],
 )
-def test_a_single_render_gives_the_same_rows_as_one_render_per_prompt(name: str) -> None:
+def test_a_single_render_gives_the_same_rows_as_one_render_per_prompt(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     encoder = encoder_for(name, "smollm2")
     tools = TOOLS if name in TEMPLATES else ()
-    slow = ChatEncoder(encoder._tokenizer)
-    slow._reader.suffixes = None
+    monkeypatch.setattr("trainer.chat.encode.find_suffixes", lambda *_: None)
+    source = {**TEMPLATES, **NO_TOOL_TEMPLATES}[name]
+    slow = ChatEncoder(tokenizer_for(source, "smollm2"), names_remedies=False)
+    assert not slow.profile.preserves_prefixes
 
     @QUICK
     @given(conversations(tools=bool(tools)))

@@ -1,195 +1,102 @@
-"""Every stock template, with several kinds of tokenizer: spans equal a slow reference, or the refusal is right."""
+"""Every template with several kinds of tokenizer: spans equal a slow reference, or the refusal is true.
 
-from typing import Any
+The reference is what vLLM's server renders (`tests.support.slow_reference`). Nothing is taken from the encoder but its
+rows, its refusals, and the content format with which `serve` starts a server.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
-from template_samples import SAMPLES
 from template_table import template_folder
 
-from tests.support.chat import (
-    TOKENIZER_KINDS,
-    Manual,
-    own_template,
-    reference,
-    stock_template,
-    tokenizer_for,
-)
-from trainer.chat import ChatEncoder, EncodedSession
-from trainer.chat.proof import Span
-from trainer.errors import TemplateError
+from tests.support.chat import TOKENIZER_KINDS
+from tests.support.odd_samples import ALL_SAMPLES
+from tests.support.odd_templates import ODD_TEMPLATES
+from tests.support.slow_reference import Server, is_true_refusal, trained_turns
+from tests.support.template_cases import ARGUMENTS, ODD_CASES, STOCK, STOCK_CASES, Case, case_of, encoder_of
+from trainer.chat import ChatEncoder, EncodedSession, canonical_messages
 from trainer.types import IGNORE_INDEX, Session
+from trainer.util.clock import session_day
 
-CHATML = Manual("<|im_end|>", "<|im_end|>")
-THINKING_OFF = Manual("<|im_end|>", "<|im_end|>", kwargs={"enable_thinking": False})
-GEMMA_4 = Manual("<turn|>", "<|tool_response>", kwargs={"enable_thinking": False})
-LLAMA = Manual("<|eot_id|>", "<|eot_id|>")
-
-TEXT_ONLY = {"tool schemas", "tool calls", "tool results", "reasoning"}
-NO_REASONING = {"reasoning"}
-THINKING_OFF_REFUSES = {"continuation"}
-ONE_CALL = {"several calls", "content with", "reasoning"}
-
-# By template: how a person reads it, and what it cannot do (a part of each refusal).
-READ: dict[str, tuple[Manual, set[str]]] = {
-    "own": (CHATML, set()),
-    "cohere": (Manual("<|END_OF_TURN_TOKEN|>"), TEXT_ONLY),
-    "cohere2": (Manual("<|END_OF_TURN_TOKEN|>"), TEXT_ONLY),
-    "diffusion_gemma": (GEMMA_4, {"continuation"}),
-    "gemma": (Manual("<end_of_turn>"), TEXT_ONLY | {"system message"}),
-    "gemma3": (Manual("<end_of_turn>"), TEXT_ONLY),
-    "gemma4": (GEMMA_4, NO_REASONING),
-    "gemma4_v2": (Manual("<turn|>", "<turn|>", kwargs={"enable_thinking": False}), NO_REASONING),
-    "gemma4_v3": (GEMMA_4, NO_REASONING),
-    "gemma4_v4": (GEMMA_4, NO_REASONING),
-    "gemma4_v5": (GEMMA_4, {"continuation"}),
-    "glm4moe": (
-        Manual("<|user|>", "<|observation|>", kwargs={"enable_thinking": False}, appended=True),
-        THINKING_OFF_REFUSES,
-    ),
-    "idefics3": (Manual("<end_of_utterance>", parts=True), TEXT_ONLY),
-    "lfm2": (CHATML, {"tool calls", "tool results", "reasoning"}),
-    "lfm2_2_5": (Manual("<|im_end|>", "<|im_end|>", reasoning_key="thinking"), set()),
-    "lfm2_2_5_v2": (CHATML, set()),
-    "lfm2_2_5_vl": (CHATML, set()),
-    "lfm2_v2": (CHATML, NO_REASONING),
-    "llama3": (LLAMA, TEXT_ONLY),
-    "llama3_1": (LLAMA, ONE_CALL),
-    "llava_next": (Manual("</s>", parts=True), TEXT_ONLY),
-    "nemotron_3_5_lightning": (THINKING_OFF, THINKING_OFF_REFUSES),
-    "nemotron_3_nano": (THINKING_OFF, THINKING_OFF_REFUSES),
-    "nemotron_3_super": (THINKING_OFF, THINKING_OFF_REFUSES),
-    "nemotron_3_ultra": (THINKING_OFF, THINKING_OFF_REFUSES),
-    "phi3": (Manual("<|end|>"), TEXT_ONLY),
-    "phi3_5": (Manual("<|end|>"), TEXT_ONLY),
-    "qwen2_5": (CHATML, NO_REASONING),
-    "qwen2_5_vl": (CHATML, TEXT_ONLY),
-    "qwen3": (THINKING_OFF, THINKING_OFF_REFUSES),
-    "qwen3_5_nothink": (THINKING_OFF, THINKING_OFF_REFUSES),
-    "qwen3_5_think": (THINKING_OFF, THINKING_OFF_REFUSES),
-    "qwen3_6": (THINKING_OFF, THINKING_OFF_REFUSES),
-    "qwen3_8": (THINKING_OFF, THINKING_OFF_REFUSES),
-    "qwen3_instruct_2507": (CHATML, NO_REASONING),
-    "qwen3_vl": (CHATML, NO_REASONING),
-    "smolvlm": (Manual("<end_of_utterance>", parts=True), TEXT_ONLY),
-}
-# Templates that cannot be used for training without template arguments or changes.
-REFUSED = {
-    "deepseek_r1_distill": r"generation prompt ends with '<think>\\n'",
-    "deepseekv3": r"generation prompt ends with '<think>\\n'",
-    "gptoss": "current date",
-    "llama3_2": "current date.*date_string",
-    "muse_glimmer": "current date.*current_date",
-}
-# The same templates with other template arguments.
-WITH_KWARGS: dict[str, tuple[str, Manual, set[str]]] = {
-    f"{name}, thinking": (
-        name,
-        Manual(m.stop_text, m.stop_call, appended=m.appended, kwargs={"enable_thinking": True}),
-        set(),
-    )
-    for name, (m, _) in READ.items()
-    if name in ("glm4moe", "qwen3", "qwen3_5_think", "qwen3_6", "qwen3_8")
-} | {
-    "llama3_2, dated": (
-        "llama3_2",
-        Manual("<|eot_id|>", "<|eot_id|>", kwargs={"date_string": "26 Jul 2024"}),
-        ONE_CALL,
-    ),
-    "muse_glimmer, dated": (
-        "muse_glimmer",
-        Manual("<|eot|>", "<|eot|>", kwargs={"current_date": "2026-01-01"}),
-        {"content with"},
-    ),
-}
-CASES = {name: (name, *read) for name, read in READ.items()} | WITH_KWARGS
+# Clients send canonical messages: results are in the order of their calls.
+CONVERSATIONS = [replace(session, messages=tuple(canonical_messages(session.messages))) for session in ALL_SAMPLES]
+# With these, no conversation can be trained.
+PROVES_NONE = {"deepseek_r1_distill", "deepseekv3"}
 
 
-def source(name: str) -> str:
-    return own_template() if name == "own" else stock_template(name)
+def kinds_for(name: str) -> Iterator[str]:
+    """Yield the kinds of tokenizers on whose tokens an odd template does not depend."""
+    yield from ("byte_level", "metaspace", "whitespace")
+    if "<|im_" not in ODD_TEMPLATES[name].text:
+        yield "no_chatml"
+    if not name.startswith("ends_twice"):
+        yield "no_eos"
 
 
 def test_no_stock_template_is_left_out() -> None:
     stock = {path.stem for path in template_folder().glob("*.jinja") if not path.stem.endswith("_training")}
-    assert stock == (set(READ) - {"own"}) | set(REFUSED)
+    assert stock == set(STOCK)
+
+
+def test_every_argument_that_changes_the_thinking_of_a_template_has_a_case() -> None:
+    for name in STOCK:
+        takes = encoder_of(name, "byte_level").profile.template_kwargs
+        for argument in ("enable_thinking", "preserve_thinking"):
+            tried = any(template == name and kwargs.get(argument) for template, kwargs in ARGUMENTS.values())
+            assert tried == (argument in takes), (name, argument)
 
 
 @pytest.mark.parametrize("kind", TOKENIZER_KINDS)
-@pytest.mark.parametrize("case", CASES)
-def test_spans_equal_the_reference_or_the_refusal_is_known(case: str, kind: str) -> None:
-    name, manual, cannot = CASES[case]
-    tokenizer = tokenizer_for(source(name), kind)
-    kwargs = manual.kwargs if case in WITH_KWARGS else None
-    encoder = ChatEncoder(tokenizer, template_kwargs=kwargs)
-    proven = 0
-    for session in SAMPLES:
-        (encoded,) = encoder.encode_batch([session])
+@pytest.mark.parametrize("name", STOCK_CASES)
+def test_spans_of_a_stock_template_equal_the_reference_or_the_refusal_is_true(name: str, kind: str) -> None:
+    sessions = [session for session in CONVERSATIONS if not _has_text_after_its_calls(name, session)]
+    refused = check(case_of(name, kind), encoder_of(name, kind), sessions)
+    assert (len(refused) == len(sessions)) == (name in PROVES_NONE)
+
+
+def _has_text_after_its_calls(name: str, session: Session) -> bool:
+    return "gemma" in name and session.session_id == "content with a call"
+
+
+@pytest.mark.xfail(strict=True, reason="the text of a turn is only searched before its calls")
+@pytest.mark.parametrize("name", [name for name in STOCK_CASES if name.startswith(("gemma4", "diffusion_gemma"))])
+def test_a_turn_whose_text_comes_after_its_calls_is_proven(name: str) -> None:
+    (session,) = (session for session in CONVERSATIONS if _has_text_after_its_calls(name, session))
+    if name.endswith(("thinking", "preserving")):
+        session = replace(session, messages=session.messages[:2])  # the answer after the result is refused
+    assert check(case_of(name, "byte_level"), encoder_of(name, "byte_level"), [session]) == set()
+
+
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in ODD_CASES for kind in kinds_for(name)])
+def test_spans_of_an_odd_template_equal_the_reference_or_the_refusal_is_true(name: str, kind: str) -> None:
+    assert check(case_of(name, kind), encoder_of(name, kind), CONVERSATIONS) == set(ODD_TEMPLATES[name].refused)
+
+
+def check(case: Case, encoder: ChatEncoder, sessions: Sequence[Session]) -> set[str]:
+    """Compare the rows of conversations with the reference. Returns the names of those that are refused."""
+    refused = set()
+    for session, encoded in zip(sessions, encoder.encode_batch(sessions), strict=True):
+        day = session_day(session.session_id)
+        server = Server(case.tokenizer, case.manual, day, encoder.content_format)
         if isinstance(encoded, EncodedSession):
-            assert_equals_reference(tokenizer, encoded, session, manual)
-            proven += 1
+            assert_equals_reference(server, encoded, session)
         else:
-            assert any(word in str(encoded) for word in cannot), str(encoded)
+            refused.add(session.session_id)
             assert session.session_id in str(encoded)
-    assert proven >= 3
+            assert is_true_refusal(server, session, str(encoded)), str(encoded)
+    return refused
 
 
-def assert_equals_reference(tokenizer: Any, encoded: EncodedSession, session: Session, manual: Manual) -> None:
-    trained = [
-        turn
-        for turn, message in enumerate(session.messages)
-        if message["role"] == "assistant" and message.get("train") is not False
-    ]
-    assert sorted(span.turn for row in encoded.rows for span in row.spans) == trained
+def assert_equals_reference(server: Server, encoded: EncodedSession, session: Session) -> None:
+    assert sorted(span.turn for row in encoded.rows for span in row.spans) == trained_turns(session)
     for row in encoded.rows:
+        labels = [IGNORE_INDEX] * len(row.input_ids)
         for span in row.spans:
-            prompt, target = reference(tokenizer, session.messages, session.tools, span.turn, manual)
-            assert row.input_ids[: span.start] == prompt
             ids = row.input_ids[span.start : span.end]
-            assert decoded_after(tokenizer, prompt, ids) == target
-            stop = manual.stop_call if session.messages[span.turn].get("tool_calls") else manual.stop_text
-            assert ids[-1] == tokenizer.convert_tokens_to_ids(stop)
-        inside = {i for span in row.spans for i in range(span.start, span.end)}
-        labels = [token if i in inside else IGNORE_INDEX for i, token in enumerate(row.input_ids)]
+            assert row.input_ids[: span.start] == server.prompt_ids(session.messages[: span.turn], session.tools)
+            assert server.decode_after(row.input_ids[: span.start], ids) == server.target(session, span.turn)
+            stop = server.manual.stop(session.messages[span.turn])
+            assert ids[-1] == server.tokenizer.convert_tokens_to_ids(stop)
+            labels[span.start : span.end] = ids
         assert row.labels() == labels
-
-
-def decoded_after(tokenizer: Any, prompt: list[int], ids: list[int]) -> str:
-    """Return the text that the tokens add to the prompt's text."""
-    text = tokenizer.decode(prompt + ids, skip_special_tokens=False)
-    return str(text)[len(tokenizer.decode(prompt, skip_special_tokens=False)) :]
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_template_that_cannot_be_trained_is_refused_with_the_reason(name: str) -> None:
-    encoder = ChatEncoder(tokenizer_for(source(name)))
-    with pytest.raises(TemplateError, match=REFUSED[name]):
-        encoder.encode(SAMPLES[0].messages, (), session_id="s")
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_a_span_moved_by_one_token_is_never_proven(case: str) -> None:
-    name, manual, _ = CASES[case]
-    kwargs = manual.kwargs if case in WITH_KWARGS else None
-    encoder = ChatEncoder(tokenizer_for(source(name), "byte_level"), template_kwargs=kwargs)
-    prover, reader = encoder._prover, encoder._reader
-    moved = 0
-    for session in SAMPLES:
-        try:
-            turns = reader.read(session.messages, session.tools)
-        except TemplateError:
-            continue
-        for turn in turns:
-            (row,) = prover.batch([turn.whole])
-            span = prover.prove(turn, row)
-            if span is None:
-                continue
-            for wrong in (
-                Span(span.turn, span.start + 1, span.end),
-                Span(span.turn, span.start - 1, span.end),
-                Span(span.turn, span.start, span.end + 1),
-                Span(span.turn, span.start, span.end - 1),
-                Span(span.turn, span.start + 1, span.end + 1),
-                Span(span.turn, span.start - 1, span.end - 1),
-            ):
-                assert not prover.is_proven(turn, wrong, row, prover.anchor(turn))
-                moved += 1
-    assert moved >= 30

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.odd_samples import ALL_SAMPLES
+from tests.support.vllm_rules import ContentFormat
 
 
 @dataclass(frozen=True)
@@ -12,7 +13,8 @@ class OddTemplate:
     """A template, the tokens that its tokenizer needs, and what is known about it.
 
     `added_tokens` are tokens of the tokenizer that are not special. `stop_text` and `stop_call` end a turn without and
-    with calls. `refused` maps the names of conversations to the reason; every other conversation is proven.
+    with calls. `content_format` is what a server must be started with if it does not see that by itself. `refused`
+    maps the names of conversations to the reason; every other conversation is proven.
     """
 
     text: str
@@ -23,6 +25,7 @@ class OddTemplate:
     stop_call: str
     added_tokens: tuple[str, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    content_format: ContentFormat | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
 
     def expected(self, sample: str) -> str:

@@ -9,7 +9,6 @@ Why a conversation is refused, in a word:
     system        a system message is missing
     reasoning     reasoning is missing
     several calls, content with a call, tool results        the feature is missing
-    date          the prompt shows the current date
     continuation  the rendered turn does not continue its serving prompt
 """
 
@@ -152,18 +151,15 @@ ODD_TEMPLATES: dict[str, OddTemplate] = {
         + "<|im_end|>\n{% endif %}"
         + SCHEMAS
         + "{% for m in messages %}",
-        refused=refused_for("date", *WITHOUT_SYSTEM),
     ),
     "date_always": chatml(
         "shows the date, and no argument changes it",
         before="Today is " + NOW + SCHEMAS + "{% for m in messages %}",
-        refused=refused_for("date"),
     ),
     "date_string_or_now": chatml(
         "shows the date unless an argument sets it",
         before="{% if date_string is not defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
         "{{ date_string }}" + SCHEMAS + "{% for m in messages %}",
-        refused=refused_for("date"),
     ),
     "date_string_set": chatml(
         "the same with the argument",
@@ -222,9 +218,10 @@ ODD_TEMPLATES: dict[str, OddTemplate] = {
         body=REASONING + "{% set content = m.content %}" + TEXT_OR_PARTS.replace("m.content", "content") + CALLS,
     ),
     "parts_under_another_name": chatml(
-        "loops over a variable that a server does not recognize, so it gets the letters of a text",
+        "loops over a variable that a server does not recognize, so the server must be started with the format",
         body=REASONING + "{% set c = m.content %}" + PARTS.replace("m.content", "c") + CALLS,
-        refused=refused_for("drops"),
+        content_format="openai",
+        refused=refused_for("tool results", *WITH_CALLS),
     ),
     "function_dumped": chatml(
         "dumps the function of a call, so the order of its keys shows",
