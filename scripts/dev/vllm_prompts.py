@@ -53,7 +53,7 @@ class Family:
 FAMILIES = {
     "chatml": Family(None, "chatml_tools"),
     "qwen3": Family("qwen3", "qwen3"),
-    "llama3_1": Family("llama3_1", "llama3_1", {"date_string": "26 Jul 2024"}),
+    "llama3_1": Family("llama3_1", "llama3_1"),
     "gemma3": Family("gemma3", "gemma3", tool_call_format="hermes"),
     "gemma3_chatml": Family("gemma3", "chatml_tools"),
     "mistral_nemo": Family("mistral_nemo", None),
