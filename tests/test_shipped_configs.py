@@ -89,6 +89,7 @@ def overrides_of(stem: str, model: Path, run: Path) -> list[str]:
         "data.eval_split=test[:1]",
         "data.n_tool_sessions_eval=1",
         "train.max_steps=2",
+        "train.gradient_accumulation_steps=1",
         "train.use_cpu=true",
         "train.bf16=false",
         f"train.output_dir={run}",
@@ -100,14 +101,8 @@ def overrides_of(stem: str, model: Path, run: Path) -> list[str]:
     return keys
 
 
-def shipped() -> list[Any]:
-    """Return one parameter per shipped configuration."""
-    stop = pytest.mark.xfail(strict=False, reason="stop finder")
-    return [pytest.param(p, id=p.stem, marks=[stop] if p.stem == "gemma-3-4b" else []) for p in CONFIGS]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("path", shipped())
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_shipped_configuration_trains_a_tiny_model_of_its_architecture(
     path: Path, embedded_folder: Path, tmp_path: Path
 ) -> None:
