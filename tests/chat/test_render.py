@@ -18,7 +18,7 @@ NAMES = ("qwen2_5", "own", "function_dumped", "llama3_1")
 def changeable() -> tuple[list[Any], list[Any]]:
     """Return messages and tools of a conversation with a call, whose objects a test may change."""
     session = next(session for session in SAMPLES if session.session_id == "call, result, answer")
-    return canonical_messages(session.messages), deepcopy(list(session.tools))
+    return list(canonical_messages(session.messages)), deepcopy(list(session.tools))
 
 
 def change_tool(messages: list[Any], tools: list[Any]) -> None:

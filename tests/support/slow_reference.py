@@ -195,10 +195,10 @@ def _marked(message: Message, what: str) -> Message:
     if what == "reasoning":
         return {**message, "reasoning_content": MARK}
     if what in ("tool calls", "several calls in a turn"):
-        calls = [dict(call) for call in message["tool_calls"] or ()]
+        calls: list[Any] = [dict(call) for call in message["tool_calls"] or ()]
         number = 0 if what == "tool calls" else 1
         calls[number] = {**calls[number], "function": {**calls[number]["function"], "arguments": {"brand": MARK}}}
-        return {**message, "tool_calls": calls}  # type: ignore[typeddict-item]
+        return {**message, "tool_calls": calls}
     role = {"tool results": "tool", "system message": "system", "content with a call": "assistant"}.get(what)
     assert message["role"] == (role or what.split()[1])
     return {**message, "content": MARK}
