@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from functools import cache
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ SMALL = """{%- for m in messages -%}<|{{ m.role }}|>{{ m.content }}<|end|>{%- en
 {%- if add_generation_prompt -%}HEAD{% endif -%}"""
 
 
+@cache
 def encoder(template: str | None = None, kind: str = "smollm2", **kwargs: Any) -> ChatEncoder:
     return ChatEncoder(tokenizer_for(template or own_template(), kind), template_kwargs=kwargs or None)
 

@@ -47,8 +47,13 @@ def test_every_argument_that_changes_the_thinking_of_a_template_has_a_case() -> 
             assert tried == (argument in takes), (name, argument)
 
 
-@pytest.mark.parametrize("kind", TOKENIZER_KINDS)
-@pytest.mark.parametrize("name", STOCK_CASES)
+# Template arguments change the text, and not how a tokenizer reads it, so the slowest kind is left out there.
+STOCK_KINDS = [
+    (name, kind) for name in STOCK_CASES for kind in TOKENIZER_KINDS if name not in ARGUMENTS or kind != "smollm2"
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), STOCK_KINDS)
 def test_spans_of_a_stock_template_equal_the_reference_or_the_refusal_is_true(name: str, kind: str) -> None:
     sessions = [session for session in CONVERSATIONS if not _has_text_after_its_calls(name, session)]
     refused = check(case_of(name, kind), encoder_of(name, kind), sessions)

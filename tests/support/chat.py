@@ -1,8 +1,5 @@
-"""For the tests of `trainer.chat`: real templates, tokenizers of several kinds, and a slow, obvious reference."""
+"""For the tests of `trainer.chat`: real templates, and tokenizers of several kinds."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -11,7 +8,6 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from trainer.model_source import resolve_model
-from trainer.types import Message, Tool
 
 SOURCES = dict(templates())
 
@@ -96,57 +92,3 @@ def tokenizer_for(template: str, kind: str = "smollm2") -> PreTrainedTokenizerFa
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token=bos, eos_token=eos, pad_token=eos)
     tokenizer.chat_template = template
     return tokenizer
-
-
-@dataclass(frozen=True)
-class Manual:
-    """What a person can read in a template: the form of messages that it needs, and how its turns end."""
-
-    stop_text: str
-    stop_call: str = ""
-    arguments: str = "object"
-    reasoning_key: str = "reasoning_content"
-    parts: bool = False
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    appended: bool = False
-
-
-def shape(message: Message, manual: Manual) -> dict[str, Any]:
-    """Return the message in the form that this template needs, written out by hand."""
-    shaped: dict[str, Any] = {key: value for key, value in message.items() if key not in ("train", "weight")}
-    content = shaped.get("content") or ""
-    shaped["content"] = [{"type": "text", "text": content}] if manual.parts else content
-    if shaped.pop("reasoning_content", None):
-        shaped[manual.reasoning_key] = message["reasoning_content"]
-    if "tool_calls" in shaped:
-        shaped["tool_calls"] = [
-            {
-                **call,
-                "function": {
-                    "name": call["function"]["name"],
-                    "arguments": _arguments(call["function"]["arguments"], manual.arguments),
-                },
-            }
-            for call in message["tool_calls"] or []
-        ]
-    return shaped
-
-
-def _arguments(arguments: Any, form: str) -> Any:
-    decoded = json.loads(arguments) if isinstance(arguments, str) else arguments
-    return json.dumps(decoded, ensure_ascii=False) if form == "string" else decoded
-
-
-def reference(
-    tokenizer: Any, messages: Sequence[Message], tools: Sequence[Tool], turn: int, manual: Manual
-) -> tuple[list[int], str]:
-    """Return the serving prompt's tokens and the supervised text, each from its own rendering."""
-    shaped = [shape(message, manual) for message in messages]
-    common: dict[str, Any] = {"tools": list(tools) or None, **manual.kwargs}
-    prompt = tokenizer.apply_chat_template(shaped[:turn], add_generation_prompt=True, tokenize=False, **common)
-    written = tokenizer.apply_chat_template(shaped[: turn + 1], tokenize=False, **common)
-    assert written.startswith(prompt)
-    target = written[len(prompt) :]
-    stop = manual.stop_call if messages[turn].get("tool_calls") else manual.stop_text
-    target = target + stop if manual.appended else target[: target.index(stop) + len(stop)]
-    return tokenizer(prompt, add_special_tokens=False)["input_ids"], target

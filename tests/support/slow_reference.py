@@ -29,6 +29,8 @@ MARK = "qzmarkedqz"
 # What a template raises, and what Python raises inside one.
 FAILURES = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
 
+_texts: dict[str, str] = {}
+
 
 @dataclass(frozen=True)
 class Manual:
@@ -78,20 +80,25 @@ class Server:
         """Return the rendered conversation, with or without a generation prompt. Raises what the template raises."""
         wire = [wire_tool(tool) for tool in tools]
         template = template_text(self.tokenizer, with_tools=bool(wire))
+        form = self.content_format or content_format(template)
         arguments = server_template_kwargs(template, self.manual.dated(self.day))
-        if "strftime_now" not in self.manual.kwargs:
-            arguments["strftime_now"] = datetime.combine(self.day, time(12)).strftime
-        shaped = server_messages(wire_messages(messages), self.content_format or content_format(template))
-        return str(
-            self.tokenizer.apply_chat_template(
-                shaped,
-                tools=server_tools(wire) if wire else None,
-                chat_template=template,
-                add_generation_prompt=prompt,
-                tokenize=False,
-                **arguments,
+        shown = (server_messages(wire_messages(messages), form), server_tools(wire) if wire else None)
+        # A text depends on nothing else of the tokenizer.
+        key = repr((self.tokenizer.special_tokens_map, template, arguments, self.day, shown, prompt))
+        if key not in _texts:
+            if "strftime_now" not in arguments:
+                arguments["strftime_now"] = datetime.combine(self.day, time(12)).strftime
+            _texts[key] = str(
+                self.tokenizer.apply_chat_template(
+                    shown[0],
+                    tools=shown[1],
+                    chat_template=template,
+                    add_generation_prompt=prompt,
+                    tokenize=False,
+                    **arguments,
+                )
             )
-        )
+        return _texts[key]
 
     def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[int]:
         """Return the tokens of the prompt for the next turn."""
