@@ -116,8 +116,8 @@ def test_an_argument_that_the_template_does_not_take_is_shown() -> None:
 def test_rewritten_history_is_noticed() -> None:
     assert not profile(stock_template("qwen3")).stable
     assert profile(stock_template("qwen2_5")).stable
-    assert profile(stock_template("qwen2_5")).preserves_prefixes
     assert not profile(stock_template("qwen3")).preserves_prefixes
+    assert profile(stock_template("qwen2_5")).preserves_prefixes
 
 
 def test_a_closed_thinking_block_that_only_the_generation_prompt_has_stays_in_the_prompt() -> None:

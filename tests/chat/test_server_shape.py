@@ -157,7 +157,6 @@ def test_the_format_of_a_small_template_is_the_one_that_the_server_detects(text:
     assert detected_format(parse(text)) == content_format(text)
 
 
-@pytest.mark.xfail(strict=True, reason="the search goes on at a target that is a tuple")
 @pytest.mark.parametrize("text", STOPPED)
 def test_the_format_is_text_if_the_search_of_the_server_stops_at_a_tuple(text: str) -> None:
     assert content_format(text) == "string"

@@ -77,7 +77,9 @@ def expected_target(
     end = _end_of_closing(written[last_word:], kept, encoder, whole=final)
     if end is not None:
         return written[: last_word + end]
-    opening = next(_found(following[following.rfind(word) + len(word) :], encoder.special_tokens), ("", 0))
+    # History may be written in another way than the end of a conversation.
+    begin = len(final) if following.startswith(final) else following.rfind(word) + len(word)
+    opening = next(_found(following[begin:], encoder.special_tokens), ("", 0))
     return written + opening[0]
 
 

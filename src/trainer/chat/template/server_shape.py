@@ -49,6 +49,8 @@ def detected_format(tree: nodes.Template) -> ContentFormat:
     messages = _renamed(tree, {"messages"})
     targets = [loop.target for loop in tree.find_all(nodes.For) if _names(loop.iter, messages)]
     items = {target.name for target in targets if isinstance(target, nodes.Name)}
+    if not all(isinstance(target, nodes.Name) for target in targets):
+        return "string"  # vLLM gives up at a loop over pairs
     in_macros: set[int] = set()
     for macro in tree.find_all(nodes.Macro):
         given = _content_parameters(tree, macro, items)
