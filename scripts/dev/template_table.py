@@ -213,7 +213,7 @@ def _serve(encoder: "ChatEncoder") -> str:
         header = encoder.profile.header.prompt
         if thinker := reasoning_parser(markers, header, every_answer=True, call_parser=parser):
             flags.append(f"reasoning `{thinker}`")
-    if argument := encoder.profile.dates.argument:
+    if argument := encoder.date_argument:
         flags.append(f"`{argument.name}` with each request")
     return ", ".join(flags)
 

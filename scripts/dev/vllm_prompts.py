@@ -138,7 +138,7 @@ def _measure(name: str, program: str, tokenizers: Path | None, scratch: Path) ->
     with running([program, *arguments], cwd=scratch, log=log) as process:
         wait_for_model(url, plan.names[0], process=process, log=log, say=_say)
         # No template arguments in the request but the day: the server's own defaults are tested.
-        generation = Generation(plan.names[0], 1, date_argument=plan.chat.encoder.profile.dates.argument)
+        generation = Generation(plan.names[0], 1, date_argument=plan.chat.encoder.date_argument)
         served = asyncio.run(ask_with_tokens(EndpointSettings(url), turns, generation))
     return Outcome(
         family=name,

@@ -159,3 +159,5 @@ def _read_template(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ModelError(f"model.chat_template_path: {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ModelError(f"model.chat_template_path: {path} is not UTF-8 text; save it as UTF-8") from error

@@ -28,7 +28,7 @@ from trainer.chat.turn_texts import Refused, TurnReader, TurnText
 from trainer.errors import DataError, TemplateError
 from trainer.messages.canonical import canonical_messages
 from trainer.types import Message, Session, Tool
-from trainer.util.clock import session_day
+from trainer.util.clock import DateArgument, session_day
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class ChatEncoder:
         return _Template(renderer, profile, TurnReader(renderer, profile, suffixes))
 
     def _eos_tokens(self) -> tuple[str, ...]:
-        named = self._tokenizer.convert_ids_to_tokens(list(self._eos_token_ids))
+        named = self._tokenizer.convert_ids_to_tokens([i for i in self._eos_token_ids if i >= 0])
         return tuple(token for token in (self._tokenizer.eos_token, *named) if token)
 
     def _template(self, tools: Sequence[Tool]) -> _Template:
@@ -115,9 +115,15 @@ class ChatEncoder:
         return tuple(token for token in self._tokenizer.get_added_vocab() if token.strip())
 
     @property
-    def content_format(self) -> ContentFormat:
-        """The shape of message content that the template reads, in the terms of vLLM's server."""
-        return self.profile.content_format
+    def content_format(self) -> ContentFormat | None:
+        """The shape of message content that the template reads, in vLLM's terms; None if two templates differ in it."""
+        same = self._without_tools.profile.content_format == self.profile.content_format
+        return self.profile.content_format if same else None
+
+    @property
+    def date_argument(self) -> DateArgument | None:
+        """The template argument with which a request names its day, if a template takes one."""
+        return self._with_tools.profile.dates.argument or self._without_tools.profile.dates.argument
 
     @property
     def has_two_templates(self) -> bool:
@@ -149,12 +155,15 @@ class ChatEncoder:
 
     def date_kwargs(self, day: date) -> dict[str, str]:
         """Return the template arguments with which a request names its day; empty if the template takes none."""
-        argument = self.profile.dates.argument
-        return {} if argument is None else argument.on(day)
+        return {} if self.date_argument is None else self.date_argument.on(day)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of tokens, including special tokens."""
         return self._prover.decode(ids)
+
+    def changes(self, text: str) -> bool:
+        """Return whether the tokenizer does not give back a text as it is."""
+        return self.decode(self._prover.ids(text)) != text
 
     def turn_texts(
         self, messages: Sequence[Message], tools: Sequence[Tool], *, day: date | None = None
@@ -203,10 +212,10 @@ class ChatEncoder:
         return [session.result() for session in started]
 
     def _start(self, session: Session) -> "_SessionInProgress":
-        started = _SessionInProgress(session.session_id)
+        day = session.day or session_day(session.session_id)
+        started = _SessionInProgress(session.session_id, day)
         try:
             messages = canonical_messages(session.messages)
-            day = session.day or session_day(session.session_id)
             reader = self._template(session.tools).reader
             try:
                 started.pending = reader.read(messages, session.tools, day=day)
@@ -257,7 +266,7 @@ class ChatEncoder:
                 left.append(turn)
             else:
                 spans.append(found)
-        session.rows.append(EncodedRow(ids[: span.end], tuple(sorted(spans, key=lambda span: span.start))))
+        session.rows.append(EncodedRow(ids[: span.end], tuple(sorted(spans, key=lambda span: span.start)), session.day))
         session.pending = left
 
     def _find_exact(self, turn: TurnText, row: TokenizedText, ids: list[int], *, n_shared: int) -> Span | None:
@@ -275,13 +284,14 @@ class _SessionInProgress:
     """A session that is being encoded. `pending` are the turns that no row covers yet."""
 
     session_id: str
+    day: date
     pending: list[TurnText]
     rows: list[EncodedRow]
     literal_specials: tuple[tuple[int, str], ...]
     error: DataError | TemplateError | None
 
-    def __init__(self, session_id: str) -> None:
-        self.session_id = session_id
+    def __init__(self, session_id: str, day: date) -> None:
+        self.session_id, self.day = session_id, day
         self.pending, self.rows, self.literal_specials, self.error = [], [], (), None
 
     def result(self) -> EncodedSession | DataError | TemplateError:

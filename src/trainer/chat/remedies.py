@@ -1,5 +1,6 @@
 """Find a change of the configuration that makes a refused conversation usable. Each one is tried before it is named."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -50,9 +51,9 @@ def _candidates(
 ) -> Iterator[Remedy]:
     for name in _THINKING_SWITCHES:
         if name in takes:
-            value = not template_kwargs.get(name, False)
-            advice = f"set data.chat_template_kwargs to {{{name}: {str(value).lower()}}}"
-            yield Remedy(advice, session, template_kwargs={**template_kwargs, name: value})
+            changed = {**template_kwargs, name: not template_kwargs.get(name, False)}
+            shown = ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in changed.items())
+            yield Remedy(f"set data.chat_template_kwargs to {{{shown}}}", session, template_kwargs=changed)
     own = OWN_TEMPLATE.read_text(encoding="utf-8")
     yield Remedy(f"set model.chat_template_path to {OWN_TEMPLATE}", session, template=own, template_kwargs={})
     if refused.turn is not None and is_trained(session.messages[refused.turn]):

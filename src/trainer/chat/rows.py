@@ -1,6 +1,7 @@
 """The result of encoding a session: rows of tokens with their supervised spans."""
 
 from dataclasses import dataclass
+from datetime import date
 
 from trainer.chat.proof import Span
 from trainer.types import IGNORE_INDEX
@@ -8,10 +9,11 @@ from trainer.types import IGNORE_INDEX
 
 @dataclass(frozen=True, slots=True)
 class EncodedRow:
-    """One training row. The tokens before each span are the serving prompt of its turn."""
+    """One training row. The tokens before each span are the serving prompt of its turn on `day`."""
 
     input_ids: list[int]
     spans: tuple[Span, ...]
+    day: date | None = None
 
     def labels(self) -> list[int]:
         """Return one label per token: the token itself inside the spans, `IGNORE_INDEX` outside."""

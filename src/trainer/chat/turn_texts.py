@@ -125,6 +125,8 @@ class TurnReader:
         turns = [turn for turn, message in enumerate(messages) if is_trained(message)]
         if not turns:
             return []
+        if tools and "tool schemas" not in self.profile.renders:
+            raise Refused(None, _does_not_render("tool schemas"))
         try:
             found = self._read(messages, tools, turns, day)
             last = found[-1]
@@ -133,13 +135,11 @@ class TurnReader:
             if missing is not None:
                 raise Refused(missing.turn, _does_not_render(missing.what))
         except Refused as refused:
-            raise self._explained(refused, messages, tools) from refused
+            raise self._explained(refused, messages) from refused
         return found
 
-    def _explained(self, refused: Refused, messages: Sequence[Message], tools: Sequence[Tool]) -> Refused:
+    def _explained(self, refused: Refused, messages: Sequence[Message]) -> Refused:
         """Return the refusal, or a better one if the conversation needs something that the template cannot write."""
-        if tools and "tool schemas" not in self.profile.renders:
-            return Refused(None, _does_not_render("tool schemas"))
         for turn, message in enumerate(messages):
             for feature in needed_features(message):
                 if feature not in self.profile.renders:

@@ -1,7 +1,7 @@
 """Check a finished row turn by turn, in the slow and obvious way. `preview` shows it, and tests compare with it.
 
-Only the rendering is shared with the code that made the row. Where a turn ends is worked out here once more, from what
-the template writes after the last word of the turn.
+Only rendering and tokenizing are shared with the code that made the row. Where a turn ends is worked out here once
+more, from what the template writes after the last word of the turn.
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,8 +40,12 @@ def verify_row(
     *,
     day: date | None = None,
 ) -> list[SpanCheck]:
-    """Render and tokenize the serving prompt of each turn of a row again, and compare. `day` is the session's."""
+    """Render and tokenize the serving prompt of each turn of a row again, and compare.
+
+    `day` is the session's; by default the one that the row was made on.
+    """
     checks = []
+    day = day or row.day
     canonical = canonical_messages(messages)
     for span in row.spans:
         prompt = row.input_ids[: span.start]

@@ -21,8 +21,7 @@ def summary_tables(summary: DataSummary, *, max_context_length: int, show_all: b
     """Yield what to print, in order."""
     yield _counts(summary)
     for split in (summary.train, summary.eval):
-        rewritten = rewritten_history(n_sessions=split.n_sessions, n_rows=split.n_rows, factor=split.token_factor)
-        if rewritten:
+        if rewritten := rewritten_history(split.token_factor):
             yield Text(f"{split.name}: {rewritten}", style="yellow")
     yield _lengths(summary.train, max_context_length)
     if summary.tools:

@@ -95,7 +95,9 @@ def _show_proof(console: "Console", encoder: "ChatEncoder", session: "Session", 
     checks = verify_row(encoder, session.messages, session.tools, row, day=session.day)
     for span, check in zip(row.spans, checks, strict=True):
         prompt = "equals" if check.prompt_is_exact else "DIFFERS FROM"
-        text = "spells the turn" if check.text_is_exact else "is the turn as the tokenizer changes it"
+        text = "spells the turn" if check.text_is_exact else "DIFFERS FROM the turn"
+        if not check.text_is_exact and encoder.changes(check.target):
+            text = "is the turn as the tokenizer changes it"
         console.print(
             f"turn {span.turn}: tokens {span.start} to {span.end - 1} ({span.end - span.start}): "
             f"the prompt {prompt} the serving prompt, the span {text}",

@@ -62,8 +62,8 @@ class ChatSetup:
 
     def requests(self) -> RequestSetup:
         """Return what requests to a server of this model need."""
-        dates = self.encoder.profile.dates
-        return RequestSetup(self.fmt, self.encoder.template_kwargs, self.marks_are_special, dates.argument)
+        encoder = self.encoder
+        return RequestSetup(self.fmt, encoder.template_kwargs, self.marks_are_special, encoder.date_argument)
 
 
 def make_chat_setup(cfg: Config, *, folder: Path | None = None) -> ChatSetup:

@@ -22,7 +22,7 @@ from trainer.layouts.detect import SAMPLE_ROWS
 from trainer.messages import Conversation, canonical_messages, with_tools
 from trainer.tools import read_tools
 from trainer.types import Message, Session, Tool
-from trainer.util.clock import PLACEHOLDER, UNKNOWN_DATE, datetime_line, session_datetime, session_day
+from trainer.util.clock import PLACEHOLDER, UNKNOWN_DATE, datetime_line, known_day, session_datetime
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class LayoutReader:
             conversation = with_tools(conversation, self.tools)
         name = session_id or conversation.session_id or content_id(value)
         messages = canonical_messages(self._with_system(conversation, name))
-        day = session_day(name, inferred_date=conversation.date or UNKNOWN_DATE)
+        day = known_day(conversation.date, name)
         session = Session(name, messages, session_tools(rendered_tools(conversation.tools or ()), name), day)
         refuse_unknown_tools(session)
         refuse_half_characters(session)

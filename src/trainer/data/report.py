@@ -35,7 +35,7 @@ class SplitReport:
         lines = [
             f"{name}: {self.n_sessions} sessions, {self.n_rows} rows, {self.n_tokens:,} tokens, {share:.1%} supervised"
         ]
-        if rewritten := rewritten_history(n_sessions=self.n_sessions, n_rows=self.n_rows, factor=self.token_factor):
+        if rewritten := rewritten_history(self.token_factor):
             lines.append(f"{name}: {rewritten}")
         if self.n_dropped_sessions:
             lines.append(
@@ -50,16 +50,16 @@ class SplitReport:
         return lines
 
 
-def rewritten_history(*, n_sessions: int, n_rows: int, factor: float) -> str | None:
+def rewritten_history(factor: float) -> str | None:
     """Return what rewritten history costs and what avoids it; None if the template keeps history as it is.
 
     `factor` is the `token_factor` of a split.
     """
-    if factor < _NOTABLE_FACTOR or not n_sessions:
+    if factor < _NOTABLE_FACTOR:
         return None
     return (
-        f"the chat template rewrites history, so a session needs {n_rows / n_sessions:.1f} rows and {factor:.1f} times "
-        "the tokens of one; a template that keeps history needs one row: see docs/chat-templates.md"
+        f"the chat template rewrites history, so a session needs several rows, with {factor:.1f} times the tokens of "
+        "the longest; a template that keeps history needs one row: see docs/chat-templates.md"
     )
 
 

@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import datetime, time
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from trainer.messages import CanonicalMessages, is_trained, read_messages
 from trainer.tools import ToolSpecs, read_tools, rendered_tool
 from trainer.tools.forms import tools_of
 from trainer.types import Call, EvalTurn, Message, Session, Tool
-from trainer.util.clock import UNKNOWN_DATE, session_day
+from trainer.util.clock import known_day
 from trainer.util.ordering import shuffled
 from trainer.values.places import HALF_CHARACTER, described, fail, half_character, names, take_list
 
@@ -81,7 +81,8 @@ class SessionReader:
         name = session_id or value[self.id_column]
         conversation = read_messages(self._messages(value), self.tools if own is None else own)
         messages = CanonicalMessages(conversation.messages)
-        session = Session(name, messages, session_tools(conversation.tools or (), name), _day(value, self.id_column))
+        day = known_day(value.get("inferred_date"), value[self.id_column])
+        session = Session(name, messages, session_tools(conversation.tools or (), name), day)
         refuse_unknown_tools(session)
         refuse_half_characters(session)
         return ReadRow(session, conversation.converted)
@@ -95,12 +96,6 @@ class SessionReader:
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(place.filename).name}:{place.lineno}"
             raise DataError(f"session_to_messages failed at {where}: {type(error).__name__}: {error}") from error
-
-
-def _day(row: Mapping[str, Any], id_column: str) -> date:
-    """Return the date of a row's session; one is drawn from its id if the row names none."""
-    named = row.get("inferred_date")
-    return session_day(row[id_column], inferred_date=UNKNOWN_DATE if named in (None, "") else named)
 
 
 def row_tools(value: Any) -> tuple[Tool, ...] | None:

@@ -139,9 +139,10 @@ def _storable(value: object) -> str:
 def cache_key(survey: Survey, chat: ChatSetup, *, split: str) -> str:
     """Return the cache key of a split's rows of tokens: 32 hexadecimal digits.
 
-    It covers the messages and tools of every session as they were read, so everything that a domain reads counts,
-    no matter where it is; the tokenizer, the chat template and its arguments; the tool-call format; and the code
-    that turns messages into rows. `split` is the split's name. A change of anything else keeps the cached rows.
+    It covers the messages, tools and day of every session as they were read, so everything that a domain reads counts,
+    no matter where it is; the tokenizer, the chat template, its arguments and the end-of-sequence tokens; the
+    tool-call format; and the code that turns messages into rows. `split` is the split's name. A change of anything else
+    keeps the cached rows.
     """
     digest = hashlib.sha256()
     for part in (split, _chat_digest(chat), _code_digest(), survey.digest):
@@ -158,6 +159,7 @@ def _chat_digest(chat: ChatSetup) -> str:
         vocabulary,
         tokenizer.special_tokens_map,
         dict(chat.encoder.template_kwargs),
+        chat.encoder.eos_tokens,
         [chat.fmt.name, _source(chat.fmt.scan), _source(chat.fmt.write)],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

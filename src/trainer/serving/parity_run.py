@@ -48,7 +48,7 @@ def check_parity(source: Config | FinishedRun, settings: EndpointSettings, *, mo
         cfg.eval.max_new_tokens_eval,
         chat_template_kwargs=chat.encoder.template_kwargs or None,
         keep_special_tokens=chat.marks_are_special,
-        date_argument=chat.encoder.profile.dates.argument,
+        date_argument=chat.encoder.date_argument,
     )
     with progress_bar("Asking the server", total=len(examples), unit="turns") as advance:
         served = asyncio.run(ask_with_tokens(settings, examples, generation, on_done=advance))
@@ -71,8 +71,7 @@ def check_parity(source: Config | FinishedRun, settings: EndpointSettings, *, mo
 
 def _as_served(examples: Sequence[ToolEvalExample], encoder: ChatEncoder) -> list[ToolEvalExample]:
     """Return the turns with the prompts of today, if the template reads the date from a clock of the server."""
-    dates = encoder.profile.dates
-    if dates.argument is not None or not dates.reads_clock:
+    if encoder.date_argument is not None or not encoder.profile.dates.reads_clock:
         return list(examples)
     return [replace(one, prompt_ids=tuple(encoder.prompt_ids(one.messages, one.tools))) for one in examples]
 

@@ -50,7 +50,8 @@ def vllm_arguments(plan: ServePlan, *, generation_config: Path, host: str, port:
         arguments += ["--lora-modules", json.dumps({"name": plan.names[0], "path": str(plan.adapter)})]
     if not plan.has_several_templates:  # one file would be used for all requests; vLLM finds both in --tokenizer
         arguments += ["--chat-template", str(RunLayout(plan.files).chat_template)]
-    arguments += ["--chat-template-content-format", plan.chat.encoder.content_format]
+    if (content_format := plan.chat.encoder.content_format) is not None:
+        arguments += ["--chat-template-content-format", content_format]
     if plan.chat.encoder.template_kwargs:
         arguments += ["--default-chat-template-kwargs", json.dumps(dict(plan.chat.encoder.template_kwargs))]
     if plan.call_parser is not None:

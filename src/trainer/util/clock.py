@@ -1,6 +1,7 @@
 """The date and time of a session, drawn from its id, and the line that tells a model about them. Reads no clock."""
 
 import re
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -62,6 +63,22 @@ def session_day(session_id: str, *, inferred_date: str = UNKNOWN_DATE) -> date:
         offset = digest_number(f"date\x00{session_id}") % _UNKNOWN_DATES_DAYS
         return _UNKNOWN_DATES_FROM + timedelta(days=offset)
     return _parse_date(inferred_date, session_id=session_id)
+
+
+def known_day(value: object, session_id: str) -> date:
+    """Return the day that a row names, in any form that begins with a date, or else one drawn from the session id.
+
+    >>> known_day("2024-05-01T10:00:00Z", "s"), known_day(date(2024, 5, 1), "s")
+    (datetime.date(2024, 5, 1), datetime.date(2024, 5, 1))
+    """
+    if isinstance(value, datetime):
+        return value.date()
+    if isinstance(value, date):
+        return value
+    with suppress(ValueError):
+        if isinstance(value, str) and _ISO_DATE.match(value):
+            return date.fromisoformat(value[:10])
+    return session_day(session_id)
 
 
 def datetime_line(moment: datetime, *, timezone: str) -> str:

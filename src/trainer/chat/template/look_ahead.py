@@ -16,7 +16,7 @@ _BOOLEAN = (nodes.And, nodes.Or, nodes.Not, nodes.Compare, nodes.Test, nodes.Get
 
 
 class _Case(NamedTuple):
-    """Where a message stands: at the end of a serving prompt, or before an answer."""
+    """Whether a message is at the end of a serving prompt, or before an answer."""
 
     is_last: bool
 
@@ -36,7 +36,9 @@ class LookAhead:
         `loop` in an inner loop is the inner loop's own.
         """
         if isinstance(node, nodes.For):
-            return all(map(self.is_harmless, [node.iter, *node.else_]))
+            inner = [item for part in (node.test, *node.body) if part is not None for item in _items(part)]
+            is_read = any(self._offset(item) is not None for item in inner)
+            return not is_read and all(map(self.is_harmless, [node.iter, *node.else_]))
         if isinstance(node, _BOOLEAN) and self._agrees(node):
             return True
         if isinstance(node, nodes.Or | nodes.And) and self._is_guarded(node):
@@ -54,11 +56,9 @@ class LookAhead:
 
     def _is_guarded(self, node: nodes.Or | nodes.And) -> bool:
         """Return whether a test reads the message before, after making sure that there is one."""
-        offset = next((o for o in map(self._offset, node.right.find_all(nodes.Getitem)) if o is not None), None)
-        if offset is None or offset >= 0 or not _asks_for_first(node.left):
-            return False
-        others = [item for item in node.right.find_all(nodes.Getitem) if (self._offset(item) or -1) >= 0]
-        return not others and not any(map(_is_ahead, node.right.find_all(nodes.Getattr)))
+        offsets = {offset for item in _items(node.right) if (offset := self._offset(item)) is not None}
+        is_ahead = any(map(_is_ahead, nodes.Output([node.right]).find_all(nodes.Getattr)))
+        return offsets == {-1} and not is_ahead and _rules_out_first(node)
 
     def _result(self, node: nodes.Node, case: _Case) -> bool | None:
         """Return the result of a test for a message before an answer or at the end; None if it is not certain."""
@@ -126,11 +126,25 @@ def _is_ahead(node: nodes.Getattr) -> bool:
     return _is_loop(node.node) and node.attr not in _NOT_AHEAD
 
 
-def _asks_for_first(node: nodes.Node) -> bool:
-    """Return whether a test is `loop.first`, or compares the loop's index with a constant."""
-    if isinstance(node, nodes.Not):
-        return _asks_for_first(node.node)
-    if isinstance(node, nodes.Getattr):
-        return _is_loop(node.node) and node.attr == "first"
-    is_index = isinstance(node, nodes.Compare) and isinstance(node.expr, nodes.Getattr) and _is_loop(node.expr.node)
-    return is_index and node.expr.attr in ("index", "index0") and isinstance(node.ops[0].expr, nodes.Const)  # type: ignore[attr-defined]
+def _items(node: nodes.Node) -> list[nodes.Getitem]:
+    return [*node.find_all(nodes.Getitem), *([node] if isinstance(node, nodes.Getitem) else [])]
+
+
+def _rules_out_first(node: nodes.Or | nodes.And) -> bool:
+    """Return whether the right side of a test is only reached after the first message."""
+    left = node.left
+    if isinstance(node, nodes.And) and isinstance(left, nodes.Not):
+        return _is_attribute(left.node, "first")
+    if isinstance(node, nodes.Or) and _is_attribute(left, "first"):
+        return True
+    if not isinstance(left, nodes.Compare) or len(left.ops) != 1 or not isinstance(left.ops[0].expr, nodes.Const):
+        return False
+    first = 0 if _is_attribute(left.expr, "index0") else 1 if _is_attribute(left.expr, "index") else None
+    operator, value = left.ops[0].op, left.ops[0].expr.value
+    if isinstance(node, nodes.Or):
+        return first is not None and (operator, value) == ("eq", first)
+    return first is not None and (operator, value) in {("gt", first), ("ne", first), ("gteq", first + 1)}
+
+
+def _is_attribute(node: nodes.Node, name: str) -> bool:
+    return isinstance(node, nodes.Getattr) and _is_loop(node.node) and node.attr == name

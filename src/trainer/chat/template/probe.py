@@ -32,7 +32,7 @@ from trainer.chat.template.probe_messages import (
 from trainer.chat.template.render import Renderer, RenderError
 from trainer.chat.template.server_shape import ContentFormat, detected_format
 from trainer.chat.template.source import TemplateSource
-from trainer.chat.template.stops import Ending, Stop, StopFinder, shared_length
+from trainer.chat.template.stops import Stop, StopFinder, TurnEnding, shared_length
 from trainer.chat.template.thinking import last_marker, leaves_open
 from trainer.types import Message, Tool
 
@@ -175,9 +175,9 @@ class Probe:
     def _always_prompts(self, context: Context, *messages: Message) -> bool:
         return self._text(context, *messages, prompt=True) == self._text(context, *messages)
 
-    def _ending(self, context: Context, word: str, turn: Message, following: Message) -> Ending:
+    def _ending(self, context: Context, word: str, turn: Message, following: Message) -> TurnEnding:
         final, history = self._text(context, USER_TURN, turn), self._text(context, USER_TURN, turn, following)
-        return Ending(_after(word, final), _after(word, history), self._always_prompts(context, USER_TURN, turn))
+        return TurnEnding(_after(word, final), _after(word, history), self._always_prompts(context, USER_TURN, turn))
 
     def _text_stop(self) -> Stop | None:
         return self.finder.text_stop(self._ending(self._plain, ANSWER, TEXT_TURN, USER_TURN))

@@ -43,7 +43,7 @@ class Tokenizer(Protocol):
 # The exceptions that Jinja, and the Python operations inside a template, can raise.
 FAILURES = (JinjaError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 _DICT_ATTRIBUTES = frozenset(dir(dict))
-# What the sandbox gives out unchanged.
+# Attributes that the sandbox allows and returns as they are.
 _READ_ONLY_METHODS: Mapping[type, frozenset[str]] = {
     dict: frozenset({"items", "keys", "values", "get"}),
     LoopContext: frozenset({"first", "last", "index", "index0"}),

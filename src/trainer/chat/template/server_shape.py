@@ -51,18 +51,14 @@ def detected_format(tree: nodes.Template) -> ContentFormat:
     items = {target.name for target in targets if isinstance(target, nodes.Name)}
     if not all(isinstance(target, nodes.Name) for target in targets):
         return "string"  # vLLM gives up at a loop over pairs
-    in_macros: set[int] = set()
+    in_macros: dict[int, set[str]] = {}
     for macro in tree.find_all(nodes.Macro):
         given = _content_parameters(tree, macro, items)
-        for loop in macro.find_all(nodes.For):
-            in_macros.add(id(loop))
-            if _names(loop.iter, given, through_filters=False):
-                return "openai"
+        in_macros |= {id(loop): given for loop in macro.find_all(nodes.For)}
     for loop in tree.find_all(nodes.For):
-        if _is_content(loop.iter, items):
-            return "openai"
-        if id(loop) not in in_macros and isinstance(loop.iter, nodes.Name) and loop.iter.name == "content":
-            return "openai"
+        parameters = in_macros.get(id(loop), {"content"})  # outside macros, a variable of this name counts
+        if _is_content(loop.iter, items) or _names(loop.iter, parameters, through_filters=False):
+            return "openai" if isinstance(loop.target, nodes.Name) else "string"
     return "string"
 
 

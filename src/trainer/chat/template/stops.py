@@ -25,7 +25,7 @@ class Stop:
 
 
 @dataclass(frozen=True)
-class Ending:
+class TurnEnding:
     """What a template writes after the last word of an assistant turn.
 
     `final` is the text at the end of a conversation, `history` the text when the conversation goes on.
@@ -69,12 +69,12 @@ class StopFinder:
         copy.__dict__.update(self.__dict__, openers=frozenset([opener] if opener else []))
         return copy
 
-    def text_stop(self, ending: Ending) -> Stop | None:
+    def text_stop(self, ending: TurnEnding) -> Stop | None:
         """Return the end of a turn of plain text, or None if no token ends it."""
         found = self._find(ending, self.special) or self._find(ending, self.any)
         return found or self._next_turn(ending, self.special) or self._next_turn(ending, self.any)
 
-    def call_stop(self, ending: Ending, *, text_stop: Stop | None) -> Stop | None:
+    def call_stop(self, ending: TurnEnding, *, text_stop: Stop | None) -> Stop | None:
         """Return the end of a turn with a tool call: the stop token of plain text if it is there.
 
         Otherwise the first token says nothing, because the text of a call may itself end with special tokens.
@@ -87,7 +87,7 @@ class StopFinder:
         chosen = usual[:1] or own[:1] or last or shared[-1:]
         return _stop(ending, chosen) or self._next_turn(ending, self.special)
 
-    def _find(self, ending: Ending, pattern: re.Pattern[str] | None) -> Stop | None:
+    def _find(self, ending: TurnEnding, pattern: re.Pattern[str] | None) -> Stop | None:
         shared = self._closing(ending, pattern)
         chosen = [match for match in shared if match.group() in self.eos][:1] or shared[-1:]
         if not chosen and not ending.always_prompts:
@@ -96,7 +96,7 @@ class StopFinder:
             chosen = [match for match in final if match.group() in self.eos][:1] or final[:1]
         return _stop(ending, chosen)
 
-    def _closing(self, ending: Ending, pattern: re.Pattern[str] | None) -> list[re.Match[str]]:
+    def _closing(self, ending: TurnEnding, pattern: re.Pattern[str] | None) -> list[re.Match[str]]:
         """Return the tokens in the text that belongs to the turn, up to one that opens a turn."""
         found = []
         for match in _matches(pattern, ending.final):
@@ -105,7 +105,7 @@ class StopFinder:
             found.append(match)
         return found
 
-    def _next_turn(self, ending: Ending, pattern: re.Pattern[str] | None) -> Stop | None:
+    def _next_turn(self, ending: TurnEnding, pattern: re.Pattern[str] | None) -> Stop | None:
         """Return the token that opens the next turn, if it directly follows the text that ends a conversation."""
         opening = next(_matches(pattern, ending.history), None)
         if opening is None:
@@ -119,7 +119,7 @@ def _matches(pattern: re.Pattern[str] | None, text: str) -> "re._Iterator[re.Mat
     return pattern.finditer(text) if pattern else iter(())
 
 
-def _stop(ending: Ending, chosen: list[re.Match[str]]) -> Stop | None:
+def _stop(ending: TurnEnding, chosen: list[re.Match[str]]) -> Stop | None:
     return Stop(chosen[0].group(), after=ending.final[chosen[0].end() :]) if chosen else None
 
 
