@@ -131,3 +131,18 @@ def test_a_look_ahead_with_the_same_answer_before_an_answer_and_at_the_end_is_al
 )
 def test_a_look_ahead_that_can_make_a_difference_is_not_proven(code: str) -> None:
     assert preserved_from(parse(in_loop(code))) is None
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "{% set i = loop.index0 %}{% for line in message.lines %}{% if messages[i + 1] is not defined %}x{% endif %}"
+        "{% endfor %}",
+        "{% if loop.index0 > 0 and messages[loop.index0 - 4].role == 'tool' %}x{% endif %}",
+        "{% if loop.index0 == 1 or messages[loop.index0 - 1].role == 'tool' %}x{% endif %}",
+        "{% if loop.first and messages[loop.index0 - 1].role == 'tool' %}x{% endif %}",
+        "{% if not loop.first or messages[loop.index0 - 1].role == 'tool' %}x{% endif %}",
+    ],
+)
+def test_an_index_that_may_wrap_or_that_an_inner_loop_reads_is_not_proven(code: str) -> None:
+    assert preserved_from(parse(in_loop(code))) is None

@@ -102,3 +102,16 @@ def test_a_configured_date_stays_for_all_sessions() -> None:
     assert encoder.profile.dates.argument is None
     messages: Any = [{"role": "user", "content": "Hi"}]
     assert "1 May 2020" in encoder.render(messages, (), add_generation_prompt=True, day=date(2025, 3, 9))
+
+
+@pytest.mark.parametrize("stamp", ["2024-05-01T10:00:00Z", "01.05.2024", None])
+def test_a_column_of_dates_in_any_form_is_no_reason_to_refuse_a_row(stamp: Any, tmp_path: Path) -> None:
+    conversation = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
+    rows = [{"id": name, "timestamp": stamp, "messages": conversation} for name in ("a", "b")]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    overrides = ["data.load_module=chat_rows", f"data.dataset_name={tmp_path / 'rows.jsonl'}", "data.eval_split=train"]
+    cfg = load_config(QUICKSTART, overrides)
+    cfg = cfg.model_copy(update={"data": cfg.data.model_copy(update={"sysprompt_path": None, "tools_path": None})})
+    days = {turn.day for turn in domain_turns(load_domain(cfg), cfg)}
+    assert None not in days
+    assert (days == {date(2024, 5, 1)}) == (stamp == "2024-05-01T10:00:00Z")
