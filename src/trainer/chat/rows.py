@@ -1,6 +1,6 @@
 """The result of encoding a session: rows of tokens with their supervised spans."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 from trainer.chat.proof import Span
@@ -13,7 +13,7 @@ class EncodedRow:
 
     input_ids: list[int]
     spans: tuple[Span, ...]
-    day: date | None = None
+    day: date | None = field(default=None, compare=False)
 
     def labels(self) -> list[int]:
         """Return one label per token: the token itself inside the spans, `IGNORE_INDEX` outside."""
