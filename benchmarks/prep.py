@@ -122,7 +122,7 @@ def measure_template(name: str, quickstart: Any, n_sessions: int, repeats: int) 
     from transformers import AutoTokenizer
 
     from trainer.chat import ChatEncoder, EncodedSession
-    from trainer.chat.encode import with_template
+    from trainer.chat.bound_template import with_template
 
     package, template = FURTHER[name]
     tokenizer = quickstart if package is None else AutoTokenizer.from_pretrained(tokenizer_folder(package))

@@ -130,7 +130,7 @@ def test_a_single_render_gives_the_same_rows_as_one_render_per_prompt(
 ) -> None:
     encoder = encoder_for(name, "smollm2")
     tools = TOOLS if name in TEMPLATES else ()
-    monkeypatch.setattr("trainer.chat.encode.find_suffixes", lambda *_: None)
+    monkeypatch.setattr("trainer.chat.bound_template.find_suffixes", lambda *_: None)
     source = {**TEMPLATES, **NO_TOOL_TEMPLATES}[name]
     slow = ChatEncoder(tokenizer_for(source, "smollm2"), names_remedies=False)
     assert not slow.profile.preserves_prefixes

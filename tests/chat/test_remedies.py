@@ -12,7 +12,7 @@ from tests.chat.test_templates import CONVERSATIONS
 from tests.support.chat import own_template, tokenizer_for
 from tests.support.template_cases import case_of, encoder_of
 from trainer.chat import ChatEncoder, EncodedSession
-from trainer.chat.encode import with_template
+from trainer.chat.bound_template import with_template
 from trainer.types import Message, Session
 
 NOTHING = "no other setting that was tried helps"

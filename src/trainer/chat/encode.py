@@ -4,40 +4,25 @@ Needs a tokenizer with its template, and conversations: no file, no dataset and 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from jinja2 import TemplateSyntaxError
-
+from trainer.chat.bound_template import BoundTemplate, bind_template, parsed, template_text, with_template
 from trainer.chat.profile import TemplateProfile
 from trainer.chat.proof import Span, SpanProver
+from trainer.chat.refusals import Refused
 from trainer.chat.remedies import find_remedy
 from trainer.chat.rows import EncodedRow, EncodedSession
-from trainer.chat.single_render import find_suffixes
-from trainer.chat.template.dates import find_dates
-from trainer.chat.template.probe import Probe
-from trainer.chat.template.probe_messages import SYSTEM_TURN, TEXT_TURN, USER_TURN
-from trainer.chat.template.render import Renderer, RenderError, Tokenizer, forget_json
+from trainer.chat.template.render import RenderError, Tokenizer, forget_json
 from trainer.chat.template.server_shape import ContentFormat
-from trainer.chat.template.source import TemplateSource
 from trainer.chat.token_pieces import TokenPieces
 from trainer.chat.tokenized_text import TokenizedText, literal_tokens
-from trainer.chat.turn_texts import Refused, TurnReader, TurnText
+from trainer.chat.turn_texts import TurnText
 from trainer.errors import DataError, TemplateError
 from trainer.messages.canonical import canonical_messages
 from trainer.types import Message, Session, Tool
 from trainer.util.clock import DateArgument, session_day
-
-
-@dataclass(frozen=True)
-class _Template:
-    """A chat template of the tokenizer with its template arguments set, probed once."""
-
-    renderer: Renderer
-    profile: TemplateProfile
-    reader: TurnReader
 
 
 class ChatEncoder:
@@ -62,13 +47,16 @@ class ChatEncoder:
     ) -> None:
         self._tokenizer: Tokenizer = tokenizer
         self._eos_token_ids = tuple(eos_token_ids)
-        texts = [_template_text(tokenizer, has_tools=has_tools) for has_tools in (True, False)]
+        texts = [template_text(tokenizer, has_tools=has_tools) for has_tools in (True, False)]
         if template_kwargs is None:
-            takes = _source(texts[0]).template_kwargs
+            takes = parsed(texts[0]).template_kwargs
             template_kwargs = {"enable_thinking": False} if "enable_thinking" in takes else {}
         self.template_kwargs: dict[str, Any] = dict(template_kwargs)
-        self._with_tools = self._probed(texts[0])
-        self._without_tools = self._with_tools if texts[0] == texts[1] else self._probed(texts[1])
+        eos = self.eos_tokens
+        self._with_tools = bind_template(tokenizer, texts[0], self.template_kwargs, eos=eos)
+        self._without_tools = self._with_tools
+        if texts[0] != texts[1]:
+            self._without_tools = bind_template(tokenizer, texts[1], self.template_kwargs, eos=eos)
         self.profile: TemplateProfile = self._with_tools.profile
         self._prover = SpanProver(tokenizer)
         added = self._tokenizer.added_tokens_decoder
@@ -76,21 +64,7 @@ class ChatEncoder:
         self._names_remedies = names_remedies
         self._others: dict[tuple[str | None, str], ChatEncoder] = {}
 
-    def _probed(self, text: str) -> _Template:
-        source = _source(text)
-        dates = find_dates(source, self.template_kwargs)
-        renderer = Renderer(self._tokenizer, text, self.template_kwargs, dates=dates)
-        profile = Probe(renderer, source, eos=self._eos_tokens()).run()
-        renderer = replace(renderer, content_format=profile.content_format)
-        suffixes = find_suffixes(renderer, source, (SYSTEM_TURN, USER_TURN, TEXT_TURN))
-        profile = replace(profile, preserves_prefixes=suffixes is not None)
-        return _Template(renderer, profile, TurnReader(renderer, profile, suffixes))
-
-    def _eos_tokens(self) -> tuple[str, ...]:
-        named = self._tokenizer.convert_ids_to_tokens([i for i in self._eos_token_ids if i >= 0])
-        return tuple(token for token in (self._tokenizer.eos_token, *named) if token)
-
-    def _template(self, tools: Sequence[Tool]) -> _Template:
+    def _template(self, tools: Sequence[Tool]) -> BoundTemplate:
         return self._with_tools if tools else self._without_tools
 
     @property
@@ -102,12 +76,13 @@ class ChatEncoder:
     @property
     def eos_tokens(self) -> tuple[str, ...]:
         """The texts of the tokens at which a server stops by itself: the tokenizer's and the generation config's."""
-        return self._eos_tokens()
+        named = self._tokenizer.convert_ids_to_tokens([i for i in self._eos_token_ids if i >= 0])
+        return tuple(token for token in (self._tokenizer.eos_token, *named) if token)
 
     @property
     def special_tokens(self) -> tuple[str, ...]:
         """The texts of the tokenizer's special tokens."""
-        return tuple(dict.fromkeys((*self._special, *self._eos_tokens())))
+        return tuple(dict.fromkeys((*self._special, *self.eos_tokens)))
 
     @property
     def added_tokens(self) -> tuple[str, ...]:
@@ -299,29 +274,6 @@ class _SessionInProgress:
             return self.error
         rows = tuple(sorted(self.rows, key=lambda row: row.spans[-1].turn))
         return EncodedSession(self.session_id, rows, self.literal_specials)
-
-
-def with_template(tokenizer: Any, template: str) -> Any:
-    """Return a copy of a tokenizer with another chat template. The copy shares everything else."""
-    copied = copy(tokenizer)
-    copied.chat_template = template
-    return copied
-
-
-def _template_text(tokenizer: Tokenizer, *, has_tools: bool) -> str:
-    try:
-        return str(tokenizer.get_chat_template(None, tools=[{}] if has_tools else None))
-    except ValueError as error:
-        raise TemplateError(
-            f"the tokenizer {tokenizer.name_or_path!r} has no chat template; set model.chat_template_path"
-        ) from error
-
-
-def _source(text: str) -> TemplateSource:
-    try:
-        return TemplateSource(text)
-    except TemplateSyntaxError as error:
-        raise TemplateError(f"the chat template cannot be parsed: line {error.lineno}: {error.message}") from error
 
 
 def _located(error: DataError | TemplateError, session_id: str) -> DataError | TemplateError:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from trainer.chat.turn_texts import Refused
+from trainer.chat.refusals import Refused
 from trainer.errors import DataError, TemplateError
 from trainer.messages.canonical import is_trained
 from trainer.types import Message, Session

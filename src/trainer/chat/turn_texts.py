@@ -10,12 +10,12 @@ from typing import NamedTuple, NoReturn
 
 from trainer.chat.left_out import left_out, left_out_of_turn
 from trainer.chat.profile import AnswerHeader, TemplateProfile, TurnKind, needed_features
+from trainer.chat.refusals import Refused, does_not_continue, does_not_render, holds_stop
 from trainer.chat.single_render import SingleRender, Suffixes, render_once
 from trainer.chat.template.probe_messages import ANSWER, TEXT_TURN
 from trainer.chat.template.render import Renderer, RenderError
 from trainer.chat.template.server_shape import server_message
-from trainer.chat.template.stops import Stop, shared_length
-from trainer.chat.template.thinking import leaves_open
+from trainer.chat.template.stops import Stop
 from trainer.messages.canonical import is_trained
 from trainer.types import Message, Tool
 
@@ -56,14 +56,6 @@ class TurnText(NamedTuple):
     def begins(self, text: str) -> bool:
         """Return whether a text begins with this turn's prompt and target."""
         return text is self.text or text.startswith(self.whole)
-
-
-class Refused(Exception):
-    """A conversation cannot be trained with the template. `turn` is where, or None if it is no turn's fault."""
-
-    def __init__(self, turn: int | None, reason: str) -> None:
-        super().__init__(reason if turn is None else f"turn {turn}: {reason}")
-        self.turn, self.reason = turn, reason
 
 
 class _Renders:
@@ -126,14 +118,14 @@ class TurnReader:
         if not turns:
             return []
         if tools and "tool schemas" not in self.profile.renders:
-            raise Refused(None, _does_not_render("tool schemas"))
+            raise Refused(None, does_not_render("tool schemas"))
         try:
             found = self._read(messages, tools, turns, day)
             last = found[-1]
             known = {turn.turn for turn in found if turn.text is last.text}
             missing = left_out(messages[: last.turn + 1], tools, last.text[: last.end], known=known)
             if missing is not None:
-                raise Refused(missing.turn, _does_not_render(missing.what))
+                raise Refused(missing.turn, does_not_render(missing.what))
         except Refused as refused:
             raise self._explained(refused, messages) from refused
         return found
@@ -143,7 +135,7 @@ class TurnReader:
         for turn, message in enumerate(messages):
             for feature in needed_features(message):
                 if feature not in self.profile.renders:
-                    return Refused(turn, _does_not_render(feature))
+                    return Refused(turn, does_not_render(feature))
         return refused
 
     def _read(
@@ -231,7 +223,7 @@ class TurnReader:
             moved = self._moved(renders, turn, final, header)
             if moved is not None:
                 return moved
-        raise Refused(turn, _does_not_continue(prompt, final))
+        raise Refused(turn, does_not_continue(prompt, final))
 
     def _moved(self, renders: _Renders, turn: int, final: str, header: AnswerHeader) -> str | None:
         """Return the turn if the template changes the text before a turn once the turn is present.
@@ -256,7 +248,7 @@ class TurnReader:
             names = ", ".join(self.profile.stop_tokens)
             raise Refused(turn, f"it does not end with a stop token ({names}): {written[-120:]!r}")
         if not self._ends_turn(message, written[found.end() :]):
-            raise Refused(turn, _holds_stop(found.group()))
+            raise Refused(turn, holds_stop(found.group()))
         return written[: found.end()], found.group()
 
     def _ends_turn(self, message: Message, after: str) -> bool:
@@ -276,28 +268,5 @@ class TurnReader:
 def _refuse_missing(text: TurnText, missing: str, message: Message) -> NoReturn:
     """Raise `Refused` for a target that lacks part of its message."""
     if text.stop in (message.get("content") or "") + (message.get("reasoning_content") or ""):
-        raise Refused(text.turn, _holds_stop(text.stop))
-    raise Refused(text.turn, _does_not_render(missing))
-
-
-def _holds_stop(token: str) -> str:
-    return f"the stop token {token!r} is inside the turn, where a served model would stop; remove it from the text"
-
-
-def _does_not_render(what: str) -> str:
-    verb = "leaves out" if what.startswith("this ") else "does not render"
-    return f"the chat template {verb} {what}"
-
-
-def _does_not_continue(prompt: str, final: str) -> str:
-    """Return why a rendered turn does not continue its serving prompt."""
-    unwritten = prompt[shared_length(prompt, final) :]
-    if leaves_open(unwritten):
-        return (
-            f"its generation prompt ends with {unwritten!r}, which the template does not write before this turn, so no "
-            "training text continues the serving prompt"
-        )
-    return (
-        "the template does not write this turn as a continuation of its serving prompt "
-        f"(the prompt ends with {prompt[-60:]!r}, the rendered turn with {final[-120:]!r})"
-    )
+        raise Refused(text.turn, holds_stop(text.stop))
+    raise Refused(text.turn, does_not_render(missing))
