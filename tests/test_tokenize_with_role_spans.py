@@ -1,6 +1,5 @@
 """The public function that turns one session into tokens and labels, with the real tokenizer and real templates."""
 
-import json
 from typing import Any
 
 import pytest
@@ -9,6 +8,8 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from car_sales.data_prep import tokenize_with_role_spans
 from tests.support.chat import own_template, stock_template, tokenizer_for
+from tests.support.vllm_rules import content_format, server_messages
+from trainer.endpoint import wire_messages
 from trainer.errors import TemplateError
 from trainer.types import IGNORE_INDEX, Message
 from trainer.util.ordering import shuffled
@@ -75,23 +76,12 @@ def test_the_tokens_before_a_span_are_the_serving_prompt(name: str) -> None:
     turns = [turn for turn, message in enumerate(TWO_ROUNDS) if message["role"] == "assistant"]
     for turn, start in zip(turns, starts, strict=True):
         prompt = tokenizer.apply_chat_template(
-            [as_served(message) for message in TWO_ROUNDS[:turn]],
+            server_messages(wire_messages(TWO_ROUNDS[:turn]), content_format(tokenizer.chat_template)),
             tools=tools,
             add_generation_prompt=True,
             return_dict=False,
         )
         assert row["input_ids"][:start] == prompt
-
-
-def as_served(message: Message) -> dict[str, Any]:
-    """Return the message as a server passes it to the template: arguments decoded, content never null."""
-    served: dict[str, Any] = {**message, "content": message.get("content") or ""}
-    if message.get("tool_calls"):
-        served["tool_calls"] = [
-            {**call, "function": {**call["function"], "arguments": json.loads(call["function"]["arguments"])}}
-            for call in message["tool_calls"] or []
-        ]
-    return served
 
 
 def test_system_user_and_tool_messages_carry_no_loss(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -26,6 +26,7 @@ from trainer.hub import (
     resolve_tokenizer,
     tokenizer_use,
 )
+from trainer.run_layout import GENERATION_CONFIG
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def eos_token_ids(cfg: Config) -> tuple[int, ...]:
     try:
         place = base_model_place(cfg)
         found = cached_file(
-            place.name, "generation_config.json", revision=place.revision, _raise_exceptions_for_missing_entries=False
+            place.name, GENERATION_CONFIG, revision=place.revision, _raise_exceptions_for_missing_entries=False
         )
         ids = json.loads(Path(found).read_text(encoding="utf-8")).get("eos_token_id") if found else None
     except (ToolSftError, OSError, ValueError, AttributeError):

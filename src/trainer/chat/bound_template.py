@@ -30,12 +30,15 @@ class BoundTemplate:
 
 
 def bind_template(
-    tokenizer: Tokenizer, text: str, template_kwargs: Mapping[str, Any], *, eos: Collection[str]
+    tokenizer: Tokenizer, template_kwargs: Mapping[str, Any], *, for_tools: bool, eos: Collection[str]
 ) -> BoundTemplate:
-    """Probe a template. `eos` are the tokens at which a server stops by itself. Raises `TemplateError`."""
-    source = parsed(text)
+    """Probe the template for conversations with or without tools.
+
+    `eos` are the tokens at which a server stops by itself. Raises `TemplateError`.
+    """
+    source = parsed(template_text(tokenizer, for_tools=for_tools))
     dates = find_dates(source, template_kwargs)
-    renderer = Renderer(tokenizer, text, template_kwargs, dates=dates)
+    renderer = Renderer(tokenizer, for_tools, template_kwargs, dates=dates)
     profile = Probe(renderer, source, eos=eos).run()
     renderer = replace(renderer, content_format=profile.content_format)
     tried = (find_suffixes(renderer, source, messages) for messages in _PLAIN_CONVERSATIONS)
@@ -44,10 +47,10 @@ def bind_template(
     return BoundTemplate(renderer, profile, TurnReader(renderer, profile, suffixes))
 
 
-def template_text(tokenizer: Tokenizer, *, has_tools: bool) -> str:
+def template_text(tokenizer: Tokenizer, *, for_tools: bool) -> str:
     """Return the template for conversations with or without tools. Raises `TemplateError` if there is none."""
     try:
-        return str(tokenizer.get_chat_template(None, tools=[{}] if has_tools else None))
+        return str(tokenizer.get_chat_template(None, tools=[{}] if for_tools else None))
     except ValueError as error:
         raise TemplateError(
             f"the tokenizer {tokenizer.name_or_path!r} has no chat template; set model.chat_template_path"

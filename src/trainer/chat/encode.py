@@ -47,16 +47,16 @@ class ChatEncoder:
     ) -> None:
         self._tokenizer: Tokenizer = tokenizer
         self._eos_token_ids = tuple(eos_token_ids)
-        texts = [template_text(tokenizer, has_tools=has_tools) for has_tools in (True, False)]
+        texts = [template_text(tokenizer, for_tools=for_tools) for for_tools in (True, False)]
         if template_kwargs is None:
             takes = parsed(texts[0]).template_kwargs
             template_kwargs = {"enable_thinking": False} if "enable_thinking" in takes else {}
         self.template_kwargs: dict[str, Any] = dict(template_kwargs)
         eos = self.eos_tokens
-        self._with_tools = bind_template(tokenizer, texts[0], self.template_kwargs, eos=eos)
+        self._with_tools = bind_template(tokenizer, self.template_kwargs, for_tools=True, eos=eos)
         self._without_tools = self._with_tools
         if texts[0] != texts[1]:
-            self._without_tools = bind_template(tokenizer, texts[1], self.template_kwargs, eos=eos)
+            self._without_tools = bind_template(tokenizer, self.template_kwargs, for_tools=False, eos=eos)
         self.profile: TemplateProfile = self._with_tools.profile
         self._prover = SpanProver(tokenizer)
         added = self._tokenizer.added_tokens_decoder

@@ -57,13 +57,21 @@ class RenderError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """A chat template with its template arguments set. Call it for the text that a server would build."""
+    """A tokenizer's chat template with its template arguments set. Call it for the text that a server would build.
+
+    `for_tools` chooses between the templates of a tokenizer that has one for conversations with tools.
+    """
 
     tokenizer: Tokenizer
-    template: str
+    for_tools: bool = True
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     content_format: ContentFormat = "string"
     dates: TemplateDates = NO_DATES
+
+    @property
+    def template(self) -> str:
+        """The text of the template, as the tokenizer has it now."""
+        return str(self.tokenizer.get_chat_template(None, tools=[{}] if self.for_tools else None))
 
     def shape(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
         """Return canonical messages as the dictionaries that the template reads."""

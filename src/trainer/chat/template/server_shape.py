@@ -54,7 +54,8 @@ def detected_format(tree: nodes.Template) -> ContentFormat:
     in_macros: dict[int, set[str]] = {}
     for macro in tree.find_all(nodes.Macro):
         given = _content_parameters(tree, macro, items)
-        in_macros |= {id(loop): given for loop in macro.find_all(nodes.For)}
+        for loop in macro.find_all(nodes.For):  # a macro inside another one sees the outer parameters
+            in_macros[id(loop)] = given or in_macros.get(id(loop), set())
     for loop in tree.find_all(nodes.For):
         parameters = in_macros.get(id(loop), {"content"})  # outside macros, a variable of this name counts
         if _is_content(loop.iter, items) or _names(loop.iter, parameters, through_filters=False):
