@@ -6,6 +6,7 @@ header of the next answer, and "added" tokens of a tokenizer need not be special
 
 import re
 from collections.abc import Collection
+from copy import copy
 from dataclasses import dataclass
 
 from trainer.chat.template.render import Tokenizer, added_token_pattern
@@ -46,13 +47,13 @@ class StopFinder:
     """Finds stop tokens with one tokenizer.
 
     `eos` are the tokens at which a server stops by itself: the end-of-sequence tokens of the tokenizer and of the
-    model's generation config. `openers` are tokens with which turns begin.
+    model's generation config. `openers` are tokens with which turns begin, once they are known.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, eos: Collection[str], openers: Collection[str] = ()) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, eos: Collection[str]) -> None:
         added = tokenizer.added_tokens_decoder.values()
         special = {str(token.content) for token in added if token.special} | set(eos)
-        self.eos, self.openers = frozenset(eos), frozenset(openers) - frozenset(eos)
+        self.eos, self.openers = frozenset(eos), frozenset[str]()
         self.special = added_token_pattern(special)
         # Some tokenizers mark their closing token as not special. A token of white space is never one.
         self.any = added_token_pattern({token for token in (*tokenizer.get_added_vocab(), *eos) if token.strip()})
@@ -65,9 +66,9 @@ class StopFinder:
         """
         usual = {match.group() for match in _matches(self.special, between)}
         opener = next((m.group() for m in _matches(self.special, before) if m.group() in usual - self.eos), None)
-        copy = object.__new__(StopFinder)
-        copy.__dict__.update(self.__dict__, openers=frozenset([opener] if opener else []))
-        return copy
+        found = copy(self)
+        found.openers = frozenset([opener] if opener else [])
+        return found
 
     def text_stop(self, ending: TurnEnding) -> Stop | None:
         """Return the end of a turn of plain text, or None if no token ends it."""
