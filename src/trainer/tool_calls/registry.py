@@ -2,12 +2,12 @@
 
 from trainer.errors import FormatError
 from trainer.tool_calls.base import ToolCallFormat
-from trainer.tool_calls.gemma import FUNCTION_GEMMA, GEMMA4
-from trainer.tool_calls.harmony import OPENAI
-from trainer.tool_calls.json_blocks import DEEPSEEK_V3, DEEPSEEK_V31, HERMES, MISTRAL_V11
-from trainer.tool_calls.json_lists import GRANITE, LLAMA3, MISTRAL, PHI4_MINI, XLAM
-from trainer.tool_calls.pythonic import LFM2, PYTHONIC
-from trainer.tool_calls.tagged import GLM45, MUSE_GLIMMER, QWEN3_XML
+from trainer.tool_calls.formats.gemma import FUNCTION_GEMMA, GEMMA4
+from trainer.tool_calls.formats.harmony import OPENAI
+from trainer.tool_calls.formats.json_blocks import DEEPSEEK_V3, DEEPSEEK_V31, HERMES, MISTRAL_V11
+from trainer.tool_calls.formats.json_lists import GRANITE, LLAMA3, MISTRAL, PHI4_MINI, XLAM
+from trainer.tool_calls.formats.pythonic import LFM2, PYTHONIC
+from trainer.tool_calls.formats.tagged import GLM45, MUSE_GLIMMER, QWEN3_XML
 
 _FORMATS = {
     fmt.name: fmt
