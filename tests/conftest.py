@@ -1,6 +1,6 @@
 """Fixtures that many tests share: the real small tokenizer, tiny random models, and configurations of both."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,14 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from tests.support.quick import EMBEDDED, QUICKSTART, ROOT, quick_overrides, tiny_model
 from trainer.config import Config, load_config
 from trainer.model_source import resolve_model
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Replace lone surrogates in captured output, which workers cannot send to the main process."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "replace").decode()) for name, text in report.sections]
+    return report
 
 
 @pytest.fixture(autouse=True)
