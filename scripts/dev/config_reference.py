@@ -53,10 +53,10 @@ def reference() -> str:
     for section, model in SECTIONS.items():
         lines += [_row(f"{section}.{name}", field) for name, field in model.model_fields.items()]
     defaults = ", ".join(f"`{key}: {_text(value)}`" for key, value in TRAIN_DEFAULTS.items())
-    own = " and ".join(f"`{key}`" for key in OWN_TRAIN_KEYS)
+    own = ", ".join(f"`{key}`" for key in OWN_TRAIN_KEYS)
     lines.append(
         "| `train.*` | | | every key of the installed `transformers.TrainingArguments`, and "
-        f"{own}; own defaults: {defaults} |"
+        f"of this project: {own}; own defaults: {defaults} |"
     )
     lines.append("| `run.*` | | | the same keys, merged over `train` |")
     return "\n".join(lines)

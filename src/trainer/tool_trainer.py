@@ -3,6 +3,7 @@
 Writes no report.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -24,6 +25,8 @@ from trainer.loss import n_supervised, supervised_logits, token_loss
 from trainer.run_layout import BASE, step_name
 from trainer.tool_calls import ToolCallFormat
 from trainer.types import Tool, ToolEvalExample
+
+logger = logging.getLogger(__name__)
 
 OnEvaluation = Callable[[str, Evaluation], None]
 
@@ -114,6 +117,18 @@ class ToolTrainer(Trainer):
         self._report(step_name(self.state.global_step), evaluation)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _determine_best_metric(self, metrics: Any, trial: Any) -> bool:
+        """Trainer's comparison with the best evaluation so far; an evaluation without the metric is not better.
+
+        A rate has no value if there was nothing to judge, as the precision of a model that makes no calls.
+        """
+        name = self.args.metric_for_best_model
+        if name is not None and f"eval_{name}" not in metrics:
+            logger.warning(f"step {self.state.global_step}: {name} has no value, so this checkpoint is not the best")
+            return False
+        better: bool = super()._determine_best_metric(metrics, trial)
+        return better
 
     def evaluate_base(self) -> Evaluation:
         """Evaluate the base model: the loaded model with its adapter disabled."""

@@ -23,8 +23,9 @@ Revision = Annotated[str, Field(pattern=r"^\S+$")]
 OWN_TRAIN_KEYS: dict[str, Any] = {
     "warmup_ratio": Annotated[float, Field(ge=0, le=1)],
     "overwrite_output_dir": bool,
+    "early_stopping": PositiveInt | None,
 }
-"""Keys of `train` that current transformers removed from TrainingArguments and this project still supports."""
+"""Keys of `train` that TrainingArguments does not have (any more): two that it removed, and early stopping."""
 
 _WIDER_TYPES: dict[str, Any] = {"resume_from_checkpoint": bool | str | None}
 """Keys that accept more than TrainingArguments' annotation; true resumes from the last checkpoint."""

@@ -7,6 +7,7 @@ from trainer.config import Config
 from trainer.config.schema import OWN_TRAIN_KEYS
 from trainer.config.training_keys import training_argument_types
 from trainer.errors import ConfigError
+from trainer.training.best_model import best_model_arguments
 
 _TRACKERS = {"wandb": "wandb", "tensorboard": "tensorboard", "trackio": "trackio"}
 _NO_TRACKER = ("none", "all", None)
@@ -33,6 +34,7 @@ def training_arguments(cfg: Config) -> Any:
     from transformers import TrainingArguments
 
     values = {key: value for key, value in cfg.train.items() if key not in OWN_TRAIN_KEYS}
+    values |= best_model_arguments(cfg.train)
     values.setdefault("dataloader_pin_memory", torch.cuda.is_available())
     ratio = cfg.train.get("warmup_ratio")
     if ratio and not cfg.train.get("warmup_steps"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import set_seed
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 from transformers.utils import logging as transformers_logging
 
 from trainer.collate import PaddingCollator
@@ -119,15 +119,19 @@ def _train(cfg: Config, report: DataReport, trainer: ToolTrainer, folder: RunFol
     trainer.on_evaluation = folder.write_evaluation
     log = TrainingLog(trainer, folder.append_history)
     trainer.add_callback(log)
+    if (patience := cfg.train.get("early_stopping")) is not None:
+        trainer.add_callback(EarlyStoppingCallback(patience))
     states: dict[str, dict[str, Any]] = {}
     if cfg.eval.evaluate_base:
         states[BASE] = state_metrics(trainer.evaluate_base())
     resume = cfg.train.get("resume_from_checkpoint")
     outcome = trainer.train(resume_from_checkpoint=resume)
+    best = _best_checkpoint(trainer)
     trainer.save_model(_internal_call=True)
     states[FINAL] = state_metrics(_final_evaluation(trainer))
     if trainer.is_world_process_zero():
         train = {"loss": outcome.training_loss, "n_steps": outcome.global_step, **log.rates()}
+        train |= best
         train |= {"runtime_s": round(log.seconds, 2), "peak_memory_gb": round(peak_memory_gb(), 2)}
         final = trainer.last_evaluation
         assert final is not None
@@ -139,6 +143,18 @@ def _train(cfg: Config, report: DataReport, trainer: ToolTrainer, folder: RunFol
     if trainer.args.push_to_hub:
         trainer.push_to_hub(commit_message="Adapter and metrics")
     return RunResult(folder.path, states)
+
+
+def _best_checkpoint(trainer: ToolTrainer) -> dict[str, Any]:
+    """Return which checkpoint is kept, and its metric; empty if the last weights are kept. Logs the choice."""
+    args, state = trainer.args, trainer.state
+    if not args.load_best_model_at_end or state.best_global_step is None:
+        return {}
+    logger.info(
+        f"keeping the weights of step {state.best_global_step}, the best of {args.metric_for_best_model} "
+        f"({state.best_metric:.4g}), out of {state.global_step} steps"
+    )
+    return {"best_step": state.best_global_step, "best_metric": {args.metric_for_best_model: state.best_metric}}
 
 
 def _final_evaluation(trainer: ToolTrainer) -> Evaluation:
