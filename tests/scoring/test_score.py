@@ -25,7 +25,7 @@ def metrics(*turns: Prediction, per_session: int = 1) -> dict[str, float | None]
 
 
 def scored(*turns: Prediction, per_session: int = 1) -> Scores:
-    return score(number_turns(turns, per_session=per_session), TOOLS, n_resamples=0)
+    return score(number_turns(turns, per_session=per_session), TOOLS)
 
 
 # --- decisions
@@ -205,7 +205,7 @@ def test_matching_is_optimal_not_greedy() -> None:
     # Within the tolerance, 1.0 fits both, and 1.0000015 fits only the second.
     gold = [call("f", a=1.0000008), call("f", a=1.0)]
     said = [call("f", a=1.0), call("f", a=1.0000015)]
-    found = score([turn(gold, said)], [near], n_resamples=0).metrics
+    found = score([turn(gold, said)], [near]).metrics
     assert found["turn_exact"] == 1.0
 
 

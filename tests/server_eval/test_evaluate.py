@@ -232,11 +232,11 @@ def test_the_final_state_is_shown_for_comparison_with_the_share_of_identical_ans
         result = evaluate(cfg, server)
         limited = evaluate(cfg, server, limit=5, output=cfg.output_dir / "limited")
     assert result.states["final, in process"]["turn_exact"] == scores.metrics["turn_exact"]
-    metrics = json.loads((result.output / "metrics.json").read_text(encoding="utf-8"))["in_training"]
+    metrics = json.loads((result.output / "metrics.json").read_text(encoding="utf-8"))["in_process"]
     assert (metrics["n_paired"], metrics["n_identical"]) == (len(turns), len(turns) - 1)
     assert "final, in process" in (result.output / "report.md").read_text(encoding="utf-8")
-    metrics = json.loads((limited.output / "metrics.json").read_text(encoding="utf-8"))["in_training"]
-    assert (metrics["n_paired"], metrics["n_identical"], metrics["outside"]) == (5, 4, None)
+    metrics = json.loads((limited.output / "metrics.json").read_text(encoding="utf-8"))["in_process"]
+    assert (metrics["n_paired"], metrics["n_identical"], metrics["headline"]["p_value"]) == (5, 4, None)
 
 
 def write_run_state(cfg: Config, state: str, predictions: Sequence[Prediction]) -> Scores:
@@ -287,8 +287,8 @@ def test_turns_too_long_for_the_run_are_left_out_of_the_comparison_on_both_sides
         result = evaluate(cfg, server)
     found = json.loads((result.output / "metrics.json").read_text(encoding="utf-8"))
     assert found["strict"]["n_errors"] == 2
-    expected = {"n_paired": len(turns) - 2, "n_identical": len(turns) - 2, "n_skipped": 2, "outside": []}
-    assert expected.items() <= found["in_training"].items()
+    expected = {"n_paired": len(turns) - 2, "n_identical": len(turns) - 2, "n_skipped": 2, "differs": []}
+    assert expected.items() <= found["in_process"].items()
     assert "2 turns are not compared: the run skipped them for their length" in result.notes
 
 

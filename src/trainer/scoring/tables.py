@@ -55,25 +55,25 @@ def score_tables(scores: Scores) -> Iterator[RenderableType]:
 
 def comparison_tables(comparison: Comparison) -> Iterator[RenderableType]:
     """The differences (this minus other), and the turns that flipped."""
-    table = Table("metric", "better", "other", "this", "difference", "95% interval", title="Comparison")
+    table = Table("metric", "better", "other", "this", "difference", "95% interval", "p", title="Comparison")
     for name, row in comparison.differences.items():
-        # An interval without zero is marked with a character, since color does not survive in a log file.
-        excludes_zero = row.interval is not None and not row.interval[0] <= 0 <= row.interval[1]
         table.add_row(
             name,
             _ARROW[_BETTER[name]],
             _share(row.first),
             _share(row.second),
-            f"{row.difference:+.3f}{' *' if excludes_zero else ''}",
+            f"{row.difference:+.3f}{' *' if row.verdict else ''}",  # a character, since a log file shows no color
             _interval(row.interval, signed=True),
+            _share(row.p_value),
         )
     yield table
     n_gained = sum(flip.gained for flip in comparison.flips)
     yield (
         f"{comparison.n_paired} turns compared, {comparison.n_unpaired} left out; "
-        f"{n_gained} became exact, {len(comparison.flips) - n_gained} stopped being exact; "
-        "* = the interval excludes zero"
+        f"{n_gained} became exact, {len(comparison.flips) - n_gained} stopped being exact"
     )
+    yield comparison.conclusion()
+    yield "* = differs beyond chance (sign-flip test over sessions, p < 0.05; corrected for all rates but turn_exact)"
     if comparison.flips:
         yield _flip_table(comparison)
 

@@ -56,8 +56,8 @@ def write_report(
         notes.append(f"{n_outdated} saved answers were dropped: the history or the tools of their turns have changed")
     if run_state is not None:
         states[f"{run_state.name}, in process"] = run_state.metrics
-        agreed = agreement(lenient_turns, lenient, run_state, tools=tools)
-        metrics["in_training"] = agreed.to_json()
+        agreed = agreement(lenient_turns, run_state, tools)
+        metrics["in_process"] = agreed.to_json()
         notes += agreed.lines()
     notes += [advice] if (advice := loss.advice()) else []
     failures = Counter(answer.error for answer in answers if answer.error is not None)
