@@ -141,11 +141,15 @@ def test_one_more_wrong_turn_gives_no_rate_a_better_interval(kind: str) -> None:
             if rate.name not in was or judged(before, rate.denominator) != judged(after, rate.denominator):
                 continue  # the mistake changes what this rate judges
             tested.add(rate.name)
-            sign = 1 if rate.better == "higher" else -1
-            low, high, lower, upper = (sign * bound for found in (was, now) for bound in found[rate.name][::sign])
+            (low, high), (lower, upper) = (in_order(found[rate.name], rate.better) for found in (was, now))
             assert lower <= low + 1e-9, rate.name
             assert upper <= high + 1e-9, rate.name
     assert tested >= {"turn_exact", "session_exact", "missed_call_rate", "hallucination_rate", "call_exact_recall"}
+
+
+def in_order(interval: tuple[float, float], better: str) -> tuple[float, float]:
+    """The worse bound and the better bound, as numbers that are higher if better."""
+    return interval if better == "higher" else (-interval[1], -interval[0])
 
 
 def judged(predictions: list[Prediction], counters: tuple[str, ...]) -> list[int]:
