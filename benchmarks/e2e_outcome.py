@@ -21,8 +21,8 @@ class Outcome:
     """The result of one server.
 
     `rates` are from the lenient reading; `training` are from the run's final state on the same turns, with 95%
-    `intervals`; `differs` names the rates that differ beyond chance. The `n_skipped` turns that the run skipped for their
-    length are not in any of these, nor in `n_turns` and `n_errors`.
+    `intervals`; `differs` names the rates that differ beyond chance. The `n_skipped` turns that the run skipped for
+    their length are not in any of these, nor in `n_turns` and `n_errors`.
     """
 
     kind: str

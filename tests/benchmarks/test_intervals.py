@@ -3,9 +3,8 @@
 import json
 from pathlib import Path
 
-import pytest
-
 import intervals
+import pytest
 
 
 def test_both_tables_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,8 @@ def test_one_more_wrong_turn_gives_no_rate_a_better_interval(kind: str) -> None:
             if rate.name not in was or judged(before, rate.denominator) != judged(after, rate.denominator):
                 continue  # the mistake changes what this rate judges
             tested.add(rate.name)
-            (low, high), (lower, upper) = (in_order(found[rate.name], rate.better) for found in (was, now))
+            low, high = in_order(was[rate.name], rate.better)
+            lower, upper = in_order(now[rate.name], rate.better)
             assert lower <= low + 1e-9, rate.name
             assert upper <= high + 1e-9, rate.name
     assert tested >= {"turn_exact", "session_exact", "missed_call_rate", "hallucination_rate", "call_exact_recall"}

@@ -134,7 +134,8 @@ def _key(turn: Prediction) -> tuple[str, int]:
 
 def _is_comparable(a: Prediction, b: Prediction) -> bool:
     was_asked = "skipped_for_length" not in (a.finish_reason, b.finish_reason)
-    return was_asked and a.context_hash == b.context_hash and a.gold_calls == b.gold_calls
+    same_gold = (a.gold_calls, a.alternatives) == (b.gold_calls, b.alternatives)
+    return was_asked and a.context_hash == b.context_hash and same_gold
 
 
 def _count_sessions(judged: Sequence[JudgedTurn]) -> FloatArray:

@@ -41,8 +41,16 @@ _TURNS = (
         "call there as a correct abstention.",
     ),
     Rate(
+        "hallucination_rate_answered", ("hallucinated_turns",), ("answered_no_call_turns",), "lower",
+        "The same out of the no-call turns that got an answer: a failed request makes no call, but not by merit.",
+    ),
+    Rate(
         "missed_call_rate", ("missed_turns",), ("call_turns",), "lower",
         "Call turns without any attempt at a call, including failed requests.",
+    ),
+    Rate(
+        "missed_call_rate_answered", ("answered_missed_turns",), ("answered_call_turns",), "lower",
+        "The same out of the call turns that got an answer.",
     ),
 )  # fmt: skip
 
