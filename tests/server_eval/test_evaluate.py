@@ -176,18 +176,6 @@ def test_calls_that_the_server_left_in_the_text_are_format_loss(cfg: Config) -> 
     assert any("--tool-call-parser hermes" in note for note in result.notes)
 
 
-def test_the_server_s_calls_come_before_those_in_the_text(cfg: Config) -> None:
-    turn = next(turn for turn in turns_of(cfg) if turn.gold_calls)
-    text = HERMES.render(turn.gold_calls)
-    both = read_twice(turn, Answer(text, [wire_call("other", "{}")], "stop"), HERMES)
-    assert [call.name for call in both.strict.calls] == [call.name for call in both.lenient.calls] == ["other"]
-    assert all(call.raw == both.strict.text[call.start : call.end] for call in both.strict.calls)
-    in_text = read_twice(turn, Answer(text, None, "stop"), HERMES)
-    assert in_text.strict.calls == ()
-    assert in_text.strict.content == text
-    assert [call.name for call in in_text.lenient.calls] == [call.name for call in turn.gold_calls]
-
-
 def test_a_failed_turn_is_an_error_in_both_readings(cfg: Config) -> None:
     turn = turns_of(cfg)[0]
     for reading in read_twice(turn, Answer(error="HTTP 500"), HERMES):
