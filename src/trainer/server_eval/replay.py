@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from trainer.config import Config
 from trainer.data.chat_setup import make_request_setup
 from trainer.data.domains import domain_turns, load_domain
-from trainer.endpoint import Dialect, Endpoint, EndpointSettings, Generation, turn_request
+from trainer.endpoint import Dialect, EndpointSettings, Generation, turn_request
 from trainer.errors import DataError
 from trainer.server_eval.load import LevelResult, measure
+from trainer.server_eval.offered import require_models
 from trainer.types import EvalTurn
 from trainer.util.progress import progress_bar
 
@@ -23,7 +24,7 @@ def replay(
 
     Raises `EndpointError` if the server does not offer the model, and other `ToolSftError`s for configuration and data.
     """
-    asyncio.run(_require(settings, model))
+    asyncio.run(require_models(settings, [model]))
     setup = make_request_setup(cfg)
     generation = Generation(
         model,
@@ -47,11 +48,6 @@ def replay(
         return results
 
     return asyncio.run(run())
-
-
-async def _require(settings: EndpointSettings, model: str) -> None:
-    async with Endpoint(settings) as endpoint:
-        await endpoint.require([model])
 
 
 def deal(turns: Sequence[EvalTurn], n_levels: int, n_turns: int) -> list[list[EvalTurn]]:
