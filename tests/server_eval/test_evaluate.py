@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.quick import ROOT
 from tests.support.served import answering, gold_text, options, served_config, turn_keys, turns_of
-from tests.support.stub_server import TRANSIENT, Fault, Reply, StubServer, error, key_of, wire_call
+from tests.support.stub_server import TRANSIENT, Fault, Reply, StubServer, error, key_of
 from trainer.config import Config
 from trainer.endpoint import Answer
 from trainer.errors import DataError, EndpointError, OutputError

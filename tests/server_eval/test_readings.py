@@ -21,7 +21,12 @@ def tool(name: str, **properties: str) -> Tool:
 
 
 TURN = EvalTurn(
-    "s", 1, ({"role": "user", "content": "hi"},), (tool("search", make="string"), tool("book", day="integer")), "", (ONE,)
+    "s",
+    1,
+    ({"role": "user", "content": "hi"},),
+    (tool("search", make="string"), tool("book", day="integer")),
+    "",
+    (ONE,),
 )
 
 
@@ -60,7 +65,7 @@ def test_a_call_that_the_server_hands_over_and_also_leaves_in_the_text_counts_on
     assert n_lost(reading) == (0, 1)
 
 
-def test_two_equal_calls_of_which_only_one_was_handed_over_twice_are_two() -> None:
+def test_two_equal_calls_of_which_the_server_handed_over_one_stay_two() -> None:
     reading = read(HERMES.render([ONE, ONE]), ONE)
     assert len(reading.lenient.calls) == 2
     assert n_lost(reading) == (1, 1)

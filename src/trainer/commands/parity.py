@@ -95,6 +95,8 @@ def _print_answers(found: "Parity") -> None:
     for answer in found.answers[:_N_SHOWN]:
         where = "" if answer.first is None else f", first at token {answer.first}"
         margin = "" if answer.margin is None else f" (preferred in process by {answer.margin} logits)"
-        kind = _KINDS.get(answer.kind, f"the answer of {'the base model' if found.model == 'adapter' else 'the adapter'}")
+        kind = _KINDS.get(
+            answer.kind, f"the answer of {'the base model' if found.model == 'adapter' else 'the adapter'}"
+        )
         print(f"  {answer.session_id} turn {answer.turn}{where}{margin}: {kind}")
         print(f"    in process {answer.in_process!r}\n    served     {answer.served!r}")

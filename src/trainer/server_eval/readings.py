@@ -101,7 +101,9 @@ class FormatLoss:
         """Return what to do about a large loss; None if it is small."""
         if self.share is None or self.share < LARGE_FORMAT_LOSS:
             return None
-        lost = f"format loss: in {self.n_lost} of {self.n_calling} answers with calls, the server left a call in the text"
+        lost = (
+            f"format loss: in {self.n_lost} of {self.n_calling} answers with calls, the server left a call in the text"
+        )
         remedy = "serve with `tool-sft serve`, which passes this project's own parser"
         if self.vllm_parser is None:
             return f"{lost}; {remedy}, or read the text in the application"

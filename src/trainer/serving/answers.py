@@ -118,7 +118,7 @@ class AnswerChecker:
         if (tuple(given), ended) == (own.expected.token_ids, own.expected.finish_reason == "stop"):
             return None
         fit = self._fit(own.example, given, ended=ended, adapted=self._adapted)
-        kind = "rounding"
+        kind: Kind = "rounding"
         if not fit.fits:
             other = self._fit(own.example, given, ended=ended, adapted=not self._adapted)
             kind = "other_model" if other.fits else "neither"

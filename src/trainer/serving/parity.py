@@ -167,7 +167,9 @@ class Parity:
         n_same, kinds = self.n_compared - len(self.answers), self._kinds()
         text += f", and {n_same} of {self.n_compared} answers"
         text += f" ({kinds['rounding']} more differ by rounding)" if kinds["rounding"] else ""
-        text += f" ({kinds['unknown']} differ, and without tokens rounding cannot be ruled out)" if kinds["unknown"] else ""
+        text += (
+            f" ({kinds['unknown']} differ, and without tokens rounding cannot be ruled out)" if kinds["unknown"] else ""
+        )
         if not self.n_telling:
             return f"{text}, but they cannot show whether the adapter is on: base and adapter answer these turns alike"
         state = "on" if self.model == "adapter" else "off"

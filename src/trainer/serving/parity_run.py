@@ -78,9 +78,7 @@ def _generation(cfg: Config, chat: ChatSetup, model: str) -> Generation:
     )
 
 
-def _ask(
-    settings: EndpointSettings, examples: Sequence[ToolEvalExample], generation: Generation
-) -> list[ServedTurn]:
+def _ask(settings: EndpointSettings, examples: Sequence[ToolEvalExample], generation: Generation) -> list[ServedTurn]:
     with progress_bar("Asking the server", total=len(examples), unit="turns") as advance:
         return asyncio.run(ask_with_tokens(settings, examples, generation, on_done=advance))
 
