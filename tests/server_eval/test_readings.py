@@ -1,4 +1,4 @@
-"""Calls in the text and calls that the server handed over are read as one answer, and only a lost call is format loss."""
+"""Calls in the text and those that the server handed over are one answer, and only a lost call is format loss."""
 
 import json
 from itertools import product

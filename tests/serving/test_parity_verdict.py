@@ -1,4 +1,4 @@
-"""The verdict of a comparison names one cause, and an answer fits a model if every token is the likeliest up to rounding."""
+"""A verdict names one cause, and an answer fits a model if every token is the likeliest one up to rounding."""
 
 from dataclasses import replace
 from typing import Any, get_args

@@ -25,7 +25,7 @@ _MOST_ROUNDS = 4
 
 @dataclass(frozen=True, slots=True)
 class OwnTurn:
-    """A turn with the answers of the expected and of the other model. `is_telling`: they differ by more than rounding."""
+    """A turn with the answers of the expected and of the other model; telling if they differ by more than rounding."""
 
     example: ToolEvalExample
     expected: DecodedTurn

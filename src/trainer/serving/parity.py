@@ -36,7 +36,7 @@ _REMEDIES: dict[Cause, str] = {
     "prompt_differs": "check the chat template of the server, its arguments, and the tokenizer",
     "prompt_unknown": "use a server that reports tokens, such as vLLM",
     "not_compared": "raise data.max_context_length, or lower eval.max_new_tokens_eval",
-    "adapter_off": "check that the server loads this adapter (tool-sft serve), or serve the merged model (tool-sft merge)",
+    "adapter_off": "check that the server loads this adapter (tool-sft serve), or serve it merged (tool-sft merge)",
     "adapter_on": "check which weights the server has under the base model's name",
     "other_weights": "serve this run's adapter on the base model that it was trained on, in the same precision",
 }
@@ -182,7 +182,7 @@ class Parity:
             "no_turns": "no evaluation turn was asked",
             "no_answer": f"{self.n_errors} of {self.n_turns} turns got no answer",
             "prompt_differs": f"{len(self.prompts)} of {self.n_turns} prompts differ from those of training",
-            "prompt_unknown": f"the server reports neither tokens nor their number for {self.n_unknown_prompts} prompts",
+            "prompt_unknown": f"the server reports neither tokens nor a count for {self.n_unknown_prompts} prompts",
             "not_compared": "no answer could be compared",
             "adapter_off": f"{n_off} of {n} answers are those of the base model, so the adapter is off",
             "adapter_on": f"{n_off} of {n} answers are those of the adapter, not of the base model",
