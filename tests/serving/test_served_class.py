@@ -1,6 +1,7 @@
 """An adapter with weights that vLLM would not find is refused, and the merged model that is offered fits its class."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def mixture(kind: Any) -> PreTrainedModel:
     return model
 
 
-MODELS = {
+MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "text": lambda: tiny_model(64),
     "wrapper": wrapper,
     "qwen3_moe": lambda: mixture(Qwen3MoeConfig),

@@ -109,8 +109,10 @@ class AnswerChecker:
     def _difference(self, own: OwnTurn, turn: ServedTurn) -> AnswerDifference | None:
         name, text = (own.example.session_id, own.example.turn), self._encoder.decode(own.expected.token_ids)
         if turn.answer_ids is None:
-            kind = self._kind_of_text(own, turn)
-            return None if kind is None else AnswerDifference(*name, None, None, text, _text_of(turn), kind)
+            text_kind = self._kind_of_text(own, turn)
+            if text_kind is None:
+                return None
+            return AnswerDifference(*name, None, None, text, _text_of(turn), text_kind)
         given = list(turn.answer_ids)
         while given and given[-1] in self._settings.stop_token_ids:
             given.pop()
