@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.quick import ROOT
 from tests.support.served import answering, gold_text, options, served_config, turn_keys, turns_of
-from tests.support.stub_server import TRANSIENT, Fault, Reply, StubServer, error, key_of, wire_call
+from tests.support.stub_server import TRANSIENT, Fault, Reply, StubServer, error, key_of
 from trainer.config import Config
 from trainer.endpoint import Answer
 from trainer.errors import DataError, EndpointError, OutputError
@@ -174,18 +174,6 @@ def test_calls_that_the_server_left_in_the_text_are_format_loss(cfg: Config) -> 
         "share": 1.0,
     }
     assert any("--tool-call-parser hermes" in note for note in result.notes)
-
-
-def test_the_server_s_calls_come_before_those_in_the_text(cfg: Config) -> None:
-    turn = next(turn for turn in turns_of(cfg) if turn.gold_calls)
-    text = HERMES.render(turn.gold_calls)
-    both = read_twice(turn, Answer(text, [wire_call("other", "{}")], "stop"), HERMES)
-    assert [call.name for call in both.strict.calls] == [call.name for call in both.lenient.calls] == ["other"]
-    assert all(call.raw == both.strict.text[call.start : call.end] for call in both.strict.calls)
-    in_text = read_twice(turn, Answer(text, None, "stop"), HERMES)
-    assert in_text.strict.calls == ()
-    assert in_text.strict.content == text
-    assert [call.name for call in in_text.lenient.calls] == [call.name for call in turn.gold_calls]
 
 
 def test_a_failed_turn_is_an_error_in_both_readings(cfg: Config) -> None:

@@ -54,6 +54,7 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> int:
     """Fill in the flags, and become the server."""
     from trainer.serving.plan import plan_serving
+    from trainer.serving.served_class import refuse_other_class
     from trainer.serving.vllm import find_vllm, refuse_unservable
     from trainer.training.finished_run import read_run
 
@@ -63,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         program = (args.vllm or "vllm") if args.print else find_vllm(args.vllm)
         if args.merged is None:
             refuse_unservable(finished)
+            refuse_other_class(finished)
     plan = plan_serving(finished, name=args.name, merged=args.merged)
     if args.engine == "transformers":
         from trainer.serving.local.server import serve_run

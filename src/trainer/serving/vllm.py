@@ -59,6 +59,7 @@ def vllm_arguments(plan: ServePlan, *, generation_config: Path, host: str, port:
     if plan.reasoning_parser is not None:
         arguments += ["--reasoning-parser", plan.reasoning_parser]
     arguments += ["--max-model-len", str(plan.max_context_tokens), "--dtype", plan.dtype]
+    arguments.append("--enable-prompt-tokens-details")  # reports cached tokens, which tool-sft bench shows
     # Stop tokens only: a base model's sampling defaults (such as a repetition penalty) also change greedy answers.
     arguments += ["--generation-config", str(generation_config)]
     if plan.quantization == "4bit":
