@@ -53,9 +53,7 @@ class _ListRead(NamedTuple):
     end: int
 
 
-def _read_list(
-    text: str, start: int, limit: int, parts_of: Callable[[Any], CallParts] = call_parts
-) -> _ListRead:
+def _read_list(text: str, start: int, limit: int, parts_of: Callable[[Any], CallParts] = call_parts) -> _ListRead:
     """Read call objects from the `[` at `start` on. An unreadable part is one attempt up to `limit`."""
     calls: list[ParsedCall] = []
     separator, position = start, skip_space(text, start + 1)

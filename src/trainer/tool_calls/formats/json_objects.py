@@ -66,12 +66,11 @@ def _read_object(source: Source, start: int, finder: Finder, *, grammar: _Object
         if read.failure is None and text.startswith(grammar.closing, close):
             parts = call_parts(read.value, (grammar.key, "parameters", "arguments"))
             return one_attempt(text, (start, close + len(grammar.closing)), parts)
-    return _broken(text, start, finder, opening=grammar.opening, closing=grammar.closing)
+    broken = CallParts("invalid_json")
+    return _broken(text, start, finder, opening=grammar.opening, closing=grammar.closing, parts=broken)
 
 
-def _broken(
-    text: str, start: int, finder: Finder, *, opening: str, closing: str, parts: CallParts = CallParts("invalid_json")
-) -> Region:
+def _broken(text: str, start: int, finder: Finder, *, opening: str, closing: str, parts: CallParts) -> Region:
     """Return an unreadable attempt: `parts` with its closing marker, else unclosed up to the next attempt."""
     body = start + len(opening)
     close, next_open = finder.find(closing, body), finder.find(opening, body)
