@@ -34,7 +34,7 @@ FACES: dict[str, set[str]] = {
     "tools": {"SchemaNode", "ToolSpecs", "equal", "read_tools", "rendered_tool"},
     "chat": {"ChatEncoder", "EncodedRow", "EncodedSession", "Span", "TemplateProfile", "canonical_messages"},
     "tool_calls": {
-        "RenderedTurn", "ToolCallFormat", "check_round_trip", "detect_format", "formats", "get_format",
+        "RenderedTurn", "ToolCallFormat", "aliases", "check_round_trip", "detect_format", "formats", "get_format",
         "register_format",
     },
     "scoring": {"Scores", "make_prediction", "read_predictions", "score", "write_predictions"},

@@ -244,5 +244,7 @@ def test_an_unknown_format_lists_the_known_ones() -> None:
 def test_the_known_formats_are_these() -> None:
     assert formats() == (
         "hermes", "qwen3_xml", "llama3_json", "pythonic", "mistral", "mistral_v11", "xlam", "functiongemma", "gemma4",
-        "phi4_mini_json", "granite", "deepseek_v3", "deepseek_v31", "openai", "glm45", "lfm2", "muse_glimmer",
+        "phi4_mini_json", "granite", "deepseek_v3", "deepseek_v31", "deepseek_v32", "deepseek_v4", "deepseek_v41",
+        "openai", "glm45", "lfm2", "muse_glimmer", "kimi_k2", "minimax_m2", "dots", "seed_oss", "step3", "olmo3",
+        "hunyuan_a13b", "internlm", "longcat", "cohere_command", "apertus",
     )  # fmt: skip

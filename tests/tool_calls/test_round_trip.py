@@ -27,9 +27,17 @@ INEXPRESSIBLE = {
     "qwen3_xml": ("</function>", "</parameter>"),
     "glm45": ("</tool_call>", "</arg_value>"),
     "muse_glimmer": ("</atem:invoke>", "</atem:parameter>"),
+    "minimax_m2": ("</invoke>", "parameter"),
+    "dots": ("</invoke>", "parameter"),
+    "deepseek_v32": ("</｜DSML｜invoke>", "｜DSML｜parameter"),
+    "deepseek_v4": ("</｜DSML｜invoke>", "｜DSML｜parameter"),
+    "deepseek_v41": ("</｜DSML｜ invoke>", "｜DSML｜ parameter"),
+    "seed_oss": ("</function>", "parameter="),
+    "step3": ("</steptml:invoke>", "steptml:parameter"),
     "functiongemma": ("<escape>",),
     "gemma4": ('<|"|>',),
 }
+PLAIN_NAMES = ("pythonic", "lfm2", "olmo3", "deepseek_v32", "deepseek_v4", "deepseek_v41")
 
 names = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=12).filter(
     lambda name: name[0] in string.ascii_letters
@@ -55,7 +63,7 @@ def values(fmt: ToolCallFormat) -> st.SearchStrategy[Any]:
 
 def argument_names(fmt: ToolCallFormat) -> st.SearchStrategy[str]:
     """Return any text for formats that quote names, and ordinary names for the others."""
-    if fmt.needs_schema or fmt.name in ("pythonic", "lfm2"):
+    if fmt.needs_schema or fmt.name in PLAIN_NAMES:
         return names
     return texts(fmt)
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainer.chat import ChatEncoder
 from trainer.config import Config
-from trainer.errors import FormatError, ToolSftError
+from trainer.data.domains import load_domain
+from trainer.errors import ConfigError, FormatError, ToolSftError
 from trainer.model_source import eos_token_ids
 from trainer.run_layout import RunLayout
 from trainer.tokenizer import load_tokenizer
-from trainer.tool_calls import ToolCallFormat, detect_format, formats, get_format
+from trainer.tool_calls import ToolCallFormat, aliases, detect_format, formats, get_format
 from trainer.tool_calls.detect import PLAIN_CALLS, PROBE_TOOLS
 from trainer.util.clock import DateArgument
 
@@ -84,10 +85,30 @@ def load_encoder(cfg: Config, *, folder: Path | None = None) -> LoadedEncoder:
 
 
 def pick_format(cfg: Config, encoder: ChatEncoder) -> ToolCallFormat:
-    """Return the configured tool-call format; `auto` detects it from the chat template. Raises `FormatError`."""
-    if cfg.eval.tool_call_format != "auto":
-        return get_format(cfg.eval.tool_call_format)
+    """Return the configured tool-call format; `auto` detects it from the chat template. Raises `FormatError`.
+
+    The domain's package is imported first if the name is not one of this package's, because it may register formats.
+    """
+    named = _named_format(cfg)
+    if named is not None:
+        return named
     return detect_format(lambda messages, tools: encoder.render(messages, tools, add_generation_prompt=False))
+
+
+def _named_format(cfg: Config) -> ToolCallFormat | None:
+    """Return the format that the configuration names, or None for `auto`."""
+    name = cfg.eval.tool_call_format
+    if name in (*formats(), *aliases()):
+        return get_format(name)
+    try:
+        load_domain(cfg)
+    except (ConfigError, ImportError) as error:  # a server may run without the domain
+        if name != "auto":
+            raise FormatError(
+                f'unknown tool-call format "{name}", and its domain cannot be imported: {error}'
+            ) from error
+        logger.info("the domain cannot be imported, so only this package's tool-call formats are known: %s", error)
+    return None if name == "auto" else get_format(name)
 
 
 def make_request_setup(cfg: Config) -> RequestSetup:
@@ -104,10 +125,11 @@ def make_request_setup(cfg: Config) -> RequestSetup:
             reasons.append(str(error).strip().splitlines()[0])
             continue
         return ChatSetup(*loaded, pick_format(cfg, loaded.encoder)).requests()
-    if cfg.eval.tool_call_format == "auto":
+    named = _named_format(cfg)
+    if named is None:
         raise FormatError(
             f"no tokenizer to detect the tool-call format from ({'; '.join(reasons)}); set eval.tool_call_format to "
             f"one of {', '.join(formats())}"
         )
     logger.warning("no tokenizer could be loaded (%s): template arguments are sent as configured", reasons[0])
-    return RequestSetup(get_format(cfg.eval.tool_call_format), cfg.data.chat_template_kwargs or {}, False)
+    return RequestSetup(named, cfg.data.chat_template_kwargs or {}, False)

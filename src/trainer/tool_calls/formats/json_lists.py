@@ -4,10 +4,10 @@ The lists are those of xLAM, Mistral before v11, Granite 3 and Phi-4-mini.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, scan_marked
 from trainer.tool_calls.readers import CallParts, Finder, call_parts
@@ -16,11 +16,15 @@ from trainer.values.json_reader import read_json, skip_space, to_json
 
 
 class _Marker(NamedTuple):
-    """The markers that open and close a list. A `word` is prose unless a list of objects follows."""
+    """The markers that open and close a list. A `word` is prose unless a list of objects follows.
+
+    `parts` checks an item of the list.
+    """
 
     opening: str
     closing: str = ""
     word: bool = False
+    parts: Callable[[Any], CallParts] = call_parts
 
 
 _MISTRAL = (_Marker("[TOOL_CALLS]"),)
@@ -49,7 +53,7 @@ class _ListRead(NamedTuple):
     end: int
 
 
-def _read_list(text: str, start: int, limit: int) -> _ListRead:
+def _read_list(text: str, start: int, limit: int, parts_of: Callable[[Any], CallParts] = call_parts) -> _ListRead:
     """Read call objects from the `[` at `start` on. An unreadable part is one attempt up to `limit`."""
     calls: list[ParsedCall] = []
     separator, position = start, skip_space(text, start + 1)
@@ -57,7 +61,7 @@ def _read_list(text: str, start: int, limit: int) -> _ListRead:
         read = read_json(text, position)
         after = skip_space(text, read.end)
         if read.failure is None and text[after : after + 1] in (",", "]"):
-            calls.append(attempt(text, (position, read.end), **call_parts(read.value)._asdict()))
+            calls.append(attempt(text, (position, read.end), **parts_of(read.value)._asdict()))
             separator, position = after, skip_space(text, after + 1) if text[after] == "," else after
             continue
         # Either the item is broken, or the list is broken after it. A server's parser would not read it in either case.
@@ -87,7 +91,7 @@ def _read_marked_list(source: Source, start: int, finder: Finder, *, markers: Se
     if not _LIST.match(text, body):
         status: CallStatus = "unclosed" if limit == len(text) else "invalid_json"
         return Region(start, limit, (attempt(text, (start, limit), status=status),))
-    calls, end = _read_list(text, skip_space(text, body), limit)
+    calls, end = _read_list(text, skip_space(text, body), limit, marker.parts)
     if not calls:
         return Region(start, end, (attempt(text, (start, end), status="missing_name"),))
     close = skip_space(text, end) if marker.closing else end

@@ -1,0 +1,94 @@
+"""Formats that write each argument as an element with its name as an attribute.
+
+MiniMax M2, dots, DeepSeek V3.2 and later (DSML), Seed-OSS, MiMo and Step 3.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from trainer.tool_calls.base import ToolCallFormat
+from trainer.tool_calls.formats.blocks import Block
+from trainer.tool_calls.formats.elements import Elements, scan_elements, write_elements
+from trainer.types import Call
+
+# Possessive quantifiers (`*+`): backtracking over malicious white space would take quadratic time.
+_NAME = r"""(?:"([^"\n]*+)"|'([^'\n]*+)')"""
+
+
+def _invoke(block: Block, *, mark: str = "", typed: bool = False) -> Elements:
+    """Return the grammar of `<invoke name="f"><parameter name="a">…`. `mark` is in front of the element names."""
+    kind = r'(?:\s++string="(true|false)")?+' if typed else "()"
+    is_string = ' string="{is_string}"' if typed else ""
+    return Elements(
+        opening=(f"<{mark}invoke ",),
+        head=re.compile(rf"<{mark}invoke\s*+name={_NAME}\s*+>"),
+        parameter=re.compile(rf"<{mark}parameter\s++name={_NAME}{kind}\s*+>"),
+        value_close=re.compile(rf"</{mark}parameter>(?=\s*+(?:<{mark}parameter\s|</{mark}invoke>))"),
+        call_close=f"</{mark}invoke>",
+        before=f'<{mark}invoke name="{{name}}">\n',
+        each=f'<{mark}parameter name="{{key}}"{is_string}>{{value}}</{mark}parameter>\n',
+        after=f"</{mark}invoke>",
+        block=block,
+    )
+
+
+_MINIMAX = _invoke(Block(("<minimax:tool_call>",), "</minimax:tool_call>"))
+_DOTS = _invoke(Block(("<dots_function_call>",), "</dots_function_call>"))
+_V32 = _invoke(Block(("<｜DSML｜function_calls>",), "</｜DSML｜function_calls>"), mark="｜DSML｜", typed=True)
+_V4_OPENINGS = ("<｜DSML｜tool_calls>", "<｜DSML｜toolcalls>", "<｜DSML｜tool>")
+_V4 = _invoke(Block(_V4_OPENINGS, "</｜DSML｜tool_calls>"), mark="｜DSML｜", typed=True)
+_V41 = _invoke(Block(("<｜DSML｜ calls>",), "</｜DSML｜ calls>"), mark="｜DSML｜ ", typed=True)
+
+
+def _functions(tag: str, *, padded: bool) -> Elements:
+    """Return the grammar of `<function=f><parameter=a>…` between the tags called `tag`."""
+    return Elements(
+        opening=(f"<{tag}>", "<function="),
+        head=re.compile(rf"(?:<{tag}>\s*+)?<function=([^>\n]*+)()>"),
+        parameter=re.compile(r"<parameter=([^>\n]*+)()()>"),
+        value_close=re.compile(r"</parameter>(?=\s*+(?:<parameter=|</function>))"),
+        call_close="</function>",
+        before=f"<{tag}>\n<function={{name}}>\n",
+        each="<parameter={key}>{value}</parameter>\n",
+        after=f"</function>\n</{tag}>",
+        tail=f"</{tag}>",
+        padded=padded,
+    )
+
+
+_SEED = _functions("seed:tool_call", padded=True)
+_MIMO = _functions("tool_call", padded=False)
+_STEP3 = Elements(
+    opening=("<｜tool_call_begin｜>",),
+    head=re.compile(rf"<｜tool_call_begin｜>\s*+function\s*+<｜tool_sep｜>\s*+<steptml:invoke\s++name={_NAME}\s*+>"),
+    parameter=re.compile(rf"<steptml:parameter\s++name={_NAME}()\s*+>"),
+    value_close=re.compile(r"</steptml:parameter>(?=\s*+(?:<steptml:parameter\s|</steptml:invoke>))"),
+    call_close="</steptml:invoke>",
+    before='<｜tool_call_begin｜>function<｜tool_sep｜><steptml:invoke name="{name}">',
+    each='<steptml:parameter name="{key}">{value}</steptml:parameter>',
+    after="</steptml:invoke><｜tool_call_end｜>",
+    tail="<｜tool_call_end｜>",
+    block=Block(("<｜tool_calls_begin｜>",), "<｜tool_calls_end｜>"),
+)
+
+
+def _format(name: str, grammar: Elements, write: Callable[[Sequence[Call]], str] | None = None) -> ToolCallFormat:
+    return ToolCallFormat(
+        name,
+        name,
+        partial(scan_elements, grammar=grammar),
+        write or partial(write_elements, grammar=grammar),
+        wrappers=grammar.block.markers,
+        needs_schema="is_string" not in grammar.each,
+    )
+
+
+MINIMAX_M2 = _format("minimax_m2", _MINIMAX)
+DOTS = _format("dots", _DOTS)
+DEEPSEEK_V32 = _format("deepseek_v32", _V32)
+DEEPSEEK_V4 = _format("deepseek_v4", _V4)
+DEEPSEEK_V41 = _format("deepseek_v41", _V41)
+SEED_OSS = _format("seed_oss", _SEED)
+MIMO = _format("mimo", _MIMO)
+STEP3 = _format("step3", _STEP3, partial(write_elements, grammar=_STEP3, between="", around=""))
