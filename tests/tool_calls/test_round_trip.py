@@ -32,7 +32,7 @@ INEXPRESSIBLE = {
     "deepseek_v32": ("</｜DSML｜invoke>", "｜DSML｜parameter"),
     "deepseek_v4": ("</｜DSML｜invoke>", "｜DSML｜parameter"),
     "deepseek_v41": ("</｜DSML｜ invoke>", "｜DSML｜ parameter"),
-    "seed_oss": ("</function>", "parameter="),
+    "seed_oss": ("</function>", "</parameter>", "<parameter="),
     "step3": ("</steptml:invoke>", "steptml:parameter"),
     "functiongemma": ("<escape>",),
     "gemma4": ('<|"|>',),

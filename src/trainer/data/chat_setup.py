@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainer.chat import ChatEncoder
 from trainer.config import Config
-from trainer.data.domains import load_domain
+from trainer.config.domain_package import import_domain
 from trainer.errors import ConfigError, FormatError, ToolSftError
 from trainer.model_source import eos_token_ids
 from trainer.run_layout import RunLayout
@@ -101,7 +101,7 @@ def _named_format(cfg: Config) -> ToolCallFormat | None:
     if name in (*formats(), *aliases()):
         return get_format(name)
     try:
-        load_domain(cfg)
+        import_domain(cfg)
     except (ConfigError, ImportError) as error:  # a server may run without the domain
         if name != "auto":
             raise FormatError(

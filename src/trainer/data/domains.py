@@ -1,14 +1,12 @@
 """Find the configured domain, and ask it for datasets, turns or single sessions. Knows no particular domain."""
 
 import importlib
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from trainer.config import Config
+from trainer.config.domain_package import import_domain
 from trainer.data.bundle import DatasetBundle, as_bundle
 from trainer.data.opening import OpenRows
 from trainer.data.sessions import open_table, row_tools
@@ -22,44 +20,12 @@ from trainer.util.clock import time_zone
 
 
 def load_domain(cfg: Config) -> Any:
-    """Return the package that `data.load_module` names. Raises `ConfigError` if it has no `build_datasets(cfg)`.
-
-    A package in `src/` of the working directory, in the working directory or beside the configuration file comes
-    before an installed one of the same name, because that is the copy that a user edits.
-    """
-    name = cfg.data.load_module
-    folder = next((folder for folder in _folders(cfg) if _holds(folder, name)), None)
-    module = _import(name, folder)
+    """Return the package that `data.load_module` names. Raises `ConfigError` if it has no `build_datasets(cfg)`."""
+    module = import_domain(cfg)
     if not callable(getattr(module, "build_datasets", None)):
         where = f" ({module.__file__})" if module.__file__ else ""
-        raise ConfigError(f"data.load_module: {name}{where} has no build_datasets(cfg)")
+        raise ConfigError(f"data.load_module: {cfg.data.load_module}{where} has no build_datasets(cfg)")
     return module
-
-
-def _folders(cfg: Config) -> Iterator[Path]:
-    yield Path("src").resolve()
-    yield Path.cwd()
-    if cfg.path is not None:
-        yield cfg.path.resolve().parent
-
-
-def _holds(folder: Path, name: str) -> bool:
-    top = folder / name.partition(".")[0]
-    return (top / "__init__.py").is_file() or top.with_suffix(".py").is_file()
-
-
-def _import(name: str, folder: Path | None) -> ModuleType:
-    if folder is not None and sys.path[:1] != [str(folder)]:
-        sys.path[:] = [str(folder), *(place for place in sys.path if place != str(folder))]
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise  # the domain exists and its own import fails: the user needs that traceback
-        raise ConfigError(
-            f"data.load_module: there is no package {name}; put it in src/ of the working directory, beside the "
-            "configuration file, or on PYTHONPATH"
-        ) from None
 
 
 def domain_datasets(domain: Any, cfg: Config) -> DatasetBundle:

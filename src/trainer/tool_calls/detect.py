@@ -1,6 +1,7 @@
 """Detect which format a chat template writes, by rendering known calls. Sees a template only as a function."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
@@ -50,6 +51,9 @@ PROBE_CALLS = (
 # Some templates write every value as a quoted string. Their format is still detected. The round-trip check
 # of the data's own calls then shows which ones such a template cannot express.
 PLAIN_CALLS = (Call("probe_book", {"city": "Bern", "note": "by the lake"}),)
+
+_MARKER_BEGIN = re.compile(r"<[^<>\s]*+\Z")
+_MARKER_END = re.compile(r"[^<>\s]*+>")
 
 
 class _Probe(NamedTuple):
@@ -129,8 +133,10 @@ def _assistant_text(render: Render, probe: _Probe) -> str:
     with_calls = render(probe.with_calls, PROBE_TOOLS)
     with_text = render(probe.with_text, PROBE_TOOLS)
     n_before = _n_shared(with_calls, with_text)
-    n_after = _n_shared(with_calls[n_before:][::-1], with_text[n_before:][::-1])
-    return with_calls[n_before : len(with_calls) - n_after]
+    end = len(with_calls) - _n_shared(with_calls[n_before:][::-1], with_text[n_before:][::-1])
+    # Cohere's `<|END_ACTION|>` and `<|END_RESPONSE|>` begin and end alike, but both belong to the turns.
+    opening, closing = _MARKER_BEGIN.search(with_calls[:n_before]), _MARKER_END.match(with_calls, end)
+    return with_calls[opening.start() if opening else n_before : closing.end() if closing else end]
 
 
 def _n_shared(a: str, b: str) -> int:

@@ -23,15 +23,17 @@ class Elements(NamedTuple):
     """The grammar of one format, and how it is written.
 
     `head` captures the name of the tool, `parameter` that of an argument and, in DSML, whether it is a string.
-    `opening[0]` begins a call that ends with `tail`; the other openings begin a call without it.
+    `opening[0]` begins a call that ends with `tail`; the other openings begin a call without it. `inside` are the tags
+    that occur in calls only: outside, they show a call that lost its opening tag.
     `before`, `each` and `after` are the texts of a call, with the fields `name`, `key`, `value` and `is_string`.
     Readers remove a line break at each end of a `padded` value.
     """
 
     opening: tuple[str, ...]
+    inside: tuple[str, ...]
     head: re.Pattern[str]
     parameter: re.Pattern[str]
-    value_close: re.Pattern[str]
+    value_close: str
     call_close: str
     before: str
     each: str
@@ -43,7 +45,7 @@ class Elements(NamedTuple):
 
 def scan_elements(source: Source, grammar: Elements) -> Iterator[Region]:
     """Yield the attempted calls of a text."""
-    return scan_block(source, grammar.block, grammar.opening, partial(_read_call, grammar=grammar))
+    return scan_block(source, grammar.block, (*grammar.opening, *grammar.inside), partial(_read_call, grammar=grammar))
 
 
 def _read_call(source: Source, start: int, finder: Finder, *, grammar: Elements) -> Region:
@@ -78,17 +80,17 @@ def _read_values(source: Source, tool: str, position: int, grammar: Elements, fi
         opening = grammar.parameter.match(text, position)
         if opening is None:
             return None
-        closing = finder.search(grammar.value_close, opening.end())
-        if closing is None or closing.start() > finder.find(grammar.call_close, opening.end()):
+        close = finder.find(grammar.value_close, opening.end())
+        if close >= finder.find(grammar.call_close, opening.end()):
             return None
-        raw = text[opening.end() : closing.start()]
+        raw = text[opening.end() : close]
         key = (opening[1] or opening[2] or "").strip()
         value = _value(raw, opening[3], node.property(key), padded=grammar.padded)
         # A value with an opening tag has swallowed the next argument, because its own closing tag is missing.
         if value is None or key in values or grammar.parameter.search(raw):
             return None
         values[key] = value.value
-        position = skip_blank(text, closing.end())
+        position = skip_blank(text, close + len(grammar.value_close))
     return _ValuesRead(values, position + len(grammar.call_close))
 
 

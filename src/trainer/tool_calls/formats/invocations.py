@@ -22,9 +22,10 @@ def _invoke(block: Block, *, mark: str = "", typed: bool = False) -> Elements:
     is_string = ' string="{is_string}"' if typed else ""
     return Elements(
         opening=(f"<{mark}invoke ",),
+        inside=(f"<{mark}parameter ",),
         head=re.compile(rf"<{mark}invoke\s*+name={_NAME}\s*+>"),
         parameter=re.compile(rf"<{mark}parameter\s++name={_NAME}{kind}\s*+>"),
-        value_close=re.compile(rf"</{mark}parameter>(?=\s*+(?:<{mark}parameter\s|</{mark}invoke>))"),
+        value_close=f"</{mark}parameter>",
         call_close=f"</{mark}invoke>",
         before=f'<{mark}invoke name="{{name}}">\n',
         each=f'<{mark}parameter name="{{key}}"{is_string}>{{value}}</{mark}parameter>\n',
@@ -45,9 +46,10 @@ def _functions(tag: str, *, padded: bool) -> Elements:
     """Return the grammar of `<function=f><parameter=a>…` between the tags called `tag`."""
     return Elements(
         opening=(f"<{tag}>", "<function="),
+        inside=("<parameter=",),
         head=re.compile(rf"(?:<{tag}>\s*+)?<function=([^>\n]*+)()>"),
         parameter=re.compile(r"<parameter=([^>\n]*+)()()>"),
-        value_close=re.compile(r"</parameter>(?=\s*+(?:<parameter=|</function>))"),
+        value_close="</parameter>",
         call_close="</function>",
         before=f"<{tag}>\n<function={{name}}>\n",
         each="<parameter={key}>{value}</parameter>\n",
@@ -61,9 +63,10 @@ _SEED = _functions("seed:tool_call", padded=True)
 _MIMO = _functions("tool_call", padded=False)
 _STEP3 = Elements(
     opening=("<｜tool_call_begin｜>",),
+    inside=("<｜tool_sep｜>", "<steptml:invoke ", "<steptml:parameter "),
     head=re.compile(rf"<｜tool_call_begin｜>\s*+function\s*+<｜tool_sep｜>\s*+<steptml:invoke\s++name={_NAME}\s*+>"),
     parameter=re.compile(rf"<steptml:parameter\s++name={_NAME}()\s*+>"),
-    value_close=re.compile(r"</steptml:parameter>(?=\s*+(?:<steptml:parameter\s|</steptml:invoke>))"),
+    value_close="</steptml:parameter>",
     call_close="</steptml:invoke>",
     before='<｜tool_call_begin｜>function<｜tool_sep｜><steptml:invoke name="{name}">',
     each='<steptml:parameter name="{key}">{value}</steptml:parameter>',
