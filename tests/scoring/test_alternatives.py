@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from tests.support.scoring import call, number_turns, tool, turn
+from trainer.chat.template.server_shape import server_message
+from trainer.endpoint import wire_messages
 from trainer.errors import DataError
 from trainer.eval_metrics import read_predictions, score, write_predictions
 from trainer.messages import canonical_messages, read_messages
@@ -106,6 +108,19 @@ def message(**changes: Any) -> dict[str, Any]:
 
 ASKED = {"role": "user", "content": "A VW?"}
 WRITTEN = [[{"name": "f", "arguments": {"make": "VW", "n": None}, "values": {"make": ["Volkswagen"]}}], []]
+
+
+def test_an_argument_that_only_values_name_has_to_be_there() -> None:
+    written = [[{"name": "f", "values": {"make": ["VW", "Volkswagen"]}}]]
+    answers = accepted_answers(read_messages([ASKED, message(alternatives=written)]).messages[1])
+    assert judged([], [call("f")], *answers).metrics["turn_exact"] == 0.0
+    assert judged([], [call("f", make="Volkswagen")], *answers).metrics["turn_exact"] == 1.0
+
+
+def test_no_template_and_no_server_receives_alternatives() -> None:
+    read = read_messages([ASKED, message(alternatives=WRITTEN)]).messages
+    assert "alternatives" not in server_message(read[1], "string")
+    assert "alternatives" not in wire_messages(read)[1]
 
 
 @pytest.mark.parametrize("as_text", [False, True])

@@ -163,6 +163,12 @@ def test_paths_of_different_shapes_are_not_shared() -> None:
         ("«Bonjour»", '"bonjour"', True),
         ("❤️", "❤", True),
         ("well-known", "well known", True),
+        (".5", "5", False),
+        ("-.5", ".5", False),
+        ("–5", "5", False),
+        ("A-", "A", False),
+        ("snake_case", "snake case", False),
+        ("2010–2015", "2010-2015", True),
     ],
 )
 def test_text_ignores_the_punctuation_of_sentences_and_nothing_that_has_a_meaning(a: str, b: str, same: bool) -> None:
@@ -178,6 +184,8 @@ def test_text_ignores_the_punctuation_of_sentences_and_nothing_that_has_a_meanin
         ("12", "12:00", False),
         ("2026-03-04", "20260304", True),
         ("10:00Z", "11:00+01:00", True),
+        ("2026-W05", "2026-01-26", False),
+        ("2026-W05-1", "2026-01-26", True),
         ("2026-03-04T10:00Z", "2026-03-04T11:00+01:00", True),
         ("2026-03-04", "2026-03-04T00:00", False),
     ],

@@ -14,8 +14,9 @@ def read_alternatives(value: Any, where: str) -> list[list[dict[str, Any]]]:
     """Return the answers in canonical form: lists of calls with all four keys; an empty list makes no call.
 
     Each is a list of `{"name", "arguments", "values", "optional"}`. `values` are further accepted values by argument,
-    `optional` are arguments that may be left out. All of it, or a part, may be JSON text. A null in an object counts as
-    not given, because tables fill in nulls; JSON text can express it. Raises `DataError`.
+    `optional` are arguments that may be left out; an argument that only `values` names has to be there otherwise. All
+    of it, or a part, may be JSON text. A null in an object counts as not given, because tables fill in nulls; JSON text
+    can express it. Raises `DataError`.
     """
     answers = take_list(value, where, "alternatives")
     if is_too_deep(answers):
@@ -55,7 +56,8 @@ def _call(item: Any, where: str) -> dict[str, Any]:
     for key in optional:
         if key not in arguments and key not in values:
             fail(where, f'optional names "{key:.60}", which is neither in arguments nor in values; add its value there')
-    return {"name": name, "arguments": arguments, "values": values, "optional": optional}
+    first = {key: given[0] for key, given in values.items() if given and key not in arguments and key not in optional}
+    return {"name": name, "arguments": arguments | first, "values": values, "optional": optional}
 
 
 def _values(value: Any, where: str) -> dict[str, list[Any]]:

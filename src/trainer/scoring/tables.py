@@ -63,8 +63,8 @@ def comparison_tables(comparison: Comparison) -> Iterator[RenderableType]:
         table.add_row(
             name,
             _ARROW[_BETTER[name]],
-            _share(row.first),
-            _share(row.second),
+            _share(row.first) + _failures(comparison.first.metrics, _BETTER[name]),
+            _share(row.second) + _failures(comparison.second.metrics, _BETTER[name]),
             f"{row.difference:+.3f}{' *' if row.verdict else ''}",  # a character, since a log file shows no color
             _interval(row.interval, signed=True),
             _share(row.p_value),
@@ -153,7 +153,15 @@ def report_markdown(title: str, states: Mapping[str, Metrics], notes: Sequence[s
 def _cells(states: Mapping[str, Metrics]) -> list[tuple[str, str, list[str], str]]:
     have_errors = any(state.get("n_errors") for state in states.values())
     return [
-        (key, label, [_number(state.get(key)) + _failures(state, better) for state in states.values()], better)
+        (
+            key,
+            label,
+            [
+                _number(state.get(key)) + ("" if key == "perplexity" else _failures(state, better))
+                for state in states.values()
+            ],
+            better,
+        )
         for key, label, better in _ROWS
         if any(key in state for state in states.values()) and (have_errors or not key.endswith("_answered"))
     ]

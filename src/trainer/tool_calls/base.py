@@ -78,7 +78,8 @@ class ToolCallFormat:
     """One way of writing tool calls as text.
 
     `vllm_parser` is the value of vLLM's `--tool-call-parser` for this format, or None if vLLM has no parser for it.
-    `wrappers` are markers around all the calls of a turn. They belong neither to a call nor to the prose.
+    `wrappers` are markers around all the calls of a turn, and `header` is the header of a message that holds one. They
+    belong neither to a call nor to the prose.
     `needs_schema` means that the text does not show the type of a value (`5` may be a number or a string), so
     exact reading needs the tools.
     """
@@ -89,6 +90,7 @@ class ToolCallFormat:
     write: Callable[[Sequence[Call]], str]
     wrappers: tuple[str, ...] = ()
     needs_schema: bool = False
+    header: re.Pattern[str] | None = None
 
     def parse(self, text: str, *, finished: bool = True, tools: Sequence[Tool] = ()) -> ParsedText:
         """Split model text into prose and attempted calls, in linear time. Never raises and never evaluates code.
@@ -127,6 +129,8 @@ class ToolCallFormat:
             piece = text[start : region.start]
             for wrapper in self.wrappers:
                 piece = piece.replace(wrapper, "")
+            if self.header is not None:
+                piece = self.header.sub("", piece)
             pieces.append(piece.strip())
             start = region.end
         return "\n".join(piece for piece in pieces if piece)

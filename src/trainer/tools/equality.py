@@ -160,13 +160,14 @@ def _same_text(a: Any, b: Any, node: SchemaNode, depth: int) -> bool | None:
 # What distinguishes words: letters with their marks, digits, symbols such as + and €, the punctuation that changes a
 # meaning, a sign before a number, and a separator inside one. All other punctuation only divides.
 _WORD = re.compile(
-    r"(?:(?<![\p{L}\p{N}])-(?=\d)|(?<=\d)[-.,:/'\u066b\u066c](?=\d)|[%\u2030\u2031\u066a&@#*/\\§¶†‡]|[^\p{P}\s])+"
+    r"(?:(?<![\p{L}\p{N}])(?:-\.?|\.)(?=\d)|(?<=[\p{L}\p{N}])-(?![\p{L}\p{N}-])|(?<=\d)[-.,:/'\u066b\u066c](?=\d)|[%\u2030\u2031\u066a&@#*_/\\§¶†‡]|[^\p{P}\s])+"
 )
+_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"))
 _INVISIBLE = re.compile(r"[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufe00-\ufe0f\ufeff]")
 
 
 def _words(text: str) -> list[str]:
-    words: list[str] = _WORD.findall(_fold(_INVISIBLE.sub("", text)).replace("\u2212", "-"))
+    words: list[str] = _WORD.findall(_fold(_INVISIBLE.sub("", text)).translate(_DASHES))
     return words
 
 
@@ -195,7 +196,7 @@ def _same_date(a: Any, b: Any, node: SchemaNode, depth: int) -> bool | None:
     return x == y
 
 
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}(?!\d)|\d{4}-?W\d{2}")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}(?!\d)|\d{4}-?W\d{2}-?\d")
 
 
 def _to_moment(value: Any) -> datetime | date | time | None:
