@@ -39,6 +39,11 @@ class AnswerStream:
         self._spaces: list[str] = []
         self._sent: list[str] = []
 
+    @property
+    def text(self) -> str:
+        """The whole text so far."""
+        return "".join(self._pieces)
+
     def feed(self, piece: str) -> str:
         """Take the next piece of the answer, and return the prose that is certain now."""
         self._pieces.append(piece)
@@ -53,7 +58,7 @@ class AnswerStream:
 
     def finish(self, *, finished: bool = True, tools: Sequence[Tool] = ()) -> ParsedText:
         """Return the rest of the prose, and all calls. The arguments are those of `ToolCallFormat.parse`."""
-        parsed = self._fmt.parse("".join(self._pieces), finished=finished, tools=tools)
+        parsed = self._fmt.parse(self.text, finished=finished, tools=tools)
         sent = "".join(self._sent)
         n_shared = _n_shared(sent, parsed.content)
         rest = parsed.content[n_shared:]
