@@ -6,8 +6,7 @@ Whatever hides the first character of a text from the prose may be the beginning
 
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import chain
-from typing import Any
+from itertools import chain, product
 
 from trainer.tool_calls.base import ToolCallFormat
 from trainer.types import Call
@@ -17,6 +16,7 @@ AT_START, AT_LINE, IN_LINE = "", "Qz\n\n", "Qz "
 
 _CALLS = (Call("f", {"a": "b", "n": 1}), Call("g", {}))
 _KEYS = ("name", "id", "type", "function", "parameters", "arguments")
+_REASONING = ("<think>a", "[THINK]a", "<|channel>thought\na")  # a marker that closes a block would hide all before it
 _BRACKETS = "<[{`"
 _VALUES = ("", ": 1", "1", "=1", "a=1", '"a": 1', "g()", "(a=1)") + tuple(
     word[n:] for word in ("None", "True", "False", "null", "true", "false") for n in range(1, len(word))
@@ -86,9 +86,9 @@ def _spelled(fmt: ToolCallFormat) -> Iterator[str]:
     for calls in (_CALLS[:1], _CALLS):
         written = fmt.render(calls)
         yield from (written, written.replace('"', "'"))
-    values: Any = ('"f"', "{}")
-    for key, value in ((key, value) for key in _KEYS for value in values):
+    for key, value in product(_KEYS, ('"f"', "{}")):
         yield f'[{{"{key}": {value}, "name": "f", "arguments": {{}}}}]'
+    yield from _REASONING
 
 
 def _closed(head: str) -> Iterator[str]:
