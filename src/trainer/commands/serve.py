@@ -41,12 +41,13 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
     add("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     add("--port", type=int, default=8000, help="default: 8000")
     add("--vllm", metavar="PATH", help="the program vllm (default: the one beside this Python, or on PATH)")
+    add("--vllm-parser", action="store_true", help="read tool calls with vLLM's own parser, not with this project's reader")
     add("--print", action="store_true", help="print vLLM's command line and do not run it")
     args = parser.parse_args(own)
     if not 1 <= args.port <= 65535:
         parser.error(f"--port {args.port}: must be between 1 and 65535")
-    if args.engine == "transformers" and (extra or args.print):
-        parser.error("--print and arguments after -- need --engine vllm")
+    if args.engine == "transformers" and (extra or args.print or args.vllm_parser):
+        parser.error("--print, --vllm-parser and arguments after -- need --engine vllm")
     args.extra = extra
     return args
 
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         program = (args.vllm or "vllm") if args.print else find_vllm(args.vllm)
         if args.merged is None:
             refuse_unservable(finished)
-    plan = plan_serving(finished, name=args.name, merged=args.merged)
+    plan = plan_serving(finished, name=args.name, merged=args.merged, with_vllm_parser=args.vllm_parser)
     if args.engine == "transformers":
         from trainer.serving.local.server import serve_run
 
@@ -74,12 +75,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _become_vllm(program: str, plan: "ServePlan", args: argparse.Namespace) -> None:
-    from trainer.serving.vllm import shell_line, vllm_arguments, write_generation_config
+    from trainer.serving.vllm import shell_line, vllm_arguments, write_serving_files
 
     for note in plan.notes():
         print(f"note: {note}", file=sys.stderr)
-    stops = write_generation_config(plan)
-    flags = vllm_arguments(plan, generation_config=stops, host=args.host, port=args.port)
+    files = write_serving_files(plan)
+    flags = vllm_arguments(plan, files=files, host=args.host, port=args.port)
     command = [program, *flags, *args.extra]
     print(shell_line(command), file=sys.stdout if args.print else sys.stderr, flush=True)
     if not args.print:
