@@ -22,7 +22,7 @@ def test_the_tiny_model_is_served_as_a_merged_model_of_a_run_is(folder: Path) ->
     plan = make_plan("chatml", FAMILIES["chatml"], None, folder)
     words = vllm_arguments(plan, files=folder, host="127.0.0.1", port=1)
     assert words[:6] == ["serve", str(folder), "--served-model-name", "chatml", "--tokenizer", str(folder)]
-    assert words[words.index("--tool-call-parser") + 1] == "hermes"
+    assert words[words.index("--tool-call-parser") + 1] == "tool_sft_hermes"
     assert words[words.index("--chat-template") + 1] == str(folder / "chat_template.jinja")
     assert "--enable-lora" not in words
     assert AutoConfig.from_pretrained(folder).vocab_size == len(plan.chat.tokenizer)

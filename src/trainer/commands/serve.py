@@ -75,11 +75,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _become_vllm(program: str, plan: "ServePlan", args: argparse.Namespace) -> None:
+    from trainer.serving.gold_check import parser_note, vllm_python
     from trainer.serving.vllm import shell_line, vllm_arguments, write_serving_files
 
-    for note in plan.notes():
-        print(f"note: {note}", file=sys.stderr)
     files = write_serving_files(plan)
+    python = None if args.print else vllm_python(program)  # --print starts nothing
+    checked = parser_note(plan, args.run, files=files, python=python)
+    for note in [*plan.notes(), *([checked] if checked else [])]:
+        print(f"note: {note}", file=sys.stderr)
     flags = vllm_arguments(plan, files=files, host=args.host, port=args.port)
     command = [program, *flags, *args.extra]
     print(shell_line(command), file=sys.stdout if args.print else sys.stderr, flush=True)

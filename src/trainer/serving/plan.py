@@ -14,7 +14,6 @@ from trainer.model_source import base_model_place
 from trainer.run_layout import MERGE_REPORT, MODEL_CONFIG, RunLayout
 from trainer.serving.reasoning import ReasoningTurns, reasoning_parser, reasoning_turns, writes_empty_block
 from trainer.serving.vllm_parser.plugin_file import parser_name
-from trainer.tool_calls.vllm_losses import known_loss
 from trainer.training.finished_run import FinishedRun
 
 GPT_OSS = "gpt_oss"
@@ -142,8 +141,7 @@ class ServePlan:
                 f"vLLM's tool-call parser {fmt.vllm_parser} needs tokens that this tokenizer does not have: "
                 f"{', '.join(missing)}; so it is not used, and calls stay as text in message.content"
             ]
-        loss = known_loss(fmt)
-        return [] if loss is None else [loss]
+        return []
 
 
 def plan_serving(

@@ -8,9 +8,7 @@ import trainer
 from trainer.serving.vllm_parser.own_formats import home_of
 from trainer.tool_calls import ToolCallFormat
 
-_SOURCE = '''"""Read the tool calls of this run in vLLM, as training does. Written by `tool-sft serve`."""
-
-import importlib.util
+_LOAD_TRAINER = '''import importlib.util
 import sys
 from pathlib import Path
 
@@ -20,7 +18,9 @@ if "trainer" not in sys.modules and Path(TRAINER).is_file():  # else an installe
     spec = importlib.util.spec_from_file_location("trainer", TRAINER)
     sys.modules["trainer"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules["trainer"])
+'''
 
+_REGISTER = '''
 try:
     from trainer.serving.vllm_parser.plugin import register_parser
 except ImportError as error:
@@ -45,9 +45,12 @@ def parser_name(format_name: str) -> str:
 def plugin_source(fmt: ToolCallFormat) -> str:
     """Return the text of the file. Raises `FormatError` for a format that no other process can import."""
     home = home_of(fmt)
-    return _SOURCE.format(
-        trainer=trainer.__file__,
-        name=parser_name(fmt.name),
-        format_name=fmt.name,
-        home=None if home is None else tuple(home),
+    call = _REGISTER.format(
+        name=parser_name(fmt.name), format_name=fmt.name, home=None if home is None else tuple(home)
     )
+    return f'"""Read the tool calls of this run in vLLM, as training does. Written by `tool-sft serve`."""\n\n{loader()}{call}'
+
+
+def loader() -> str:
+    """Return Python code that makes this package importable in another environment."""
+    return _LOAD_TRAINER.format(trainer=trainer.__file__)

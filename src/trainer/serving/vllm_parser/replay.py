@@ -4,11 +4,10 @@ Runs inside vLLM's environment (0.32) and starts no engine: the parsers are comp
 """
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from trainer.tool_calls.served import ServedCall
 from trainer.types import Tool
@@ -85,7 +84,10 @@ def receive_streamed(reader: Reader, parts: Sequence[Piece], tools: Sequence[Too
 
 def pieces(tokenizer: Any, text: str, *, n_tokens: int = 1) -> list[Piece]:
     """Return the text in pieces of `n_tokens` tokens. Tokens of a part of a character come together."""
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    try:
+        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    except NotImplementedError:  # a tokenizer that is not a fast one
+        return characters(tokenizer, text, n_tokens)
     single: list[Piece] = []
     end = 0
     for token, (_, stop) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
@@ -117,13 +119,29 @@ def _request(tools: Sequence[Tool]) -> Any:
     return protocol.ChatCompletionRequest.model_validate(body | ({"tools": list(tools)} if tools else {}))
 
 
+class Question(TypedDict):
+    """What `main` reads: the flags of the server, and the texts with the tools of their requests."""
+
+    parser: str
+    plugin: str | None
+    tokenizer: str
+    trust_remote_code: bool
+    turns: list["TurnJson"]
+
+
+class TurnJson(TypedDict):
+    """A turn as a model would write it."""
+
+    text: str
+    tools: list[Tool]
+
+
 def main(asked: str, answered: str) -> int:
     """Read the turns of a file by the named parser, whole and streamed, and write what a client would receive."""
-    question = json.loads(Path(asked).read_text(encoding="utf-8"))
-    tokenizer = import_module("vllm.tokenizers").get_tokenizer(question["tokenizer"])
-    reader = open_reader(
-        question["parser"], tokenizer, plugin=question["plugin"], reasoning=question["reasoning"]
-    )
+    question: Question = json.loads(Path(asked).read_text(encoding="utf-8"))
+    open_tokenizer = import_module("vllm.tokenizers").get_tokenizer
+    tokenizer = open_tokenizer(question["tokenizer"], trust_remote_code=question["trust_remote_code"])
+    reader = open_reader(question["parser"], tokenizer, plugin=question["plugin"])
     answers = [
         (
             receive_whole(reader, turn["text"], turn["tools"]),
@@ -134,6 +152,3 @@ def main(asked: str, answered: str) -> int:
     Path(answered).write_text(json.dumps(answers), encoding="utf-8")
     return 0
 
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
