@@ -13,7 +13,7 @@ from trainer.tool_calls.streaming import AnswerStream
 from trainer.types import ParsedText
 
 # The full run has 300 per format: STREAMED_TEXTS=300 pytest tests/tool_calls/test_streaming.py
-N_TEXTS = int(os.environ.get("STREAMED_TEXTS", "30"))
+N_TEXTS = int(os.environ.get("STREAMED_TEXTS", "12"))
 CLOSED_BLOCKS = ("</think>", "[/THINK]", "<channel|>")  # what closes a block that nothing opened changes earlier prose
 ANSWER = "The Audi costs 24,900, and the Fiat < 9,000.\n\nShall I book a test drive"
 

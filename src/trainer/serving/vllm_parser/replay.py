@@ -47,12 +47,15 @@ def open_reader(parser: str, tokenizer: Any, *, plugin: str | None = None, reaso
     return Reader(found, tokenizer)
 
 
-def receive_whole(reader: Reader, text: str, tools: Sequence[Tool]) -> Received:
-    """Return what a client receives for a text that is sent at once."""
+def receive_whole(
+    reader: Reader, text: str, tools: Sequence[Tool], *, ids: Sequence[int] | None = None
+) -> Received:
+    """Return what a client receives for a text that is sent at once. `ids` are its tokens (default: found here)."""
     request = _request(tools)
     try:
         parser = reader.parser(reader.tokenizer, request.tools)
-        ids = [token for piece in pieces(reader.tokenizer, text) for token in piece.ids]
+        if ids is None:
+            ids = [token for piece in pieces(reader.tokenizer, text) for token in piece.ids]
         _, content, calls = parser.parse(text, request, enable_auto_tools=True, model_output_token_ids=ids)
     except Exception as error:  # whatever a parser raises, the client receives an error
         return Received("", (), f"{type(error).__name__}: {error}")
