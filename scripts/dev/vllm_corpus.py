@@ -28,50 +28,74 @@ TOOLS: tuple[Tool, ...] = tuple(
 
 
 class Text(NamedTuple):
-    """What a model wrote, and which kind of answer it is. A `usual` kind is what a good model writes."""
+    """What a model wrote, and which kind of answer it is. A `usual` kind is what a good model writes.
+
+    `sent` is the text with what the model's template writes around it, which this project's readers take for text.
+    """
 
     kind: str
     text: str
-    usual: bool = True
+    usual: bool
+    sent: str
 
 
 def typical(fmt: ToolCallFormat) -> Iterator[Text]:
     """Yield typical answers in a format, each kind once or a few times."""
-    one = [Call("find_car", {"text": "blue", "n": 5})]
-    two = [*one, Call("book", {"text": "Mon"})]
-    yield from _calls(fmt, one, two)
-    yield Text("text before a call", f"Let me look.\n{fmt.render(one)}")
-    yield Text("text before two calls", f"Let me look.\n\n{fmt.render(two)}")
-    yield Text("text after a call", f"{fmt.render(one)}\nOne moment.", usual=False)
-    yield Text("text only", "The Audi costs 24,900 (2021), and it has < 9,000 km; shall I book [a drive](https://a.b)?")
-    yield Text("text with JSON", 'Your settings are {"name": "Bob", "age": 3} and [1, 2].')
-    written = fmt.render(one)
-    yield Text("unfinished call", written[: len(written) * 6 // 10], usual=False)
-    yield Text("unfinished second call", fmt.render(two)[: -max(12, len(written) // 3)], usual=False)
-    yield Text("broken call", _without_last(written, '"}]>)'), usual=False)
-    yield Text("broken call and a good one", f"{_without_last(written, '}])>')}\n{written}", usual=False)
+    for kind, text in _usual(fmt):
+        if all(call.status == "ok" for call in fmt.parse(text, tools=TOOLS).calls):  # else the format cannot express it
+            yield Text(kind, text, True, _framed(fmt, text))
+    for kind, text in _unusual(fmt):
+        yield Text(kind, text, False, _framed(fmt, text))
 
 
-def _calls(fmt: ToolCallFormat, one: list[Call], two: list[Call]) -> Iterator[Text]:
-    gold: dict[str, Sequence[Sequence[Call]]] = {
-        "one call": [one],
-        "two calls": [two, [*one, *one]],
-        "no arguments": [[Call("book", {})], [Call("book", {}), *one]],
-        "numbers, booleans, null": [[Call("find_car", {"n": 0, "price": 30000.5, "new": False, "maybe": None})]],
-        "numbers as text": [[Call("find_car", {"text": "5"})], [Call("find_car", {"text": "007", "maybe": "true"})]],
-        "arrays and objects": [
-            [Call("find_car", {"tags": ["a", "b c"], "range": {"low": 3, "unit": "5"}})],
-            [Call("find_car", {"rows": [{"id": 1}, {"id": 2}], "tags": []})],
-        ],
-        "letters of other scripts": [[Call("find_car", {"text": "Škoda 東京 \U0001f697"})]],
-        "quotes and line breaks": [[Call("find_car", {"text": 'He said "it\'s"\n  two\tlines\n'})]],
-        "markup in text": [[Call("find_car", {"text": "a <b> & </c> {d} [e], f(g)"})]],
-        "backslashes": [[Call("find_car", {"text": "C:\\new\\table"})]],
-        "empty text": [[Call("find_car", {"text": ""})]],
-        "a name with a dot": [[Call("get.status", {"n": 1})]],
-    }
-    for kind, turns in gold.items():
-        yield from (Text(kind, fmt.render(calls)) for calls in turns)
+def _framed(fmt: ToolCallFormat, text: str) -> str:
+    """Return the text in the channels of Muse Glimmer, whose parser reads nothing without them."""
+    if fmt.name != "muse_glimmer":
+        return text
+    before, call, rest = text.partition("<atem:")
+    to_user = f" to=user<|message|>{before}" if before or not call else ""
+    between = "<|eom|><|start|>assistant" if before and call else ""
+    return to_user + (f"{between} to=find_car<|message|>{call}{rest}" if call else "")
+
+
+_ONE = [Call("find_car", {"text": "blue", "n": 5})]
+_TWO = [*_ONE, Call("book", {"text": "Mon"})]
+_GOLD: dict[str, Sequence[Sequence[Call]]] = {
+    "one call": [_ONE],
+    "two calls": [_TWO, [*_ONE, *_ONE]],
+    "no arguments": [[Call("book", {})], [Call("book", {}), *_ONE]],
+    "numbers, booleans, null": [[Call("find_car", {"n": 0, "price": 30000.5, "new": False, "maybe": None})]],
+    "numbers as text": [[Call("find_car", {"text": "5"})], [Call("find_car", {"text": "007", "maybe": "true"})]],
+    "arrays and objects": [
+        [Call("find_car", {"tags": ["a", "b c"], "range": {"low": 3, "unit": "5"}})],
+        [Call("find_car", {"rows": [{"id": 1}, {"id": 2}], "tags": []})],
+    ],
+    "letters of other scripts": [[Call("find_car", {"text": "Škoda 東京 \U0001f697"})]],
+    "quotes and line breaks": [[Call("find_car", {"text": 'He said "it\'s"\n  two\tlines\n'})]],
+    "markup in text": [[Call("find_car", {"text": "a <b> & </c> {d} [e], f(g)"})]],
+    "backslashes": [[Call("find_car", {"text": "C:\\new\\table"})]],
+    "empty text": [[Call("find_car", {"text": ""})]],
+    "a name with a dot": [[Call("get.status", {"n": 1})]],
+}
+
+
+def _usual(fmt: ToolCallFormat) -> Iterator[tuple[str, str]]:
+    for kind, turns in _GOLD.items():
+        yield from ((kind, fmt.render(calls)) for calls in turns)
+    yield "a closing marker in text", fmt.render([Call("find_car", {"text": f"a {fmt.render(_ONE)[-12:]} b"})])
+    yield "text before a call", f"Let me look.\n{fmt.render(_ONE)}"
+    yield "text before two calls", f"Let me look.\n\n{fmt.render(_TWO)}"
+    yield "text only", "The Audi costs 24,900 (2021), and it has < 9,000 km; shall I book [a drive](https://a.b)?"
+    yield "text with JSON", 'Your settings are {"name": "Bob", "age": 3} and [1, 2].'
+
+
+def _unusual(fmt: ToolCallFormat) -> Iterator[tuple[str, str]]:
+    written = fmt.render(_ONE)
+    yield "text after a call", f"{written}\nOne moment."
+    yield "unfinished call", written[: len(written) * 6 // 10]
+    yield "unfinished second call", fmt.render(_TWO)[: -max(12, len(written) // 3)]
+    yield "broken call", _without_last(written, '"}]>)')
+    yield "broken call and a good one", f"{_without_last(written, '}])>')}\n{written}"
 
 
 def rendered(fmt: ToolCallFormat, n: int, seed: int = 0) -> Iterator[str]:

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from vllm_corpus import Text
+
     from trainer.serving.vllm_parser.replay import Reader, Received
     from trainer.tool_calls import ToolCallFormat
 
@@ -33,6 +35,7 @@ The exit code is 1 if the plugin reads a text in another way than the evaluation
 """
 _STREAMED_TOKENS = (1, 7)
 _STREAMED_CHARACTERS = (1, 3, 7)
+_N_KINDS_SHOWN = 4
 _MARKUP = re.compile(r"<[^\s<>'\"]{1,40}>|\[[A-Z_/]{3,20}\]")
 
 
@@ -106,47 +109,75 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run_parser(parser: str) -> list[ParserReport]:
     """Run one parser of vLLM on the texts of every format that it belongs to."""
-    from trainer.serving.vllm_parser.replay import open_reader
+    from trainer.tool_calls import get_format
+
+    names = _formats_of(parser)
+    try:
+        if not names:
+            return [ParserReport(parser, None)] if _opened(parser, None) else []
+        return [_report(parser, _opened(parser, get_format(name)), get_format(name)) for name in names]
+    except Exception as error:  # whatever keeps vLLM from starting with it
+        reason = str(error).strip().splitlines()[0].rpartition("': ")[2]
+        return [ParserReport(parser, name, refused=reason) for name in names or (None,)]
+
+
+def _formats_of(parser: str) -> list[str]:
+    """Return the formats that name this parser or one of the same class, or else one that it turns out to read."""
     from trainer.tool_calls import formats, get_format
 
+    find = import_module("vllm.tool_parsers").ToolParserManager.get_tool_parser
+    named = {name: get_format(name).vllm_parser for name in formats()}
+    own = [name for name, other in named.items() if other == parser]
+    same = [name for name, other in named.items() if other is not None and find(other) is find(parser)]
+    return own or same or [name for name in formats() if _reads(parser, get_format(name))][:1]
+
+
+def _opened(parser: str, fmt: "ToolCallFormat | None") -> "Reader":
+    """Return the reader with the format's own vocabulary, or with that of all parsers if it needs more."""
+    from trainer.serving.vllm_parser.replay import open_reader
+
     try:
-        reader = open_reader(parser, tokenizer())
-    except Exception as error:  # whatever keeps vLLM from starting with it
-        reason = str(error).strip().splitlines()[0]
-        own = [name for name in formats() if get_format(name).vllm_parser == parser] or [None]
-        return [ParserReport(parser, name, refused=reason) for name in own]
-    names = [name for name in formats() if get_format(name).vllm_parser == parser]
-    names = names or [name for name in formats() if _reads(reader, get_format(name))][:1]
-    return [_report(parser, reader, get_format(name)) for name in names] or [ParserReport(parser, None)]
+        return open_reader(parser, tokenizer(fmt))
+    except Exception:  # it misses a token
+        return open_reader(parser, tokenizer())
 
 
-def _reads(reader: "Reader", fmt: "ToolCallFormat") -> bool:
+def _reads(parser: str, fmt: "ToolCallFormat") -> bool:
     """Return whether a parser reads the simplest calls of a format."""
-    from vllm_corpus import TOOLS, typical
+    from vllm_corpus import typical
 
-    from trainer.serving.vllm_parser.replay import receive_whole
-
-    simple = [text.text for text in typical(fmt) if text.kind in ("one call", "two calls")]
-    return all(not list(changes(fmt, text, receive_whole(reader, text, TOOLS))) for text in simple)
+    simple = [text for text in typical(fmt) if text.kind in ("one call", "two calls")]
+    try:
+        reader = _opened(parser, fmt)
+    except Exception:  # reported by the caller, which opens it again
+        return False
+    return not any(True for text in simple for received in _sent(reader, text).values() for _ in changes(fmt, text.text, received))
 
 
 def _report(parser: str, reader: "Reader", fmt: "ToolCallFormat") -> ParserReport:
-    from vllm_corpus import TOOLS, typical
-
-    from trainer.serving.vllm_parser.replay import pieces, receive_streamed, receive_whole
+    from vllm_corpus import typical
 
     texts = list(typical(fmt))
     findings: list[Finding] = []
     for text in texts:
-        sent = [(False, receive_whole(reader, text.text, TOOLS))]
-        for n_tokens in _STREAMED_TOKENS:
-            parts = pieces(reader.tokenizer, text.text, n_tokens=n_tokens)
-            sent.append((True, receive_streamed(reader, parts, TOOLS)))
-        for streamed, received in sent:
-            findings += [
-                Finding(text.kind, text.usual, streamed, change) for change in changes(fmt, text.text, received)
-            ]
+        for n_tokens, received in _sent(reader, text).items():
+            for change in changes(fmt, text.text, received):
+                findings.append(Finding(text.kind, text.usual, n_tokens > 0, change))
+                if change == "error" and n_tokens == 0 and text.kind == "text only":
+                    return ParserReport(parser, fmt.name, refused=f"it fails on plain text: {received.error}")
     return ParserReport(parser, fmt.name, len(texts), tuple(dict.fromkeys(findings)))
+
+
+def _sent(reader: "Reader", text: "Text") -> "dict[int, Received]":
+    """Return what a client receives by the number of tokens in a piece; 0 is the whole text at once."""
+    from vllm_corpus import TOOLS
+
+    from trainer.serving.vllm_parser.replay import pieces, receive_streamed, receive_whole
+
+    sent = {0: receive_whole(reader, text.sent, TOOLS)}
+    for n_tokens in _STREAMED_TOKENS:
+        sent[n_tokens] = receive_streamed(reader, pieces(reader.tokenizer, text.sent, n_tokens=n_tokens), TOOLS)
+    return sent
 
 
 def changes(fmt: "ToolCallFormat", text: str, received: "Received") -> Iterator[str]:
@@ -171,7 +202,7 @@ def changes(fmt: "ToolCallFormat", text: str, received: "Received") -> Iterator[
     elif n_failed and len([call for call in found if call[1] is not None]) > len(good):
         yield "failed call passed on as a good one"
     content = fmt.parse(received.content, tools=TOOLS).content
-    if wanted.content and not _words(content).startswith(_words(wanted.content)[:20]):
+    if _words(wanted.content)[:20] not in _words(content):
         yield "text lost"
     elif not n_failed and _words(received.content) != _words(wanted.content):
         yield "text changed"
@@ -239,8 +270,11 @@ def same_reading(fmt: "ToolCallFormat", text: str, received: "Received") -> bool
     return received.error is None and strict == wanted and not hidden
 
 
-def tokenizer() -> Any:
-    """Return a tokenizer of single bytes that knows the markers of all of vLLM's parsers as single tokens."""
+def tokenizer(fmt: "ToolCallFormat | None" = None) -> Any:
+    """Return a tokenizer of single bytes that knows the markers of a format as single tokens, or those of all parsers.
+
+    Some parsers decide by the vocabulary what they read.
+    """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -248,7 +282,8 @@ def tokenizer() -> Any:
     raw = Tokenizer(models.BPE({letter: number for number, letter in enumerate(alphabet)}, []))
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     raw.decoder = decoders.ByteLevel()
-    raw.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in _markers()])
+    markers = _markers() if fmt is None else _markers_of(fmt)
+    raw.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in markers])
     return PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<bos>", eos_token="<eos>", pad_token="<eos>")
 
 
@@ -259,6 +294,12 @@ def _markers() -> list[str]:
     for source in sources:
         found |= {marker for marker in _MARKUP.findall(source.read_text(encoding="utf-8")) if "\\" not in marker}
     return sorted(found)
+
+
+def _markers_of(fmt: "ToolCallFormat") -> list[str]:
+    from vllm_corpus import typical
+
+    return sorted({"<bos>", "<eos>"}.union(*(_MARKUP.findall(text.sent) for text in typical(fmt) if text.usual)))
 
 
 def _print_plugins(plugins: Sequence[PluginReport]) -> None:
@@ -276,22 +317,44 @@ def _write(reports: Sequence[ParserReport], plugins: Sequence[PluginReport]) -> 
     from trainer.tool_calls.vllm_losses import TABLE, LossTable
 
     version = metadata.version("vllm").partition("+")[0]
-    losses = {report.parser: said for report in reports if (said := _sentence(report))}
-    table = LossTable(vllm=version, parsers=losses)
+    named = [report for report in reports if report.format_name and _is_named(report)]
+    losses = {str(report.format_name): said for report in named if (said := _sentence(report))}
+    table = LossTable(vllm=version, formats=losses)
     TABLE.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     DOC.write_text("\n".join([*_head(version), *map(_row, reports), "", *_plugin_rows(plugins)]), encoding="utf-8")
     print(f"written: {DOC}, {TABLE}")
 
 
+def _is_named(report: ParserReport) -> bool:
+    """Return whether `tool-sft serve --vllm-parser` passes this parser for the format."""
+    from trainer.tool_calls import get_format
+
+    return get_format(str(report.format_name)).vllm_parser == report.parser
+
+
 def _sentence(report: ParserReport) -> str:
     """Return what a parser does to answers that good models write; empty if nothing."""
-    by_change: dict[str, list[str]] = defaultdict(list)
-    for finding in report.findings:
-        if finding.usual and finding.kind not in by_change[finding.change]:
-            by_change[finding.change].append(finding.kind)
     verbs = {"calls lost": "loses calls", "arguments changed": "changes arguments", "text lost": "loses text",
              "text changed": "changes text", "calls added": "adds calls", "error": "fails"}  # fmt: skip
-    return "; ".join(f"{verbs[change]} ({', '.join(kinds)})" for change, kinds in by_change.items() if kinds)
+    groups = _groups([finding for finding in report.findings if finding.usual])
+    return "; ".join(
+        f"{verbs[change]}{' in streamed answers' if streamed else ''} ({kinds})"
+        for (change, streamed), kinds in groups.items()
+    )
+
+
+def _groups(findings: Sequence[Finding]) -> dict[tuple[str, bool], str]:
+    """Return the kinds of text by change, and by whether it happens only in a stream."""
+    whole = {(finding.change, finding.kind) for finding in findings if not finding.streamed}
+    groups: dict[tuple[str, bool], list[str]] = defaultdict(list)
+    for change, kind in dict.fromkeys((finding.change, finding.kind) for finding in findings):
+        groups[change, (change, kind) not in whole].append(kind)
+    return {key: _listed(kinds) for key, kinds in sorted(groups.items())}
+
+
+def _listed(kinds: Sequence[str]) -> str:
+    shown = kinds if len(kinds) <= _N_KINDS_SHOWN else (*kinds[:_N_KINDS_SHOWN], f"{len(kinds) - _N_KINDS_SHOWN} more")
+    return ", ".join(shown)
 
 
 def _head(version: str) -> list[str]:
@@ -301,8 +364,8 @@ def _head(version: str) -> list[str]:
         f"Written by `scripts/dev/vllm_parsers.py` with vLLM {version}; do not edit. Every parser of vLLM's registry read",
         "the texts of the format that it belongs to through vLLM's own serving code: rendered calls and typical answers,",
         "sent whole and streamed in pieces of 1 and 7 tokens. A text counts if a client receives other calls or other",
-        "text than `ToolCallFormat.parse` finds in it. *streamed* marks what happens only in a stream. *Not covered*:",
-        "none of this project's formats is written like that.",
+        "text than `ToolCallFormat.parse` finds in it, apart from white space. *Not covered*: none of this project's",
+        "formats is written like that.",
         "",
         "| vLLM's parser | format | usual answers | broken answers and text after calls |",
         "|---|---|---|---|",
@@ -320,11 +383,10 @@ def _row(report: ParserReport) -> str:
 
 
 def _cell(findings: Sequence[Finding]) -> str:
-    whole = {(finding.change, finding.kind) for finding in findings if not finding.streamed}
-    groups: Mapping[str, list[str]] = defaultdict(list)
-    for change, kind in dict.fromkeys((finding.change, finding.kind) for finding in findings):
-        groups[change].append(kind if (change, kind) in whole else f"{kind} (*streamed*)")
-    return "; ".join(f"**{change}**: {', '.join(kinds)}" for change, kinds in groups.items()) or "all as written"
+    groups = _groups(findings)
+    return "; ".join(
+        f"**{change}**{' when streamed' if streamed else ''}: {kinds}" for (change, streamed), kinds in groups.items()
+    ) or "all as written"
 
 
 def _plugin_rows(plugins: Sequence[PluginReport]) -> list[str]:

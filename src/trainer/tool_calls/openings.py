@@ -18,7 +18,7 @@ _CALLS = (Call("f", {"a": "b", "n": 1}), Call("g", {}))
 _KEYS = ("name", "id", "type", "function", "parameters", "arguments")
 _REASONING = ("<think>a", "[THINK]a", "<|channel>thought\na")  # a marker that closes a block would hide all before it
 _BRACKETS = "<[{`"
-_VALUES = ("", ": 1", "1", "=1", "a=1", '"a": 1', "g()", "(a=1)") + tuple(
+_VALUES = ("", ": 1", "1", "=1", "a=1", '"a": 1', "g(a=1)", ", g(a=1)", "(a=1)") + tuple(
     word[n:] for word in ("None", "True", "False", "null", "true", "false") for n in range(1, len(word))
 )
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
@@ -65,7 +65,9 @@ class Openings:
         end = next((i for i, character in enumerate(head) if i and character in self._any_opener), len(head))
         prose = context + head[:end].rstrip()
         rests = chain(self._rests, _closed(head))
-        return any(not self._fmt.parse(context + head + rest).content.startswith(prose) for rest in rests)
+        hides = any(not self._fmt.parse(context + head + rest).content.startswith(prose) for rest in rests)
+        # At the start, prose after a call may begin like the call itself; after words of our own, it cannot.
+        return hides or (context == AT_START and self._hides(head, AT_LINE))
 
 
 @lru_cache(64)

@@ -58,7 +58,7 @@ class AnswerStream:
 
     def finish(self, *, finished: bool = True, tools: Sequence[Tool] = ()) -> ParsedText:
         """Return the rest of the prose, and all calls. The arguments are those of `ToolCallFormat.parse`."""
-        parsed = self._fmt.parse(self.text, finished=finished, tools=tools)
+        parsed = parse_for_client(self._fmt, self.text, finished=finished, tools=tools)
         sent = "".join(self._sent)
         n_shared = _n_shared(sent, parsed.content)
         rest = parsed.content[n_shared:]
@@ -127,6 +127,19 @@ class AnswerStream:
         self._spaces = [text[len(kept) :]]
         self._sent.append(found)
         return found
+
+
+def parse_for_client(
+    fmt: ToolCallFormat, text: str, *, finished: bool = True, tools: Sequence[Tool] = ()
+) -> ParsedText:
+    """Return what `fmt.parse` finds. A client that reads the prose again finds no call in it that was not found here.
+
+    Without its wrappers, prose can look like a call. Such prose is returned as the model wrote it.
+    """
+    parsed = fmt.parse(text, finished=finished, tools=tools)
+    if not parsed.calls and parsed.content != text and fmt.parse(parsed.content).calls:
+        return parsed._replace(content=text)
+    return parsed
 
 
 def _n_shared(a: str, b: str) -> int:

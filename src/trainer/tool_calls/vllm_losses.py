@@ -14,10 +14,10 @@ TABLE = Path(__file__).with_name("vllm_losses.json")
 
 
 class LossTable(TypedDict):
-    """vLLM's version, and a sentence for each parser that loses or changes something."""
+    """vLLM's version, and what its parser does to a format, for each format of which something is lost or changed."""
 
     vllm: str
-    parsers: dict[str, str]
+    formats: dict[str, str]
 
 
 @cache
@@ -30,7 +30,7 @@ def loss_table() -> LossTable:
 def known_loss(fmt: ToolCallFormat) -> str | None:
     """Return a warning about vLLM's own parser of a format; None if it has none or loses nothing that is known."""
     table = loss_table()
-    found = table["parsers"].get(fmt.vllm_parser or "")
-    if found is None:
+    found = table["formats"].get(fmt.name)
+    if found is None or fmt.vllm_parser is None:
         return None
-    return f"vLLM {table['vllm']}'s own parser {fmt.vllm_parser} {found} (docs/vllm-parsers.md)"
+    return f"vLLM {table['vllm']}'s own parser {fmt.vllm_parser} {found}; see docs/vllm-parsers.md"

@@ -14,7 +14,7 @@ from trainer.serving.vllm_parser.forced import forced_calls, forced_tool
 from trainer.serving.vllm_parser.own_formats import FormatHome, load_format
 from trainer.tool_calls import ToolCallFormat
 from trainer.tool_calls.served import ServedCall, served_call
-from trainer.tool_calls.streaming import AnswerStream
+from trainer.tool_calls.streaming import AnswerStream, parse_for_client
 from trainer.types import ParsedText
 
 _BASE = "vllm.tool_parsers.abstract_tool_parser"
@@ -62,7 +62,7 @@ class FormatParser:
             return self._whole(ParsedText(model_output, ()), ())
         if (tool := forced_tool(request.tool_choice)) is not None:
             return self._whole(ParsedText("", ()), forced_calls(model_output, tool))
-        parsed = self.fmt.parse(model_output, tools=self._tools())
+        parsed = parse_for_client(self.fmt, model_output, tools=self._tools())
         return self._whole(parsed, [served_call(call) for call in parsed.calls])
 
     def extract_tool_calls_streaming(
