@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module, metadata
 from multiprocessing import get_context
 from pathlib import Path
@@ -151,7 +151,9 @@ def _reads(parser: str, fmt: "ToolCallFormat") -> bool:
         reader = _opened(parser, fmt)
     except Exception:  # reported by the caller, which opens it again
         return False
-    return not any(True for text in simple for received in _sent(reader, text).values() for _ in changes(fmt, text.text, received))
+    return not any(
+        True for text in simple for received in _sent(reader, text).values() for _ in changes(fmt, text.text, received)
+    )
 
 
 def _report(parser: str, reader: "Reader", fmt: "ToolCallFormat") -> ParserReport:
@@ -361,9 +363,10 @@ def _head(version: str) -> list[str]:
     return [
         "# What vLLM's tool-call parsers lose",
         "",
-        f"Written by `scripts/dev/vllm_parsers.py` with vLLM {version}; do not edit. Every parser of vLLM's registry read",
-        "the texts of the format that it belongs to through vLLM's own serving code: rendered calls and typical answers,",
-        "sent whole and streamed in pieces of 1 and 7 tokens. A text counts if a client receives other calls or other",
+        f"Written by `scripts/dev/vllm_parsers.py` with vLLM {version}; do not edit. Every parser of vLLM's registry",
+        "read
+        "the texts of the format that it belongs to: rendered calls and typical answers, whole and streamed in pieces of",
+        "1 and 7 tokens, through vLLM's own serving code. A text is listed if a client receives other calls or other",
         "text than `ToolCallFormat.parse` finds in it, apart from white space. *Not covered*: none of this project's",
         "formats is written like that.",
         "",
@@ -384,18 +387,23 @@ def _row(report: ParserReport) -> str:
 
 def _cell(findings: Sequence[Finding]) -> str:
     groups = _groups(findings)
-    return "; ".join(
-        f"**{change}**{' when streamed' if streamed else ''}: {kinds}" for (change, streamed), kinds in groups.items()
-    ) or "all as written"
+    return (
+        "; ".join(
+            f"**{change}**{' when streamed' if streamed else ''}: {kinds}"
+            for (change, streamed), kinds in groups.items()
+        )
+        or "all as written"
+    )
 
 
 def _plugin_rows(plugins: Sequence[PluginReport]) -> list[str]:
     return [
         "## This project's plugin",
         "",
-        "The same serving code with the plugin that `tool-sft serve` passes, on random rendered and damaged texts, each",
-        "sent whole and streamed in pieces of 1, 3 and 7 characters. *Other calls*: texts in which a client finds other",
-        "calls than evaluation does, strictly or leniently. *Other prose*: texts whose prose is not the same.",
+        "The same serving code with the plugin that `tool-sft serve` passes, on random rendered and damaged texts,",
+        "each whole and streamed in pieces of 1, 3 and 7 characters. *Other calls*: texts in which a client finds other",
+        "calls than evaluation does, strictly or leniently. *Other prose*: texts whose prose is not that of evaluation.",
+        "(Prose that looks like a call without the wrappers of its format is left as the model wrote it.)",
         "",
         "| format | rendered | damaged | other calls | other prose |",
         "|---|---:|---:|---:|---:|",

@@ -92,7 +92,10 @@ def test_an_unclosed_call_is_kept_and_known_to_be_cut() -> None:
 
 
 def test_white_space_at_the_ends_is_no_prose() -> None:
-    assert streamed(get_format("hermes"), cut("\n\n Yes.\n  No. \n", 1)) == ("Yes.\n  No.", ParsedText("Yes.\n  No.", ()))
+    assert streamed(get_format("hermes"), cut("\n\n Yes.\n  No. \n", 1)) == (
+        "Yes.\n  No.",
+        ParsedText("Yes.\n  No.", ()),
+    )
 
 
 @pytest.mark.parametrize("name", formats())

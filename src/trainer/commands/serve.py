@@ -41,7 +41,11 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
     add("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     add("--port", type=int, default=8000, help="default: 8000")
     add("--vllm", metavar="PATH", help="the program vllm (default: the one beside this Python, or on PATH)")
-    add("--vllm-parser", action="store_true", help="read tool calls with vLLM's own parser, not with this project's reader")
+    add(
+        "--vllm-parser",
+        action="store_true",
+        help="read tool calls with vLLM's own parser, not with this project's reader",
+    )
     add("--print", action="store_true", help="print vLLM's command line and do not run it")
     args = parser.parse_args(own)
     if not 1 <= args.port <= 65535:

@@ -68,7 +68,7 @@ class ServePlan:
 
     @property
     def call_parser(self) -> str | None:
-        """The tool-call parser to name to vLLM; None if its own was chosen, and it has none or refuses the tokenizer."""
+        """The tool-call parser for vLLM; None if its own was chosen and it has none, or if that refuses the tokenizer."""
         if self.uses_plugin:
             return parser_name(self.chat.fmt.name)
         return None if self._missing_tokens() else self.chat.fmt.vllm_parser
@@ -109,7 +109,9 @@ class ServePlan:
                 "prompts with tool-sft parity"
             )
         elif self.writes_reasoning and self.reasoning_parser is None:
-            where = "left out of the answers" if self._drops_reasoning() else "served in message.content, before the answer"
+            where = (
+                "left out of the answers" if self._drops_reasoning() else "served in message.content, before the answer"
+            )
             notes.append(
                 f"{self.reasoning.n_reasoning} of {self.reasoning.n_trained} trained turns have reasoning, and vLLM "
                 "has no parser that reads it and leaves an answer without reasoning in message.content; so the "

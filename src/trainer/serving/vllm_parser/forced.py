@@ -38,7 +38,5 @@ def forced_calls(text: str, tool: ForcedTool) -> list[ServedCall]:
 
 def _is_call(item: Any) -> bool:
     return (
-        isinstance(item, dict)
-        and isinstance(item.get("name"), str)
-        and isinstance(item.get("parameters") or {}, dict)
+        isinstance(item, dict) and isinstance(item.get("name"), str) and isinstance(item.get("parameters") or {}, dict)
     )

@@ -8,7 +8,7 @@ import trainer
 from trainer.serving.vllm_parser.own_formats import home_of
 from trainer.tool_calls import ToolCallFormat
 
-_LOAD_TRAINER = '''import importlib.util
+_LOAD_TRAINER = """import importlib.util
 import sys
 from pathlib import Path
 
@@ -18,9 +18,9 @@ if "trainer" not in sys.modules and Path(TRAINER).is_file():  # else an installe
     spec = importlib.util.spec_from_file_location("trainer", TRAINER)
     sys.modules["trainer"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules["trainer"])
-'''
+"""
 
-_REGISTER = '''
+_REGISTER = """
 try:
     from trainer.serving.vllm_parser.plugin import register_parser
 except ImportError as error:
@@ -30,7 +30,7 @@ except ImportError as error:
     ) from error
 
 register_parser({name!r}, {format_name!r}, {home!r})
-'''
+"""
 
 
 def parser_name(format_name: str) -> str:

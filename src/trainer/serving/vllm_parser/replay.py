@@ -41,15 +41,11 @@ def open_reader(parser: str, tokenizer: Any, *, plugin: str | None = None, reaso
     if plugin is not None:
         import_module("vllm.tool_parsers").ToolParserManager.import_tool_parser(plugin)
     find = import_module("vllm.parser").ParserManager.get_parser
-    found = find(
-        tool_parser_name=parser, reasoning_parser_name=reasoning, enable_auto_tools=True, tokenizer=tokenizer
-    )
+    found = find(tool_parser_name=parser, reasoning_parser_name=reasoning, enable_auto_tools=True, tokenizer=tokenizer)
     return Reader(found, tokenizer)
 
 
-def receive_whole(
-    reader: Reader, text: str, tools: Sequence[Tool], *, ids: Sequence[int] | None = None
-) -> Received:
+def receive_whole(reader: Reader, text: str, tools: Sequence[Tool], *, ids: Sequence[int] | None = None) -> Received:
     """Return what a client receives for a text that is sent at once. `ids` are its tokens (default: found here)."""
     request = _request(tools)
     try:
@@ -154,4 +150,3 @@ def main(asked: str, answered: str) -> int:
     ]
     Path(answered).write_text(json.dumps(answers), encoding="utf-8")
     return 0
-
