@@ -38,6 +38,26 @@ _STREAMED_CHARACTERS = (1, 3, 7)
 _N_KINDS_SHOWN = 4
 _MARKUP = re.compile(r"<[^\s<>'\"]{1,40}>|\[[A-Z_/]{3,20}\]")
 
+_HEAD = """# What vLLM's tool-call parsers lose
+
+Written by `scripts/dev/vllm_parsers.py` with vLLM {version}; do not edit. Every parser of vLLM's registry read the texts of
+the format that it belongs to: rendered calls and typical answers, whole and streamed in pieces of 1 and 7 tokens, through
+vLLM's own serving code. A text is listed if a client receives other calls or other text than `ToolCallFormat.parse` finds in
+it, apart from white space. *Not covered*: none of this project's formats is written like that.
+
+| vLLM's parser | format | usual answers | broken answers and text after calls |
+|---|---|---|---|"""
+_PLUGIN_HEAD = """
+## This project's plugin
+
+The same serving code with the plugin that `tool-sft serve` passes, on random rendered and damaged texts, each whole and
+streamed in pieces of 1, 3 and 7 characters. *Other calls*: texts in which a client finds other calls than evaluation does,
+strictly or leniently. *Other prose*: texts whose prose is not that of evaluation. (Prose that looks like a call without the
+wrappers of its format is left as the model wrote it.)
+
+| format | rendered | damaged | other calls | other prose |
+|---|---:|---:|---:|---:|"""
+
 
 class Finding(NamedTuple):
     """What a parser did to a text: the kind of text, how it was sent, and what changed."""
@@ -117,7 +137,7 @@ def run_parser(parser: str) -> list[ParserReport]:
             return [ParserReport(parser, None)] if _opened(parser, None) else []
         return [_report(parser, _opened(parser, get_format(name)), get_format(name)) for name in names]
     except Exception as error:  # whatever keeps vLLM from starting with it
-        reason = str(error).strip().splitlines()[0].rpartition("': ")[2]
+        reason = str(error).strip().splitlines()[0].rpartition("': ")[2].partition(". ")[0]
         return [ParserReport(parser, name, refused=reason) for name in names or (None,)]
 
 
@@ -323,7 +343,8 @@ def _write(reports: Sequence[ParserReport], plugins: Sequence[PluginReport]) -> 
     losses = {str(report.format_name): said for report in named if (said := _sentence(report))}
     table = LossTable(vllm=version, formats=losses)
     TABLE.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    DOC.write_text("\n".join([*_head(version), *map(_row, reports), "", *_plugin_rows(plugins)]), encoding="utf-8")
+    rows = [_HEAD.format(version=version), *map(_row, reports), _PLUGIN_HEAD, *map(_plugin_row, plugins), ""]
+    DOC.write_text("\n".join(rows), encoding="utf-8")
     print(f"written: {DOC}, {TABLE}")
 
 
@@ -359,22 +380,6 @@ def _listed(kinds: Sequence[str]) -> str:
     return ", ".join(shown)
 
 
-def _head(version: str) -> list[str]:
-    return [
-        "# What vLLM's tool-call parsers lose",
-        "",
-        f"Written by `scripts/dev/vllm_parsers.py` with vLLM {version}; do not edit. Every parser of vLLM's registry",
-        "read
-        "the texts of the format that it belongs to: rendered calls and typical answers, whole and streamed in pieces of",
-        "1 and 7 tokens, through vLLM's own serving code. A text is listed if a client receives other calls or other",
-        "text than `ToolCallFormat.parse` finds in it, apart from white space. *Not covered*: none of this project's",
-        "formats is written like that.",
-        "",
-        "| vLLM's parser | format | usual answers | broken answers and text after calls |",
-        "|---|---|---|---|",
-    ]
-
-
 def _row(report: ParserReport) -> str:
     if report.refused:
         shown = report.refused.replace("|", "\\|")[:160]
@@ -396,24 +401,9 @@ def _cell(findings: Sequence[Finding]) -> str:
     )
 
 
-def _plugin_rows(plugins: Sequence[PluginReport]) -> list[str]:
-    return [
-        "## This project's plugin",
-        "",
-        "The same serving code with the plugin that `tool-sft serve` passes, on random rendered and damaged texts,",
-        "each whole and streamed in pieces of 1, 3 and 7 characters. *Other calls*: texts in which a client finds other",
-        "calls than evaluation does, strictly or leniently. *Other prose*: texts whose prose is not that of evaluation.",
-        "(Prose that looks like a call without the wrappers of its format is left as the model wrote it.)",
-        "",
-        "| format | rendered | damaged | other calls | other prose |",
-        "|---|---:|---:|---:|---:|",
-        *(
-            f"| {plugin.format_name} | {plugin.n_rendered:,} | {plugin.n_damaged:,} | {plugin.n_other_calls} | "
-            f"{plugin.n_other_prose} |"
-            for plugin in plugins
-        ),
-        "",
-    ]
+def _plugin_row(plugin: PluginReport) -> str:
+    counts = f"{plugin.n_rendered:,} | {plugin.n_damaged:,} | {plugin.n_other_calls} | {plugin.n_other_prose}"
+    return f"| {plugin.format_name} | {counts} |"
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class ServePlan:
 
     @property
     def call_parser(self) -> str | None:
-        """The tool-call parser for vLLM; None if its own was chosen and it has none, or if that refuses the tokenizer."""
+        """The tool-call parser for vLLM; None if its own was chosen, and it has none or refuses the tokenizer."""
         if self.uses_plugin:
             return parser_name(self.chat.fmt.name)
         return None if self._missing_tokens() else self.chat.fmt.vllm_parser

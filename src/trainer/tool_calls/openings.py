@@ -18,9 +18,9 @@ _CALLS = (Call("f", {"a": "b", "n": 1}), Call("g", {}))
 _KEYS = ("name", "id", "type", "function", "parameters", "arguments")
 _REASONING = ("<think>a", "[THINK]a", "<|channel>thought\na")  # a marker that closes a block would hide all before it
 _BRACKETS = "<[{`"
-_VALUES = ("", ": 1", "1", "=1", "a=1", '"a": 1', "g(a=1)", ", g(a=1)", "(a=1)") + tuple(
-    word[n:] for word in ("None", "True", "False", "null", "true", "false") for n in range(1, len(word))
-)
+_WORDS = ("None", "True", "False", "null", "true", "false")
+_ENDS = tuple(word[n:] for word in _WORDS for n in range(1, len(word)))
+_VALUES = ("", ": 1", "1", "=1", "a=1", '"a": 1', "g(a=1)", ", g(a=1)", "(a=1)", *_ENDS)
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _SMALLEST = 16
 _LONGEST_KEPT = 64

@@ -1,4 +1,4 @@
-"""Split an answer into prose and calls while it is still being written. The result is that of `ToolCallFormat.parse`."""
+"""Split an answer into prose and calls while it is being written. The result is that of `ToolCallFormat.parse`."""
 
 import re
 from collections.abc import Sequence

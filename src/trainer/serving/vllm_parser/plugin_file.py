@@ -8,6 +8,8 @@ import trainer
 from trainer.serving.vllm_parser.own_formats import home_of
 from trainer.tool_calls import ToolCallFormat
 
+_TITLE = "# Reads the tool calls of this run in vLLM, as training does. Written by `tool-sft serve`.\n\n"
+
 _LOAD_TRAINER = """import importlib.util
 import sys
 from pathlib import Path
@@ -48,7 +50,7 @@ def plugin_source(fmt: ToolCallFormat) -> str:
     call = _REGISTER.format(
         name=parser_name(fmt.name), format_name=fmt.name, home=None if home is None else tuple(home)
     )
-    return f'"""Read the tool calls of this run in vLLM, as training does. Written by `tool-sft serve`."""\n\n{loader()}{call}'
+    return f"{_TITLE}{loader()}{call}"
 
 
 def loader() -> str:
