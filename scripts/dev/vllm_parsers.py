@@ -40,20 +40,21 @@ _MARKUP = re.compile(r"<[^\s<>'\"]{1,40}>|\[[A-Z_/]{3,20}\]")
 
 _HEAD = """# What vLLM's tool-call parsers lose
 
-Written by `scripts/dev/vllm_parsers.py` with vLLM {version}; do not edit. Every parser of vLLM's registry read the texts of
-the format that it belongs to: rendered calls and typical answers, whole and streamed in pieces of 1 and 7 tokens, through
-vLLM's own serving code. A text is listed if a client receives other calls or other text than `ToolCallFormat.parse` finds in
-it, apart from white space. *Not covered*: none of this project's formats is written like that.
+Written by `scripts/dev/vllm_parsers.py` with vLLM {version}; do not edit. Every parser of vLLM's registry read the
+texts of the format that it belongs to: rendered calls and typical answers, whole and streamed in pieces of 1 and 7
+tokens, through vLLM's own serving code. A text is listed if a client receives other calls or other text than
+`ToolCallFormat.parse` finds in it, apart from white space. *Not covered*: none of this project's formats is written
+like that.
 
 | vLLM's parser | format | usual answers | broken answers and text after calls |
 |---|---|---|---|"""
 _PLUGIN_HEAD = """
 ## This project's plugin
 
-The same serving code with the plugin that `tool-sft serve` passes, on random rendered and damaged texts, each whole and
-streamed in pieces of 1, 3 and 7 characters. *Other calls*: texts in which a client finds other calls than evaluation does,
-strictly or leniently. *Other prose*: texts whose prose is not that of evaluation. (Prose that looks like a call without the
-wrappers of its format is left as the model wrote it.)
+The same serving code with the plugin that `tool-sft serve` passes, on random rendered and damaged texts, each whole
+and streamed in pieces of 1, 3 and 7 characters. *Other calls*: texts in which a client finds other calls than
+evaluation does, strictly or leniently. *Other prose*: texts whose prose is not that of evaluation. (Prose that looks
+like a call without the wrappers of its format is left as the model wrote it.)
 
 | format | rendered | damaged | other calls | other prose |
 |---|---:|---:|---:|---:|"""

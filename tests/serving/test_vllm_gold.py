@@ -94,6 +94,12 @@ def test_unchanged_turns_are_counted(run: FinishedRun, monkeypatch: pytest.Monke
         (Received("", ()), "2 calls become 0"),
         (Received("", (ServedCall("find_car", '{"make": "Skoda"}'), ServedCall("find_car", "{}"))), "becomes find_car"),
         (Received("", (ServedCall("find_car", "{"), ServedCall("find_car", "{}"))), "becomes find_car({)"),
+        (
+            Received(
+                "", (ServedCall("find", '{"make": "Škoda \\"RS\\"", "n_seats": 5}'), ServedCall("find_car", "{}"))
+            ),
+            "becomes find(",
+        ),
         (Received("", (), "KeyError: 'x'"), "fails with KeyError"),
     ],
 )

@@ -68,6 +68,14 @@ def test_prose_after_reasoning_comes_as_it_is_written(name: str) -> None:
     assert early.startswith(ANSWER[:-8])
 
 
+@pytest.mark.parametrize("block", ["<think>a < b</think>", "[THINK]a [b][/THINK]", "<|channel>thought\na<channel|>"])
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_reasoning_at_the_beginning_is_no_prose(block: str, size: int) -> None:
+    for name in set(formats()) - {"openai"}:
+        _, found = streamed(get_format(name), cut(f"{block}Hello.", size))
+        assert found == ParsedText("Hello.", ())
+
+
 def test_a_call_and_the_text_after_it_come_at_the_end() -> None:
     text = 'Sure.\n<tool_call>{"name": "f", "arguments": {}}</tool_call>\nDone.'
     early, found = streamed(get_format("hermes"), cut(text, 1))
