@@ -153,18 +153,14 @@ def report_markdown(title: str, states: Mapping[str, Metrics], notes: Sequence[s
 def _cells(states: Mapping[str, Metrics]) -> list[tuple[str, str, list[str], str]]:
     have_errors = any(state.get("n_errors") for state in states.values())
     return [
-        (
-            key,
-            label,
-            [
-                _number(state.get(key)) + ("" if key == "perplexity" else _failures(state, better))
-                for state in states.values()
-            ],
-            better,
-        )
+        (key, label, [_cell(state, key, better) for state in states.values()], better)
         for key, label, better in _ROWS
         if any(key in state for state in states.values()) and (have_errors or not key.endswith("_answered"))
     ]
+
+
+def _cell(metrics: Metrics, key: str, better: str) -> str:
+    return _number(metrics.get(key)) + ("" if key == "perplexity" else _failures(metrics, better))
 
 
 def _with_intervals(states: Mapping[str, Metrics], key: str, cells: Sequence[str]) -> list[str]:
