@@ -15,15 +15,13 @@ from trainer.errors import DataError
 from trainer.scoring.aggregate import session_counts, turns_by_session
 from trainer.scoring.intervals import COVERAGE
 from trainer.scoring.judging import JudgedTurn, Reason, Verdict
-from trainer.scoring.permutation import FEWEST_SESSIONS, holm, sign_flip_p_values
+from trainer.scoring.permutation import FEWEST_SESSIONS, errors_shown, holm, sign_flip_p_values
 from trainer.scoring.rates import RATES, FloatArray, rate_terms, rates
 from trainer.scoring.score import Scores, judge_all, score_judged
 from trainer.types import Prediction, Tool
 
 HEADLINE = "turn_exact"
 """The rate that decides whether a model is better."""
-
-_POWER = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class Difference:
     `interval` is its 95% interval, None with fewer than two sessions. `p_value` is that of the sign-flip test over
     sessions, for all rates but the headline corrected for their number. `verdict` is given if it is below 0.05. With
     fewer than six sessions there is neither. `detectable` is the smallest difference that this many sessions would show
-    in 80% of comparisons.
+    in 80% of comparisons, if sessions differed normally and this rate were tested alone; real turns show it less often.
     """
 
     first: float
@@ -80,7 +78,7 @@ class Comparison:
         judged = f"{row.verdict} beyond chance" if row.verdict else "not beyond chance"
         return (
             f"{changed}, {judged} (p = {row.p_value:.3f}); these sessions would show a difference of "
-            f"{row.detectable:.3f} or more in {_POWER:.0%} of comparisons"
+            f"{row.detectable:.3f} or more in most comparisons"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -212,7 +210,7 @@ def _difference(
     interval = (max(difference - t * spread.error, -1.0), min(difference + t * spread.error, 1.0))
     if spread.n_sessions < FEWEST_SESSIONS:
         return Difference(first, second, difference, interval, None, None, None)
-    detectable = (t + float(stdtrit(spread.n_sessions - 1, _POWER))) * spread.error
+    detectable = errors_shown(spread.n_sessions) * spread.error
     # Six sessions have to change in the same direction before chance becomes an unlikely explanation.
     detectable = min(max(detectable, FEWEST_SESSIONS / spread.n_trials), 1.0)
     verdict: Literal["better", "worse"] | None = None
