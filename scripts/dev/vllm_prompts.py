@@ -126,14 +126,14 @@ def _measure(name: str, program: str, tokenizers: Path | None, scratch: Path) ->
     from trainer.endpoint import EndpointSettings, Generation
     from trainer.server_eval.tokens import ask_with_tokens
     from trainer.serving.parity import compare_prompts
-    from trainer.serving.vllm import vllm_arguments, write_generation_config
+    from trainer.serving.vllm import vllm_arguments, write_serving_files
 
     plan = make_plan(name, FAMILIES[name], tokenizers, scratch / name)
     left_out: dict[str, str] = {}
     turns = list(examples(plan.chat.encoder, left_out))
     port, log = free_port(), scratch / "vllm.log"
     url = f"http://127.0.0.1:{port}/v1"
-    arguments = vllm_arguments(plan, generation_config=write_generation_config(plan), host="127.0.0.1", port=port)
+    arguments = vllm_arguments(plan, files=write_serving_files(plan), host="127.0.0.1", port=port)
     _say(f"{name}: {len(turns)} turns, starting vLLM")
     with running([program, *arguments], cwd=scratch, log=log) as process:
         wait_for_model(url, plan.names[0], process=process, log=log, say=_say)

@@ -37,6 +37,7 @@ RUN_FILES = (RUN_CONFIG, METRICS_FILE, REPORT_FILE)
 
 SERVING_FOLDER = "serving"
 GENERATION_CONFIG = "generation_config.json"
+TOOL_PARSER = "tool_sft_parser.py"
 MODEL_CONFIG = "config.json"
 MERGE_REPORT = "merge.json"
 

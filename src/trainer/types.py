@@ -33,7 +33,10 @@ class ToolCallJson(TypedDict, total=False):
 
 
 class Message(TypedDict, total=False):
-    """One chat message in OpenAI form. `train: False` keeps an assistant turn as context without loss."""
+    """One chat message in OpenAI form. `train: False` keeps an assistant turn as context without loss.
+
+    `alternatives` are other answers that count as right when the turn is judged; no model ever sees them.
+    """
 
     role: Required[Role]
     content: str | None
@@ -42,6 +45,7 @@ class Message(TypedDict, total=False):
     name: str | None
     reasoning_content: str | None
     train: bool | None
+    alternatives: list[Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,14 @@ class Call:
 
     name: str
     arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedCall(Call):
+    """A call of an answer that is also right: further accepted values by argument, and arguments that may be absent."""
+
+    values: Mapping[str, tuple[Any, ...]]
+    optional: tuple[str, ...]
 
 
 CallStatus = Literal["ok", "invalid_json", "unclosed", "missing_name", "bad_arguments", "truncated"]
@@ -96,7 +108,7 @@ class EvalTurn:
     """One assistant turn to judge on its true history.
 
     `messages` are canonical: call arguments are objects. `turn` is the index of the gold message in the session, `day`
-    the date of the session.
+    the date of the session. `alternatives` are other sets of calls that are also right.
     """
 
     session_id: str
@@ -106,6 +118,7 @@ class EvalTurn:
     gold_content: str
     gold_calls: tuple[Call, ...]
     day: date | None = field(default=None, kw_only=True)
+    alternatives: tuple[tuple[AcceptedCall, ...], ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +157,4 @@ class Prediction:
     finish_reason: FinishReason
     error: str | None = None
     tool_hashes: tuple[str, ...] = ()
+    alternatives: tuple[tuple[AcceptedCall, ...], ...] = ()

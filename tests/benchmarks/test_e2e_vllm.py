@@ -91,13 +91,13 @@ def turns(n_right: int, n: int = 12) -> list[Any]:
 
 def test_the_same_answers_pass(tmp_path: Path) -> None:
     found = outcome(tmp_path, turns(9), turns(9))
-    assert (found.passes, found.n_identical, found.n_turns, found.outside) == (True, 12, 12, ())
+    assert (found.passes, found.n_identical, found.n_turns, found.differs) == (True, 12, 12, ())
 
 
-def test_a_rate_outside_the_interval_does_not_pass(tmp_path: Path) -> None:
+def test_a_rate_that_differs_beyond_chance_does_not_pass(tmp_path: Path) -> None:
     found = outcome(tmp_path, turns(1), turns(11))
     assert not found.passes
-    assert "turn_exact" in found.outside
+    assert "turn_exact" in found.differs
     assert found.n_identical == 2
 
 

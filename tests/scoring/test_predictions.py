@@ -150,7 +150,7 @@ def test_lines_are_written_as_they_always_were(tmp_path: Path) -> None:
         '"gold_calls": [{"name": "f", "arguments": {"a": 1}}], "text": "Grüezi", "content": "", "calls": '
         '[{"status": "ok", "name": "g", "arguments": {"x": [null, NaN]}, "raw": "é", "start": 0, "end": 1}, '
         '{"status": "missing_name", "name": null, "arguments": null, "raw": "{}", "start": 3, "end": 5}], '
-        '"finish_reason": "stop", "error": null, "tool_hashes": [], "request": "r", '
+        '"finish_reason": "stop", "error": null, "tool_hashes": [], "alternatives": [], "request": "r", '
         '"verdict": {"predicted": "call", "exact": false, "reasons": ["malformed_call"]}}'
     )
     assert to_line(prediction, verdict, extra={"request": "r"}) == expected

@@ -11,6 +11,7 @@ import pytest
 from tests.support.scoring import GARBLED, call, number_turns, tool, turn
 from trainer.errors import DataError
 from trainer.eval_metrics import Scores, score
+from trainer.scoring.rates import RATES
 from trainer.tools.wire import tool_hash
 from trainer.types import Call, Prediction
 
@@ -25,7 +26,7 @@ def metrics(*turns: Prediction, per_session: int = 1) -> dict[str, float | None]
 
 
 def scored(*turns: Prediction, per_session: int = 1) -> Scores:
-    return score(number_turns(turns, per_session=per_session), TOOLS, n_resamples=0)
+    return score(number_turns(turns, per_session=per_session), TOOLS)
 
 
 # --- decisions
@@ -35,7 +36,7 @@ def test_a_no_call_turn_is_exact_when_nothing_is_called() -> None:
     found = scored(turn([], "Hello!"), turn([], [call("f", a=1)]), turn([], [GARBLED]), turn([], ""))
     assert found.metrics["turn_exact"] == 0.5
     assert found.metrics["hallucination_rate"] == 0.5
-    assert found.decisions["talk"] == {"call": 1, "talk": 2, "malformed": 1, "error": 0}
+    assert found.decisions["no_call"] == {"call": 1, "no_call": 2, "malformed": 1, "error": 0}
 
 
 def test_garbage_is_not_a_correct_abstention() -> None:
@@ -53,7 +54,7 @@ def test_a_call_turn_without_an_attempt_is_missed() -> None:
     )
     assert found.metrics["missed_call_rate"] == 0.25
     assert found.metrics["turn_exact"] == 0.25
-    assert found.decisions["call"] == {"call": 2, "talk": 1, "malformed": 1, "error": 0}
+    assert found.decisions["call"] == {"call": 2, "no_call": 1, "malformed": 1, "error": 0}
     assert [verdict.reasons for verdict in found.verdicts] == [
         ("missed_call",),
         ("malformed_call", "too_few_calls"),
@@ -205,7 +206,7 @@ def test_matching_is_optimal_not_greedy() -> None:
     # Within the tolerance, 1.0 fits both, and 1.0000015 fits only the second.
     gold = [call("f", a=1.0000008), call("f", a=1.0)]
     said = [call("f", a=1.0), call("f", a=1.0000015)]
-    found = score([turn(gold, said)], [near], n_resamples=0).metrics
+    found = score([turn(gold, said)], [near]).metrics
     assert found["turn_exact"] == 1.0
 
 
@@ -255,7 +256,7 @@ def test_errors_and_truncations_stay_in_the_denominators() -> None:
     assert found.metrics["missed_call_rate"] == pytest.approx(1 / 3)
     assert found.metrics["hallucination_rate"] == 0.0
     assert (found.metrics["n_errors"], found.metrics["n_truncated"], found.metrics["n_turns"]) == (2, 2, 5)
-    assert found.decisions["call"]["error"] == found.decisions["talk"]["error"] == 1
+    assert found.decisions["call"]["error"] == found.decisions["no_call"]["error"] == 1
 
 
 def test_turns_skipped_for_length_are_counted_and_in_no_rate() -> None:
@@ -272,7 +273,8 @@ def test_a_rate_with_nothing_to_judge_is_undefined() -> None:
     found = metrics(turn([], "Hello!"))
     undefined = {name for name, value in found.items() if value is None}
     assert undefined == {
-        "missed_call_rate", "tool_name_precision", "tool_name_recall", "tool_name_f1", "tool_name_f1_macro",
+        "missed_call_rate", "missed_call_rate_answered",
+        "tool_name_precision", "tool_name_recall", "tool_name_f1", "tool_name_f1_macro",
         "call_exact_precision", "call_exact_recall", "arguments_parse_rate", "arguments_exact_match",
         "argument_precision", "argument_recall", "argument_f1", "value_accuracy", "schema_valid_rate",
         "unknown_tool_rate",
@@ -334,7 +336,7 @@ def test_gold_against_itself_is_perfect_and_shuffled_gold_is_not() -> None:
     rng = random.Random(0)
     golds = [random_gold(rng) for _ in range(300)]
     perfect = score(number_turns([turn(gold, gold or "Hi") for gold in golds], per_session=5), TOOLS)
-    lower_is_better = {"hallucination_rate", "missed_call_rate", "unknown_tool_rate"}
+    lower_is_better = {rate.name for rate in RATES if rate.better == "lower"}
     rates = {name: value for name, value in perfect.metrics.items() if not name.startswith("n_")}
     assert rates == {name: 0.0 if name in lower_is_better else 1.0 for name in rates}
     assert perfect.metrics["n_errors"] == perfect.metrics["n_malformed_calls"] == 0

@@ -9,10 +9,11 @@ import pytest
 from tests.support.scoring import call, number_turns, tool, turn
 from trainer.errors import DataError
 from trainer.eval_metrics import score, write_predictions
-from trainer.server_eval.agreement import agreement, read_run_state
+from trainer.server_eval.agreement import RunState, agreement, read_run_state
 
 TOOLS = [tool("f", a={"type": "integer"})]
-TURNS = number_turns([turn([call("f", a=n)], [call("f", a=n)]) for n in range(4)])
+N_TURNS = 12
+TURNS = number_turns([turn([call("f", a=n)], [call("f", a=n)]) for n in range(N_TURNS)])
 
 
 def write_run(folder: Path, metrics: Any) -> None:
@@ -54,18 +55,26 @@ def test_damaged_predictions_are_an_error_with_their_line(tmp_path: Path) -> Non
         read_run_state(tmp_path, "final")
 
 
-def test_the_same_answers_agree_and_a_lower_rate_is_outside_the_interval(tmp_path: Path) -> None:
-    scores = score(TURNS, TOOLS)
-    state = scores.to_state()
-    write_run(tmp_path, {"final": state | {"intervals": state["intervals"] | {"turn_exact": None}}})
+def test_served_answers_are_compared_with_those_of_the_run_in_pairs(tmp_path: Path) -> None:
+    write_run(tmp_path, {"final": score(TURNS, TOOLS).to_state()})
     write_predictions(tmp_path / "predictions" / "final.jsonl", TURNS)
     run_state = read_run_state(tmp_path, "final")
     assert run_state is not None
-    found = agreement(TURNS, scores, run_state, tools=TOOLS)
-    assert (found.identical_share, found.outside) == (1.0, ())
-    assert "all rates are inside the 95% intervals of the run" in found.lines()
+    same = agreement(TURNS, run_state, TOOLS)
+    assert (same.identical_share, same.differs) == (1.0, ())
+    assert same.headline is not None
+    assert (same.headline.difference, same.headline.verdict) == (0.0, None)
+    assert any("would show a difference of" in line for line in same.lines())
 
-    metrics = {"intervals": {"tool_name_f1": (0.1, 0.2)}}
-    other = agreement(TURNS, scores, run_state._replace(metrics=metrics), tools=TOOLS)
-    assert other.outside == ("tool_name_f1",)
-    assert "outside the 95% interval of the run: tool_name_f1" in other.lines()
+    silent = number_turns([turn([call("f", a=n)], "Hello!") for n in range(N_TURNS)])
+    worse = agreement(silent, run_state, TOOLS)
+    assert worse.headline is not None
+    assert (worse.headline.difference, worse.headline.verdict) == (-1.0, "worse")
+    assert {"turn_exact", "missed_call_rate"} <= set(worse.differs)
+    assert any("worse beyond chance" in line for line in worse.lines())
+
+
+def test_without_a_common_turn_nothing_is_compared() -> None:
+    found = agreement(TURNS, RunState("final", {}, ()), TOOLS)
+    assert (found.n_paired, found.headline, found.conclusion) == (0, None, None)
+    assert found.lines() == ["the run's final state and the server have no turn with the same history"]

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.quick import ROOT
 from tests.support.served import answering, gold_text, options, served_config, turn_keys, turns_of
-from tests.support.stub_server import TRANSIENT, Fault, Reply, StubServer, error, key_of, wire_call
+from tests.support.stub_server import TRANSIENT, Fault, Reply, StubServer, error, key_of
 from trainer.config import Config
 from trainer.endpoint import Answer
 from trainer.errors import DataError, EndpointError, OutputError
@@ -176,18 +176,6 @@ def test_calls_that_the_server_left_in_the_text_are_format_loss(cfg: Config) -> 
     assert any("--tool-call-parser hermes" in note for note in result.notes)
 
 
-def test_the_server_s_calls_come_before_those_in_the_text(cfg: Config) -> None:
-    turn = next(turn for turn in turns_of(cfg) if turn.gold_calls)
-    text = HERMES.render(turn.gold_calls)
-    both = read_twice(turn, Answer(text, [wire_call("other", "{}")], "stop"), HERMES)
-    assert [call.name for call in both.strict.calls] == [call.name for call in both.lenient.calls] == ["other"]
-    assert all(call.raw == both.strict.text[call.start : call.end] for call in both.strict.calls)
-    in_text = read_twice(turn, Answer(text, None, "stop"), HERMES)
-    assert in_text.strict.calls == ()
-    assert in_text.strict.content == text
-    assert [call.name for call in in_text.lenient.calls] == [call.name for call in turn.gold_calls]
-
-
 def test_a_failed_turn_is_an_error_in_both_readings(cfg: Config) -> None:
     turn = turns_of(cfg)[0]
     for reading in read_twice(turn, Answer(error="HTTP 500"), HERMES):
@@ -232,11 +220,11 @@ def test_the_final_state_is_shown_for_comparison_with_the_share_of_identical_ans
         result = evaluate(cfg, server)
         limited = evaluate(cfg, server, limit=5, output=cfg.output_dir / "limited")
     assert result.states["final, in process"]["turn_exact"] == scores.metrics["turn_exact"]
-    metrics = json.loads((result.output / "metrics.json").read_text(encoding="utf-8"))["in_training"]
+    metrics = json.loads((result.output / "metrics.json").read_text(encoding="utf-8"))["in_process"]
     assert (metrics["n_paired"], metrics["n_identical"]) == (len(turns), len(turns) - 1)
     assert "final, in process" in (result.output / "report.md").read_text(encoding="utf-8")
-    metrics = json.loads((limited.output / "metrics.json").read_text(encoding="utf-8"))["in_training"]
-    assert (metrics["n_paired"], metrics["n_identical"], metrics["outside"]) == (5, 4, None)
+    metrics = json.loads((limited.output / "metrics.json").read_text(encoding="utf-8"))["in_process"]
+    assert (metrics["n_paired"], metrics["n_identical"], metrics["headline"]["p_value"]) == (5, 4, None)
 
 
 def write_run_state(cfg: Config, state: str, predictions: Sequence[Prediction]) -> Scores:
@@ -287,8 +275,8 @@ def test_turns_too_long_for_the_run_are_left_out_of_the_comparison_on_both_sides
         result = evaluate(cfg, server)
     found = json.loads((result.output / "metrics.json").read_text(encoding="utf-8"))
     assert found["strict"]["n_errors"] == 2
-    expected = {"n_paired": len(turns) - 2, "n_identical": len(turns) - 2, "n_skipped": 2, "outside": []}
-    assert expected.items() <= found["in_training"].items()
+    expected = {"n_paired": len(turns) - 2, "n_identical": len(turns) - 2, "n_skipped": 2, "differs": []}
+    assert expected.items() <= found["in_process"].items()
     assert "2 turns are not compared: the run skipped them for their length" in result.notes
 
 

@@ -153,8 +153,8 @@ def test_a_trained_run_its_predictions_and_its_server_have_the_same_metrics(
     with serving(load_service(run, plan_serving(run))) as url:
         served = evaluate_served(cfg, ServedOptions(EndpointSettings(url), run.path.name))
     assert {key: served.states["lenient"][key] for key in again} == again
-    agreed = json.loads((served.output / "metrics.json").read_text(encoding="utf-8"))["in_training"]
-    assert (agreed["n_paired"], agreed["n_identical"], agreed["outside"]) == (100, 100, [])
+    agreed = json.loads((served.output / "metrics.json").read_text(encoding="utf-8"))["in_process"]
+    assert (agreed["n_paired"], agreed["n_identical"], agreed["differs"]) == (100, 100, [])
 
 
 def test_the_server_computes_the_same_prompts_and_answers(run: FinishedRun, tmp_path: Path) -> None:

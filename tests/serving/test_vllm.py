@@ -17,7 +17,7 @@ from trainer.serving.vllm import (
     refuse_unservable,
     shell_line,
     vllm_arguments,
-    write_generation_config,
+    write_serving_files,
 )
 from trainer.tool_calls import get_format
 from trainer.training.finished_run import FinishedRun, read_run
@@ -35,7 +35,7 @@ def template_stops(run: FinishedRun) -> tuple[int, ...]:
 def flags(run: FinishedRun, **options: object) -> dict[str, str]:
     """Return the command line as a mapping; a flag without a value maps to an empty string."""
     plan = plan_serving(run, **options)  # type: ignore[arg-type]
-    words = vllm_arguments(plan, generation_config=Path("stops"), host="127.0.0.1", port=8123)
+    words = vllm_arguments(plan, files=Path("stops"), host="127.0.0.1", port=8123)
     assert words[0] == "serve"
     found = {"model": words[1]}
     for word, following in zip(words[2:], [*words[3:], "--"], strict=True):
@@ -54,7 +54,8 @@ def test_base_and_adapter_are_served_as_trained(run: FinishedRun, tiny_model_fol
     assert found["--chat-template"] == str(run.path / "chat_template.jinja")
     assert found["--chat-template-content-format"] == plan_serving(run).chat.encoder.content_format
     assert found["--tokenizer"] == str(run.path)
-    assert found["--tool-call-parser"] == "hermes"
+    assert found["--tool-call-parser"] == "tool_sft_hermes"
+    assert found["--tool-parser-plugin"] == str(Path("stops/tool_sft_parser.py").absolute())
     assert found["--enable-auto-tool-choice"] == ""
     assert found["--max-model-len"] == "1024"
     assert found["--dtype"] == "float32"
@@ -64,7 +65,7 @@ def test_base_and_adapter_are_served_as_trained(run: FinishedRun, tiny_model_fol
 
 def test_a_base_model_from_the_hub_is_served_at_its_commit(run: FinishedRun) -> None:
     plan = dataclasses.replace(plan_serving(run), model="owner/model", revision="1234abcd")
-    words = vllm_arguments(plan, generation_config=Path("stops"), host="127.0.0.1", port=8123)
+    words = vllm_arguments(plan, files=Path("stops"), host="127.0.0.1", port=8123)
     assert words[:2] == ["serve", "owner/model"]
     assert words[words.index("--revision") + 1] == "1234abcd"
 
@@ -105,7 +106,7 @@ def test_vllm_stops_where_training_stopped_and_has_no_sampling_defaults(
     GenerationConfig(eos_token_id=[7, 9], temperature=0.3, do_sample=True).save_pretrained(tiny_model_folder)
     plan = plan_serving(run)
     assert set(plan.stop_token_ids) == {7, 9, *template_stops(run)}
-    folder = write_generation_config(plan)
+    folder = write_serving_files(plan)
     assert folder == run.path / "serving"
     read = GenerationConfig.from_pretrained(folder)  # as vLLM reads it
     assert read.to_diff_dict().keys() <= {"eos_token_id", "transformers_version"}
@@ -124,7 +125,7 @@ def test_a_model_without_generation_config_uses_the_stop_tokens_of_its_configura
 
 def test_a_temporary_folder_is_used_if_the_run_folder_cannot_be_written(run: FinishedRun) -> None:
     (run.path / "serving").write_text("in the way")
-    folder = write_generation_config(plan_serving(run))
+    folder = write_serving_files(plan_serving(run))
     assert json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
     shutil.rmtree(folder)
 
@@ -166,23 +167,41 @@ def test_a_note_warns_that_vllm_ignores_the_template_of_gpt_oss(run: FinishedRun
     assert plan_serving(run).model_type is None
 
 
-def test_a_format_without_parser_is_served_without_one_and_with_a_note(run: FinishedRun) -> None:
+def test_the_chosen_parser_of_vllm_is_passed_without_a_plugin(run: FinishedRun) -> None:
+    found = flags(run, with_vllm_parser=True)
+    assert found["--tool-call-parser"] == "hermes"
+    assert "--tool-parser-plugin" not in found
+    folder = write_serving_files(plan_serving(run, with_vllm_parser=True))
+    assert [file.name for file in folder.iterdir()] == ["generation_config.json"]
+
+
+def test_gpt_oss_keeps_the_only_parser_that_vllm_accepts_for_it(run: FinishedRun) -> None:
+    plan = dataclasses.replace(plan_serving(run), model_type="gpt_oss")
+    assert not plan.uses_plugin
+    assert plan.call_parser == "hermes"
+
+
+def test_a_format_without_parser_of_vllm_needs_the_plugin(run: FinishedRun) -> None:
     own = dataclasses.replace(get_format("hermes"), name="made_up", vllm_parser=None)
     plan = plan_serving(run)
     plan = dataclasses.replace(plan, chat=dataclasses.replace(plan.chat, fmt=own))
-    assert "--tool-call-parser" not in vllm_arguments(plan, generation_config=Path("stops"), host="h", port=1)
+    assert plan.call_parser == "tool_sft_made_up"
+    assert plan.notes() == []
+    plan = dataclasses.replace(plan, with_vllm_parser=True)
+    assert "--tool-call-parser" not in vllm_arguments(plan, files=Path("stops"), host="h", port=1)
     assert "made_up" in plan.notes()[0]
 
 
 def test_a_parser_that_refuses_the_tokenizer_is_not_passed(run: FinishedRun) -> None:
-    plan = plan_serving(run)
+    plan = plan_serving(run, with_vllm_parser=True)
     plan = dataclasses.replace(plan, chat=dataclasses.replace(plan.chat, fmt=get_format("llama3_json")))
     assert plan.call_parser is None
-    assert "--tool-call-parser" not in vllm_arguments(plan, generation_config=Path("stops"), host="h", port=1)
+    assert "--tool-call-parser" not in vllm_arguments(plan, files=Path("stops"), host="h", port=1)
     assert "<|python_tag|>" in plan.notes()[0]
+    assert dataclasses.replace(plan, with_vllm_parser=False).notes() == []
     plan.chat.tokenizer.add_tokens(["<|python_tag|>"])
     assert plan.call_parser == "llama3_json"
-    assert plan.notes() == []
+    assert not any("<|python_tag|>" in note for note in plan.notes())
 
 
 def test_a_quantized_base_is_served_in_the_same_precision_or_refused(run: FinishedRun) -> None:

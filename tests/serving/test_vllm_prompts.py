@@ -20,9 +20,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_tiny_model_is_served_as_a_merged_model_of_a_run_is(folder: Path) -> None:
     plan = make_plan("chatml", FAMILIES["chatml"], None, folder)
-    words = vllm_arguments(plan, generation_config=folder, host="127.0.0.1", port=1)
+    words = vllm_arguments(plan, files=folder, host="127.0.0.1", port=1)
     assert words[:6] == ["serve", str(folder), "--served-model-name", "chatml", "--tokenizer", str(folder)]
-    assert words[words.index("--tool-call-parser") + 1] == "hermes"
+    assert words[words.index("--tool-call-parser") + 1] == "tool_sft_hermes"
     assert words[words.index("--chat-template") + 1] == str(folder / "chat_template.jinja")
     assert "--enable-lora" not in words
     assert AutoConfig.from_pretrained(folder).vocab_size == len(plan.chat.tokenizer)
@@ -32,7 +32,7 @@ def test_template_arguments_of_a_family_reach_the_server(tmp_path: Path) -> None
     family = dataclasses.replace(FAMILIES["llama3_1"], tokenizer=None, template_kwargs={"date_string": "26 Jul 2024"})
     plan = make_plan("llama", family, None, tmp_path / "llama")
     assert plan.chat.encoder.template_kwargs == {"date_string": "26 Jul 2024"}
-    assert "--default-chat-template-kwargs" in vllm_arguments(plan, generation_config=tmp_path, host="h", port=1)
+    assert "--default-chat-template-kwargs" in vllm_arguments(plan, files=tmp_path, host="h", port=1)
 
 
 def test_every_assistant_turn_of_every_conversation_is_compared() -> None:

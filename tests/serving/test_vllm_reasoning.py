@@ -31,7 +31,7 @@ def count(run: FinishedRun, *, trained: int, reasoning: int) -> None:
 
 
 def served_with(plan: ServePlan) -> str | None:
-    words = vllm_arguments(plan, generation_config=Path("stops"), host="h", port=1)
+    words = vllm_arguments(plan, files=Path("stops"), host="h", port=1)
     return words[words.index("--reasoning-parser") + 1] if "--reasoning-parser" in words else None
 
 

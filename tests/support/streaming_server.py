@@ -1,4 +1,4 @@
-"""A server that streams answers at a known pace, or fails on demand. Knows no client."""
+"""A server that streams answers at a known pace, caches whole prompts, or fails on demand. Knows no client."""
 
 import json
 import threading
@@ -6,19 +6,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar, Literal
 
-FIRST_S, NEXT_S, N_TOKENS = 0.05, 0.02, 6
+FIRST_S, NEXT_S, N_TOKENS, N_CACHED = 0.05, 0.02, 6, 96
 _NO_PARSER = b'{"error": {"message": "requires --enable-auto-tool-choice and --tool-call-parser"}}'
 
 
 @contextmanager
-def streaming(fault: str = "") -> Iterator[Any]:
-    """Streams six tokens with known pauses, or fails in the given way."""
+def streaming(fault: str = "", *, cache: Literal["", "salted", "plain"] = "") -> Iterator[Any]:
+    """Streams six tokens with known pauses, or fails in the given way.
+
+    With a cache, a prompt that was sent before needs no time to its first token, and cached tokens are reported.
+    A `salted` cache keeps the values of `cache_salt` apart, a `plain` one ignores them.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         open_now = most_open = n_asked = n_refused = 0
         lock = threading.Lock()
+        seen: ClassVar[set[str]] = set()
 
         def do_GET(self) -> None:
             self._answer(200, b'{"data": [{"id": "carsales"}]}')
@@ -35,8 +40,11 @@ def streaming(fault: str = "") -> Iterator[Any]:
                 self._answer(400, _NO_PARSER)
             elif fault == "status":
                 self._answer(503, b"busy")
+            elif fault == "no salt" and "cache_salt" in body:
+                Handler.n_refused += 1
+                self._answer(400, b'{"error": {"message": "cache_salt: extra fields are not permitted"}}')
             else:
-                self._stream()
+                self._stream(self._is_cached(body))
             with self.lock:
                 Handler.open_now -= 1
 
@@ -46,10 +54,17 @@ def streaming(fault: str = "") -> Iterator[Any]:
             self.end_headers()
             self.wfile.write(body)
 
-        def _stream(self) -> None:
+        def _is_cached(self, body: Any) -> bool:
+            key = json.dumps([body["messages"], body.get("cache_salt") if cache == "salted" else None])
+            with self.lock:
+                was_seen = key in Handler.seen
+                Handler.seen.add(key)
+            return bool(cache) and was_seen
+
+        def _stream(self, is_cached: bool) -> None:
             self.send_response(200)
             self.end_headers()
-            time.sleep(FIRST_S)
+            time.sleep(0 if is_cached else FIRST_S)
             for index in range(N_TOKENS):
                 if index:
                     time.sleep(NEXT_S)
@@ -57,7 +72,9 @@ def streaming(fault: str = "") -> Iterator[Any]:
                 if fault == "cut" and index == 2:
                     return
             self._send({"choices": [{"delta": {}, "finish_reason": "stop"}]})
-            self._send({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": N_TOKENS}})
+            details = {"prompt_tokens_details": {"cached_tokens": N_CACHED * is_cached}} if cache else {}
+            usage = {"prompt_tokens": 100, "completion_tokens": N_TOKENS, **details}
+            self._send({"choices": [], "usage": usage})
             self.wfile.write(b"data: [DONE]\n\n")
 
         def _send(self, value: Any) -> None:

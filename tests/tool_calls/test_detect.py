@@ -107,6 +107,22 @@ def test_a_template_in_an_unknown_format_is_refused_with_its_text() -> None:
         detect_format(from_jinja(loop("", "@@{{ c.name }}|{{ c.arguments | tojson }}@@", "", "")))
 
 
+@pytest.mark.parametrize(
+    ("template", "left"),
+    [
+        (loop("<my_calls>", "<tool_call>\n" + JSON_CALL + "\n</tool_call>", "\n", "</my_calls>"), "<my_calls>"),
+        (loop("CALLS: ", "<tool_call>\n" + JSON_CALL + "\n</tool_call>", "\n", ""), "CALLS:"),
+        (loop("<list>[", JSON_CALL, ", ", "]</list>"), "<list>"),
+        (loop("", "<function={{ c.name }}>{% for k, v in c.arguments.items() %}<parameter={{ k }}>"
+         "{{ v if v is string else v | tojson }}</parameter>{% endfor %}</function><end/>", "", ""), "<end/>"),
+    ],
+)  # fmt: skip
+def test_text_that_no_call_and_no_marker_explains_is_named(template: str, left: str) -> None:
+    with pytest.raises(FormatError, match=r"but does not explain '.*") as error:
+        detect_format(from_jinja(template))
+    assert left in str(error.value)
+
+
 def test_a_template_that_raises_is_refused_with_its_error() -> None:
     with pytest.raises(FormatError, match=r"ValueError: no tools here"):
         detect_format(from_jinja("{{ raise_exception('no tools here') }}"))

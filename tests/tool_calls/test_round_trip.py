@@ -24,9 +24,9 @@ MARKERS = (
 
 # The texts that a format cannot express inside a string, as listed in docs/tool-call-formats.md.
 INEXPRESSIBLE = {
-    "qwen3_xml": ("</function>", "</parameter>"),
-    "glm45": ("</tool_call>", "</arg_value>"),
-    "muse_glimmer": ("</atem:invoke>", "</atem:parameter>"),
+    "qwen3_xml": ("</function>", "parameter"),
+    "glm45": ("</tool_call>", "arg_"),
+    "muse_glimmer": ("</atem:invoke>", "atem:parameter"),
     "minimax_m2": ("</invoke>", "parameter"),
     "dots": ("</invoke>", "parameter"),
     "deepseek_v32": ("</｜DSML｜invoke>", "｜DSML｜parameter"),

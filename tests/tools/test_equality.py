@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from trainer.tools.equality import PathCounts, count_paths, equal
 from trainer.tools.parameters import read_parameters
-from trainer.tools.schema import SchemaNode
+from trainer.tools.schema import MISSING, SchemaNode
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
@@ -140,3 +140,64 @@ def test_paths_of_different_shapes_are_not_shared() -> None:
     assert count_paths({"a": {"x": 1, "y": 2}}, {"a": 5}) == PathCounts(gold=2, predicted=1)
     assert count_paths({"a": []}, {"a": [1]}) == PathCounts(gold=1, predicted=1)
     assert count_paths({"a": {"0": 1}}, {"a": [1]}) == PathCounts(gold=1, predicted=1)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ("नमस्ते दुनिया।", "नमस्ते, दुनिया", True),
+        ("कि", "की", False),
+        ("ที่", "ที", False),
+        ("مَدينة", "مُدينة", False),
+        ("C++", "C", False),
+        ("c#", "C#.", True),
+        ("-5", "5", False),
+        ("(-5)", "−5", True),
+        ("x=-5", "x=5", False),
+        ("10%", "10", False),
+        ("€5", "$5", False),
+        ("1.5", "15", False),
+        ("1.5", "1 5", False),
+        ("12:30", "1230", False),
+        ("Don’t — stop!", "don't stop", True),
+        ("«Bonjour»", '"bonjour"', True),
+        ("❤️", "❤", True),
+        ("well-known", "well known", True),
+        (".5", "5", False),
+        ("-.5", ".5", False),
+        ("–5", "5", False),
+        ("A-", "A", False),
+        ("snake_case", "snake case", False),
+        ("2010–2015", "2010-2015", True),
+    ],
+)
+def test_text_ignores_the_punctuation_of_sentences_and_nothing_that_has_a_meaning(a: str, b: str, same: bool) -> None:
+    node = SchemaNode({"type": "string", "x-compare": "text"})
+    assert equal(a, b, node) == equal(b, a, node) == same
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ("2026", "20:26", False),
+        ("202603", "20:26:03", False),
+        ("12", "12:00", False),
+        ("2026-03-04", "20260304", True),
+        ("10:00Z", "11:00+01:00", True),
+        ("2026-W05", "2026-01-26", False),
+        ("2026-W05-1", "2026-01-26", True),
+        ("2026-03-04T10:00Z", "2026-03-04T11:00+01:00", True),
+        ("2026-03-04", "2026-03-04T00:00", False),
+    ],
+)
+def test_a_date_is_no_time_and_a_year_is_neither(a: str, b: str, same: bool) -> None:
+    assert equal(a, b, SchemaNode({"type": "string", "x-compare": "date"})) == same
+
+
+def test_a_required_argument_has_no_default_and_a_default_is_that_of_the_property_itself() -> None:
+    one = {"type": "integer", "default": 1}
+    assert SchemaNode({"properties": {"n": one}}).default("n") == 1
+    assert SchemaNode({"properties": {"n": one}, "required": ["n"]}).default("n") is MISSING
+    assert SchemaNode({"properties": {"n": one}, "anyOf": [{"required": ["n"]}, {}]}).default("n") is MISSING
+    assert SchemaNode({"properties": {"n": {"anyOf": [one, {"type": "null"}]}}}).default("n") is MISSING
+    assert SchemaNode({"properties": {"n": {"allOf": [one], "default": 2}}}).default("n") == 2

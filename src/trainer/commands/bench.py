@@ -1,7 +1,8 @@
 """Replay a domain's real turns on a server at several concurrencies, and measure throughput and latency.
 
-Each concurrency gets sessions of its own if there are enough, so no level finds its prompts in a cache that another
-one has filled. Needs no torch. The exit code is 1 if a concurrency got no answer at all.
+Each concurrency sends its turns twice: cold, with a salt that keeps their prompts out of every cache, and then again,
+warm. Each gets sessions of its own if there are enough. Needs no torch. The exit code is 1 if a concurrency got no
+answer at all.
 """
 
 import argparse
@@ -31,7 +32,13 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
     add = parser.add_argument
     add("--model", required=True, metavar="NAME", help="model name on the server")
     add("--concurrency", type=levels, default=(1, 4, 16), metavar="N,N,…", help="open requests (default: 1,4,16)")
-    add("--turns", type=positive, default=64, metavar="N", help="turns per concurrency (default: 64)")
+    add(
+        "--turns",
+        type=positive,
+        default=64,
+        metavar="N",
+        help="turns per concurrency, each sent cold and warm (default: 64)",
+    )
     add("--timeout", type=positive_number, default=600.0, metavar="S", help="seconds per request (default: 600)")
     add("--json", type=Path, metavar="PATH", help="write the figures as JSON")
     add("--report", type=Path, metavar="PATH", help="write a self-contained HTML report with plots")
@@ -81,18 +88,22 @@ def _print(levels: Sequence["LevelResult"]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from trainer.server_eval.cold_prompts import cold_note
     from trainer.server_eval.load_report import HEADER, table_rows
 
-    table = Table(title="Times in ms: p50 / p90 / p99")
+    table = Table(title="Times in ms: p50 / p90 / p99, of cold prompts unless named warm")
     for name in HEADER:
         table.add_column(name, justify="right")
     for row in table_rows(levels):
         table.add_row(*row)
-    console = Console(width=None if sys.stdout.isatty() else 130)
+    console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(table)
     for level in levels:
-        for text, n in level.errors.items():
-            console.print(f"concurrency {level.concurrency}: {n} × {text}", highlight=False, markup=False)
+        for part in (level, level.warm):
+            for text, n in part.errors.items() if part is not None else ():
+                console.print(f"concurrency {level.concurrency}: {n} × {text}", highlight=False, markup=False)
+        if (note := cold_note(level)) is not None and level.n_errors < level.n_requests:
+            console.print(note, highlight=False, markup=False)
 
 
 def _write(path: Path, text: str, *, option: str) -> None:

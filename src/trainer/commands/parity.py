@@ -1,7 +1,7 @@
 """Check that a server does what was trained: the same prompt tokens, and the same greedy answers as in process.
 
-The exit code is 1 if a prompt differs, or cannot be compared because its turn got no answer. Answers may differ
-if two tokens are nearly equally likely, because servers round differently; each such turn is listed with its margin.
+The first line is the verdict, and it names the cause of a failure: another prompt, an adapter that is off, other
+weights, no answer. The exit code is then 1. Answers may differ by rounding, if two tokens are about equally likely.
 """
 
 import argparse
@@ -21,10 +21,11 @@ examples:
   %(prog)s --config configs/car_sales/qwen3-4b.yaml --endpoint http://127.0.0.1:8000/v1 \\
     --model Qwen/Qwen3-4B-Instruct-2507
 
-With --config, only prompts are compared. With --run, answers are also decoded in process: with the adapter, or with
-the base model if --model is its configured name.
+With --config, only prompts are compared. With --run, turns are also answered in process, with and without the adapter.
+The server must answer as the adapter, or as the base model if --model is its configured name.
 """
 _N_SHOWN = 10
+_KINDS = {"rounding": "rounding", "neither": "other weights", "unknown": "unknown, the server returns no tokens"}
 
 
 def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
@@ -60,12 +61,13 @@ def run(args: argparse.Namespace) -> int:
     from trainer.serving.parity_run import check_parity
 
     found = check_parity(source, settings, model=args.model, n_turns=args.turns)
+    print(found.verdict.line)
     _print_prompts(found)
     _print_answers(found)
     if args.json:
         text = json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n"
         write_file(args.json, text, option="--json")
-    return 0 if found.prompts_agree else 1
+    return 1 if found.verdict.cause else 0
 
 
 def _print_prompts(found: "Parity") -> None:
@@ -93,5 +95,8 @@ def _print_answers(found: "Parity") -> None:
     for answer in found.answers[:_N_SHOWN]:
         where = "" if answer.first is None else f", first at token {answer.first}"
         margin = "" if answer.margin is None else f" (preferred in process by {answer.margin} logits)"
-        print(f"  {answer.session_id} turn {answer.turn}{where}{margin}")
+        kind = _KINDS.get(
+            answer.kind, f"the answer of {'the base model' if found.model == 'adapter' else 'the adapter'}"
+        )
+        print(f"  {answer.session_id} turn {answer.turn}{where}{margin}: {kind}")
         print(f"    in process {answer.in_process!r}\n    served     {answer.served!r}")

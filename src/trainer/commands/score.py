@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.util.cli import command_parser, positive
+from trainer.util.cli import command_parser
 
 _EXAMPLES = """
 examples:
@@ -24,8 +24,6 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
     add("--against", type=Path, metavar="OTHER", help="predictions of another model for the same turns")
     add("--tools", type=Path, metavar="PATH", help="tool schemas (default: tools.json beside the predictions)")
     add("--json", type=Path, metavar="PATH", help="also write everything as JSON")
-    add("--resamples", type=positive, default=1000, metavar="N", help="bootstrap resamples (default: 1000)")
-    add("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap (default: 0)")
     return parser.parse_args(argv)
 
 
@@ -41,7 +39,6 @@ def run(args: argparse.Namespace) -> int:
     from trainer.util.files import claim_file, write_file
 
     claim_file(args.json, option="--json")
-    settings = {"n_resamples": args.resamples, "seed": args.seed}
     predictions = read_predictions(args.predictions)
     if not predictions:
         raise DataError(f"{args.predictions}: holds no predictions")
@@ -49,11 +46,11 @@ def run(args: argparse.Namespace) -> int:
     if args.tools is None and not beside.is_file():
         raise DataError(f"{beside}: no tool schemas beside the predictions; name them with --tools")
     tools = read_tools(args.tools or beside, unique_names=False)
-    scores = score(predictions, tools, progress=True, **settings)
+    scores = score(predictions, tools, progress=True)
     result: dict[str, Any] = scores.to_json()
     tables = list(score_tables(scores))
     if args.against:
-        comparison = compare(read_predictions(args.against), predictions, tools, **settings)
+        comparison = compare(read_predictions(args.against), predictions, tools)
         result = comparison.to_json()
         tables += comparison_tables(comparison)
     console = Console()

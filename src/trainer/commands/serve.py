@@ -41,12 +41,17 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
     add("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     add("--port", type=int, default=8000, help="default: 8000")
     add("--vllm", metavar="PATH", help="the program vllm (default: the one beside this Python, or on PATH)")
+    add(
+        "--vllm-parser",
+        action="store_true",
+        help="read tool calls with vLLM's own parser, not with this project's reader",
+    )
     add("--print", action="store_true", help="print vLLM's command line and do not run it")
     args = parser.parse_args(own)
     if not 1 <= args.port <= 65535:
         parser.error(f"--port {args.port}: must be between 1 and 65535")
-    if args.engine == "transformers" and (extra or args.print):
-        parser.error("--print and arguments after -- need --engine vllm")
+    if args.engine == "transformers" and (extra or args.print or args.vllm_parser):
+        parser.error("--print, --vllm-parser and arguments after -- need --engine vllm")
     args.extra = extra
     return args
 
@@ -54,6 +59,7 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> int:
     """Fill in the flags, and become the server."""
     from trainer.serving.plan import plan_serving
+    from trainer.serving.served_class import refuse_other_class
     from trainer.serving.vllm import find_vllm, refuse_unservable
     from trainer.training.finished_run import read_run
 
@@ -63,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
         program = (args.vllm or "vllm") if args.print else find_vllm(args.vllm)
         if args.merged is None:
             refuse_unservable(finished)
-    plan = plan_serving(finished, name=args.name, merged=args.merged)
+            refuse_other_class(finished)
+    plan = plan_serving(finished, name=args.name, merged=args.merged, with_vllm_parser=args.vllm_parser)
     if args.engine == "transformers":
         from trainer.serving.local.server import serve_run
 
@@ -74,12 +81,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _become_vllm(program: str, plan: "ServePlan", args: argparse.Namespace) -> None:
-    from trainer.serving.vllm import shell_line, vllm_arguments, write_generation_config
+    from trainer.serving.gold_check import parser_note, vllm_python
+    from trainer.serving.vllm import shell_line, vllm_arguments, write_serving_files
 
-    for note in plan.notes():
+    files = write_serving_files(plan)
+    python = None if args.print else vllm_python(program)  # --print starts nothing
+    checked = parser_note(plan, args.run, files=files, python=python)
+    for note in [*plan.notes(), *([checked] if checked else [])]:
         print(f"note: {note}", file=sys.stderr)
-    stops = write_generation_config(plan)
-    flags = vllm_arguments(plan, generation_config=stops, host=args.host, port=args.port)
+    flags = vllm_arguments(plan, files=files, host=args.host, port=args.port)
     command = [program, *flags, *args.extra]
     print(shell_line(command), file=sys.stdout if args.print else sys.stderr, flush=True)
     if not args.print:

@@ -3,7 +3,7 @@
 Runs in the worker processes of `datasets.Dataset.map`, so it returns problems as text and does not raise them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,11 +13,12 @@ from trainer.data.opening import RowReader
 from trainer.data.sessions import gold_calls
 from trainer.errors import DataError, ToolSftError
 from trainer.messages import is_trained
+from trainer.messages.alternatives import accepted_answers
 from trainer.tokenizer import decode_text
 from trainer.tool_calls import RenderedTurn
 from trainer.tool_calls.round_trip import find_difference
 from trainer.tools import ToolSpecs
-from trainer.types import Session
+from trainer.types import Call, Message, Session
 
 OUTPUT_COLUMNS = (
     "session_id",
@@ -115,9 +116,23 @@ def schema_violations(session: Session) -> list[str]:
     """
     specs = ToolSpecs(session.tools)  # cheap: each tool is checked once per process
     return [
-        f"turn {turn}: {call.name}: {violation.message}"
+        f"{where}: {call.name}: {violation.message}"
         for turn, message in enumerate(session.messages)
         if is_trained(message)
-        for call in gold_calls(message)
+        for where, call in _calls_to_check(turn, message)
         for violation in specs.violations(call)
     ]
+
+
+def _calls_to_check(turn: int, message: Message) -> Iterator[tuple[str, Call]]:
+    """Yield the gold calls of a turn, and those of its alternatives in every accepted form, each with its place."""
+    yield from ((f"turn {turn}", call) for call in gold_calls(message))
+    for index, answer in enumerate(accepted_answers(message)):
+        for call in answer:
+            where = f"turn {turn}, alternative {index}"
+            yield where, call
+            for key, values in call.values.items():
+                yield from ((where, Call(call.name, call.arguments | {key: value})) for value in values)
+            if call.optional:
+                least = {key: value for key, value in call.arguments.items() if key not in call.optional}
+                yield where, Call(call.name, least)

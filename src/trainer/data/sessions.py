@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from trainer.data.row_files import row_value
 from trainer.data.sources import read_text
 from trainer.errors import DataError, ToolSftError
 from trainer.messages import CanonicalMessages, is_trained, read_messages
+from trainer.messages.alternatives import accepted_answers
 from trainer.tools import ToolSpecs, read_tools, rendered_tool
 from trainer.tools.forms import tools_of
 from trainer.types import Call, EvalTurn, Message, Session, Tool
@@ -115,7 +117,7 @@ def refuse_unknown_tools(session: Session) -> None:
     """Raise `DataError` if a gold call names a tool that the session does not have."""
     specs = ToolSpecs(session.tools)  # cheap: each tool is checked once per process
     for turn, message in enumerate(session.messages):
-        for call in gold_calls(message):
+        for call in (*gold_calls(message), *chain.from_iterable(accepted_answers(message))):
             if call.name not in specs:
                 raise DataError(f'turn {turn} calls unknown tool "{call.name}"; known: {names(specs.names) or "none"}')
 
@@ -177,6 +179,7 @@ def eval_turns(session: Session) -> Iterator[EvalTurn]:
                 gold_content=message.get("content") or "",
                 gold_calls=gold_calls(message),
                 day=session.day,
+                alternatives=accepted_answers(message),
             )
 
 

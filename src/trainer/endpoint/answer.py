@@ -80,15 +80,16 @@ def _judge(entry: Any, *, is_cut: bool) -> tuple[CallStatus, str | None, dict[st
     function = entry.get("function") if isinstance(entry, Mapping) else None
     if not isinstance(function, Mapping):
         return "invalid_json", None, None
-    name = function.get("name")
-    if not isinstance(name, str) or not name:
-        return "missing_name", None, None
-    text = function.get("arguments")
+    name, text = function.get("name"), function.get("arguments")
+    is_named = isinstance(name, str) and bool(name)
     if not isinstance(text, str):  # the protocol requires JSON text, and an application can decode nothing else
-        return "bad_arguments", name, None
+        return ("bad_arguments", name, None) if is_named else ("missing_name", None, None)
     read = read_json(text, 0)
-    if read.failure is not None or skip_space(text, read.end) < len(text):
-        return "truncated" if is_cut else "invalid_json", name, None
+    is_whole = read.failure is None and skip_space(text, read.end) == len(text)
+    if not is_named:  # the text of an attempt whose name cannot be read, or is cut
+        return ("truncated" if is_cut and not is_whole else "missing_name"), None, None
+    if not is_whole:
+        return ("truncated" if is_cut else "invalid_json"), name, None
     if not isinstance(read.value, dict):
         return "bad_arguments", name, None
     return "ok", name, read.value

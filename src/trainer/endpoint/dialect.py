@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-OPTIONAL_FIELDS = ("skip_special_tokens", "chat_template_kwargs", "return_token_ids")
+OPTIONAL_FIELDS = ("skip_special_tokens", "chat_template_kwargs", "return_token_ids", "cache_salt")
 """Fields outside the OpenAI schema. They are sent if they help, and dropped if the server refuses them."""
 
 REFUSALS = (400, 422)

@@ -80,6 +80,8 @@ def _message(message: Message, turn: int) -> dict[str, Any]:
     for key in ("tool_call_id", "name"):
         if message.get(key) is not None:
             written[key] = message.get(key)
+    if message.get("alternatives"):
+        written["alternatives"] = _json(message["alternatives"], f"turn {turn}", "the list of alternatives")
     if message.get("train") is False:
         written["train"] = False
     return written

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from trainer.messages.alternatives import read_alternatives
 from trainer.messages.calls import ReadCalls, read_call, read_calls
 from trainer.types import Message, Role, ToolCallJson
 from trainer.values.places import check_keys, described, fail, nearest, take_text
@@ -18,7 +19,7 @@ OPENAI_ROLES: Mapping[str, Role] = {
 }
 
 _REASONING = ("reasoning_content", "reasoning", "thinking")
-_ASSISTANT_ONLY = ("tool_calls", "function_call", "refusal", *_REASONING)
+_ASSISTANT_ONLY = ("tool_calls", "function_call", "refusal", "alternatives", *_REASONING)
 _FROM_SERVERS = ("annotations", "audio")  # keys of OpenAI's answers that no chat template shows
 KEYS = ("role", "content", "name", "tool_call_id", "train", "weight", *_ASSISTANT_ONLY)
 _THINK, _END_THINK = "<think>", "</think>"
@@ -204,6 +205,8 @@ def _reasoning(message: Mapping[str, Any], where: str) -> tuple[str, tuple[str, 
 def _copy_rest(message: Mapping[str, Any], read: Message, where: str) -> None:
     if message.get("name") not in (None, ""):
         read["name"] = take_text(message["name"], where, "name")
+    if message.get("alternatives") not in _BLANK:
+        read["alternatives"] = read_alternatives(message["alternatives"], where)
     train, weight = message.get("train"), message.get("weight")
     if train is not None and not isinstance(train, bool):
         fail(where, f"train is {described(train)}; allowed: true, false")

@@ -80,7 +80,7 @@ def count_outcomes(predictions: Sequence[Prediction], judged: Sequence[JudgedTur
         "n_turns": len(predictions),
         "n_sessions": len({prediction.session_id for prediction in predictions}),
         "n_call_turns": sums.call_turns,
-        "n_talk_turns": sums.no_call_turns,
+        "n_no_call_turns": sums.no_call_turns,
         "n_gold_calls": sums.gold_calls,
         "n_predicted_calls": sums.attempts,
         "n_malformed_calls": sums.attempts - sums.well_formed,

@@ -1,32 +1,48 @@
-"""Compare two sets of predictions for the same turns: differences with intervals, and the turns that flipped."""
+"""Compare two sets of predictions for the same turns: which rates differ, by how much, and which turns flipped.
+
+One rate, the headline, is tested on its own; the others are corrected for their number. So equal models get a verdict
+on the headline in at most 5% of comparisons, and on any other rate in at most 5%.
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from trainer.errors import DataError
 from trainer.scoring.aggregate import session_counts, turns_by_session
-from trainer.scoring.bootstrap import percentile_interval, resampled_sums
+from trainer.scoring.intervals import COVERAGE
 from trainer.scoring.judging import JudgedTurn, Reason, Verdict
-from trainer.scoring.rates import RATES, FloatArray, rates
+from trainer.scoring.permutation import FEWEST_SESSIONS, holm, sign_flip_p_values
+from trainer.scoring.rates import RATES, FloatArray, rate_terms, rates
 from trainer.scoring.score import Scores, judge_all, score_judged
 from trainer.types import Prediction, Tool
+
+HEADLINE = "turn_exact"
+"""The rate that decides whether a model is better."""
+
+_POWER = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A rate on both sides, their difference (second minus first) and its 95% interval.
+    """A rate on both sides and their difference, second minus first.
 
-    The interval is None with fewer than two sessions.
+    `interval` is its 95% interval, None with fewer than two sessions. `p_value` is that of the sign-flip test over
+    sessions, for all rates but the headline corrected for their number. `verdict` is given if it is below 0.05. With
+    fewer than six sessions there is neither. `detectable` is the smallest difference that this many sessions would show
+    in 80% of comparisons.
     """
 
     first: float
     second: float
     difference: float
     interval: tuple[float, float] | None
+    p_value: float | None
+    verdict: Literal["better", "worse"] | None
+    detectable: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +70,19 @@ class Comparison:
     n_paired: int
     n_unpaired: int
 
+    def conclusion(self) -> str:
+        """Whether the headline differs, and which difference these sessions could show, as a sentence."""
+        row = self.differences[HEADLINE]
+        changed = f"{HEADLINE} differs by {row.difference:+.3f}"
+        if row.p_value is None:
+            n = self.first.metrics["n_sessions"]
+            return f"{changed}; {n} sessions are too few for a verdict (at least {FEWEST_SESSIONS})"
+        judged = f"{row.verdict} beyond chance" if row.verdict else "not beyond chance"
+        return (
+            f"{changed}, {judged} (p = {row.p_value:.3f}); these sessions would show a difference of "
+            f"{row.detectable:.3f} or more in {_POWER:.0%} of comparisons"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Everything, as JSON values."""
         return {
@@ -70,25 +99,19 @@ def compare(
     first: Sequence[Prediction],
     second: Sequence[Prediction],
     tools: Sequence[Tool],
-    *,
-    n_resamples: int = 1000,
-    seed: int = 0,
 ) -> Comparison:
     """Compare the predictions of two models, `second` minus `first`, on the turns that both were asked.
 
-    Each resample draws the same sessions for both sides, so difficulty that both share cancels out of the
-    difference. Raises DataError if no turn is shared.
+    Difficulty that both share cancels out of the difference. Raises DataError if no turn is shared.
     """
     sides = _pair(first, second)
     judged = [judge_all(side, tools) for side in sides]
-    scores = [
-        score_judged(side, turns, n_resamples=n_resamples, seed=seed) for side, turns in zip(sides, judged, strict=True)
-    ]
+    scores = [score_judged(side, turns) for side, turns in zip(sides, judged, strict=True)]
     counts = np.stack([_count_sessions(turns) for turns in judged], axis=1)
     return Comparison(
         first=scores[0],
         second=scores[1],
-        differences=_differences(counts, n_resamples=n_resamples, seed=seed),
+        differences=_differences(counts),
         flips=_flips(scores[0].verdicts, scores[1].verdicts),
         n_paired=len(sides[0]),
         n_unpaired=len(first) + len(second) - 2 * len(sides[0]),
@@ -111,7 +134,8 @@ def _key(turn: Prediction) -> tuple[str, int]:
 
 def _is_comparable(a: Prediction, b: Prediction) -> bool:
     was_asked = "skipped_for_length" not in (a.finish_reason, b.finish_reason)
-    return was_asked and a.context_hash == b.context_hash and a.gold_calls == b.gold_calls
+    same_gold = (a.gold_calls, a.alternatives) == (b.gold_calls, b.alternatives)
+    return was_asked and a.context_hash == b.context_hash and same_gold
 
 
 def _count_sessions(judged: Sequence[JudgedTurn]) -> FloatArray:
@@ -122,26 +146,79 @@ def _count_sessions(judged: Sequence[JudgedTurn]) -> FloatArray:
     return np.array([session_counts(turns) for turns in turns_by_session(judged).values()], dtype=np.float64)
 
 
-def _differences(counts: FloatArray, *, n_resamples: int, seed: int) -> dict[str, Difference]:
+def _differences(counts: FloatArray) -> dict[str, Difference]:
     """The differences of all rates that are defined on both sides.
 
-    counts  # float64 [sessions, sides, counters]
+    counts  # float64 [sessions, 2, counters]
     """
     values = rates(counts.sum(axis=0))
-    bounds = np.full((2, len(RATES)), np.nan)
-    if len(counts) > 1 and n_resamples > 0:
-        resampled = resampled_sums(counts, n_resamples=n_resamples, seed=seed)
-        bounds = percentile_interval(np.concatenate([np.diff(rates(sums), axis=1)[:, 0] for sums in resampled]))
+    defined = [not math.isnan(a + b) for a, b in values.T.tolist()]
+    names = [rate.name for rate in RATES]
+    p_values = _corrected(sign_flip_p_values(counts, rates), is_tested=defined, headline=names.index(HEADLINE))
+    spread = _Spread(counts)
     return {
-        rate.name: Difference(
-            first=first,
-            second=second,
-            difference=second - first,
-            interval=None if math.isnan(low) else (low, high),
-        )
-        for rate, first, second, low, high in zip(RATES, *values.tolist(), *bounds.tolist(), strict=True)
-        if not math.isnan(second - first)
+        rate.name: _difference(values[:, column], rate.better, p_values[column], spread=spread.of(column))
+        for column, rate in enumerate(RATES)
+        if defined[column]
     }
+
+
+def _corrected(p_values: FloatArray, *, is_tested: Sequence[bool], headline: int) -> FloatArray:
+    """The p-values, those of all tested rates but the headline corrected together."""
+    others = [index for index, tested in enumerate(is_tested) if tested and index != headline]
+    corrected = p_values.copy()
+    corrected[others] = holm(p_values[others])
+    return corrected
+
+
+class _SpreadOf(NamedTuple):
+    """The standard error of the difference of one rate, and the number of sessions with something to judge."""
+
+    error: float
+    n_sessions: int
+    n_trials: float
+
+
+class _Spread:
+    """How much the differences of the rates vary, linearised over sessions (Taylor series of both ratios)."""
+
+    def __init__(self, counts: FloatArray) -> None:
+        self._numerators, self._denominators = rate_terms(counts)  # [sessions, 2, rates]
+
+    def of(self, column: int) -> _SpreadOf:
+        numerators, denominators = self._numerators[..., column], self._denominators[..., column]
+        judged = denominators.any(axis=1)
+        numerators, denominators = numerators[judged], denominators[judged]
+        totals = denominators.sum(axis=0)
+        n = len(numerators)
+        if n < 2 or not totals.all():
+            return _SpreadOf(math.nan, n, float(totals.mean()))
+        residuals = (numerators - numerators.sum(axis=0) / totals * denominators) / totals
+        variance = n / (n - 1) * float(np.square(residuals[:, 1] - residuals[:, 0]).sum())
+        # One more turn on which the sides differ is assumed: models that agree everywhere here may differ elsewhere.
+        return _SpreadOf(math.sqrt(variance + float(totals.mean()) ** -2), n, float(totals.mean()))
+
+
+def _difference(
+    values: FloatArray, better: Literal["higher", "lower"], p_value: float, *, spread: _SpreadOf
+) -> Difference:
+    from scipy.special import stdtrit  # takes long to import, and not every command scores
+
+    first, second = values.tolist()
+    difference = second - first
+    if spread.n_sessions < 2 or math.isnan(spread.error):
+        return Difference(first, second, difference, None, None, None, None)
+    t = float(stdtrit(spread.n_sessions - 1, (1 + COVERAGE) / 2))
+    interval = (max(difference - t * spread.error, -1.0), min(difference + t * spread.error, 1.0))
+    if spread.n_sessions < FEWEST_SESSIONS:
+        return Difference(first, second, difference, interval, None, None, None)
+    detectable = (t + float(stdtrit(spread.n_sessions - 1, _POWER))) * spread.error
+    # Six sessions have to change in the same direction before chance becomes an unlikely explanation.
+    detectable = min(max(detectable, FEWEST_SESSIONS / spread.n_trials), 1.0)
+    verdict: Literal["better", "worse"] | None = None
+    if p_value < 1 - COVERAGE:
+        verdict = "better" if (difference > 0) == (better == "higher") else "worse"
+    return Difference(first, second, difference, interval, float(p_value), verdict, detectable)
 
 
 def _flips(first: Sequence[Verdict], second: Sequence[Verdict]) -> tuple[Flip, ...]:

@@ -2,15 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from trainer.scoring.matching import all_paths, match_calls
 from trainer.tools.validation import SchemaProblem, ToolSpecs
 from trainer.types import Call, ParsedCall, Prediction
 
-GoldDecision = Literal["call", "talk"]
-Decision = Literal["call", "talk", "malformed", "error"]
+GoldDecision = Literal["call", "no_call"]
+Decision = Literal["call", "no_call", "malformed", "error"]
 """The decision of a turn: at least one well-formed call; no attempt at a call; only malformed attempts; no answer."""
 
 Reason = Literal[
@@ -39,9 +39,12 @@ class Counts(NamedTuple):
     sessions: int = 0
     exact_sessions: int = 0
     no_call_turns: int = 0
+    answered_no_call_turns: int = 0
     hallucinated_turns: int = 0
     call_turns: int = 0
+    answered_call_turns: int = 0
     missed_turns: int = 0
+    answered_missed_turns: int = 0
     gold_calls: int = 0
     attempts: int = 0
     well_formed: int = 0
@@ -80,24 +83,47 @@ class JudgedTurn(NamedTuple):
 
 
 def judge(prediction: Prediction, specs: ToolSpecs) -> JudgedTurn:
-    """Compare one turn with its gold."""
+    """Compare one turn with its gold, or with the alternative that fits it best, as if that were its gold.
+
+    An exact answer fits best, then the one with the largest share of equal calls, names and JSON paths. Gold itself
+    wins a tie, and alone decides whether this is a call turn, so the denominators are the same for all models.
+    """
     if prediction.finish_reason == "skipped_for_length":
         return JudgedTurn(_skipped(prediction), Counts(), Counter(), (), ())
+    answers = (prediction.gold_calls, *prediction.alternatives)
+    is_call_turn = bool(prediction.gold_calls)
+    judged = (_judge(replace(prediction, gold_calls=gold), specs, is_call_turn=is_call_turn) for gold in answers)
+    return max(judged, key=_fit)
+
+
+def _fit(judged: JudgedTurn) -> tuple[bool, float]:
+    counts = judged.counts
+    n_calls, n_paths = counts.gold_calls + counts.attempts, counts.gold_paths + counts.predicted_paths
+    same = counts.exact_calls + counts.matched_names + counts.equal_paths
+    return bool(judged.verdict.exact), 2 * same / (2 * n_calls + n_paths) if n_calls else 1.0
+
+
+def _judge(prediction: Prediction, specs: ToolSpecs, *, is_call_turn: bool) -> JudgedTurn:
+    """Compare a turn with one answer; `is_call_turn` says whether its own gold makes a call."""
     gold, calls = prediction.gold_calls, well_formed(prediction.calls)
     pairs = match_calls(gold, calls, specs)
     exact_names = tuple(gold[pair.gold].name for pair in pairs if pair.exact)
     named = [call.name for call in prediction.calls if call.name is not None]
-    verdict = _verdict(prediction, calls, n_exact=len(exact_names))
+    verdict = _verdict(prediction, calls, n_exact=len(exact_names), is_call_turn=is_call_turn)
     problems = [specs.problems(call) for call in calls if call.name in specs]
     paths = all_paths(gold, calls, pairs, specs=specs)
-    is_call_turn, n_attempts = verdict.gold == "call", len(prediction.calls)
+    is_answered, n_attempts = prediction.finish_reason != "error", len(prediction.calls)
+    is_missed = is_call_turn and bool(gold) and n_attempts == 0
     counts = Counts(
         turns=1,
         exact_turns=int(bool(verdict.exact)),
         no_call_turns=int(not is_call_turn),
-        hallucinated_turns=int(not is_call_turn and n_attempts > 0),
+        answered_no_call_turns=int(not is_call_turn and is_answered),
+        hallucinated_turns=int(not is_call_turn and not gold and n_attempts > 0),
         call_turns=int(is_call_turn),
-        missed_turns=int(is_call_turn and n_attempts == 0),
+        answered_call_turns=int(is_call_turn and is_answered),
+        missed_turns=int(is_missed),
+        answered_missed_turns=int(is_missed and is_answered),
         gold_calls=len(gold),
         attempts=n_attempts,
         well_formed=len(calls),
@@ -129,16 +155,16 @@ def _skipped(prediction: Prediction) -> Verdict:
     return Verdict(
         prediction.session_id,
         prediction.turn,
-        gold="call" if prediction.gold_calls else "talk",
+        gold="call" if prediction.gold_calls else "no_call",
         predicted=None,
         exact=None,
         reasons=("skipped_for_length",),
     )
 
 
-def _verdict(prediction: Prediction, calls: Sequence[Call], *, n_exact: int) -> Verdict:
+def _verdict(prediction: Prediction, calls: Sequence[Call], *, n_exact: int, is_call_turn: bool) -> Verdict:
     reasons = tuple(_reasons(prediction, calls, n_exact))
-    decision: Decision = "talk"
+    decision: Decision = "no_call"
     if prediction.finish_reason == "error":
         decision = "error"
     elif prediction.calls:
@@ -146,7 +172,7 @@ def _verdict(prediction: Prediction, calls: Sequence[Call], *, n_exact: int) -> 
     return Verdict(
         prediction.session_id,
         prediction.turn,
-        gold="call" if prediction.gold_calls else "talk",
+        gold="call" if is_call_turn else "no_call",
         predicted=decision,
         exact=not reasons,
         reasons=reasons,

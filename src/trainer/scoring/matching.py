@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from trainer.tools.equality import PathCounts, count_paths, equal, n_paths
 from trainer.tools.schema import SchemaNode
 from trainer.tools.validation import ToolSpecs
-from trainer.types import Call
+from trainer.types import AcceptedCall, Call
 
 
 class Pair(NamedTuple):
@@ -38,8 +38,22 @@ def match_calls(gold: Sequence[Call], predicted: Sequence[Call], specs: ToolSpec
 
 
 def _pair(gold: Sequence[Call], predicted: Sequence[Call], at: tuple[int, int], node: SchemaNode) -> Pair:
-    expected, found = gold[at[0]].arguments, predicted[at[1]].arguments
+    found = predicted[at[1]].arguments
+    expected = _expected(gold[at[0]], found, node)
     return Pair(*at, exact=equal(expected, found, node), paths=count_paths(expected, found, node))
+
+
+def _expected(gold: Call, found: dict[str, Any], node: SchemaNode) -> dict[str, Any]:
+    """The gold arguments; for an accepted call, in the form that it accepts and that is closest to the found ones."""
+    if not isinstance(gold, AcceptedCall):
+        return gold.arguments
+    expected = {key: value for key, value in gold.arguments.items() if key in found or key not in gold.optional}
+    for key, values in gold.values.items():
+        place = node.property(key)
+        if key in found and not (key in expected and equal(expected[key], found[key], place)):
+            fitting = [value for value in values if equal(value, found[key], place)]
+            expected |= {key: fitting[0]} if fitting else {}
+    return expected
 
 
 def _best(table: list[list[Pair]]) -> list[Pair]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, StrictInt, model_validator
 
 from trainer.errors import DataError
 from trainer.scoring.judging import Decision, Reason, Verdict
-from trainer.types import Call, CallStatus, FinishReason, ParsedCall, Prediction
+from trainer.types import AcceptedCall, Call, CallStatus, FinishReason, ParsedCall, Prediction
 from trainer.util.records import as_record, read_object
 
 # The records state the keys of a line, their order and their types, for writing and for reading. Lines may have more
@@ -24,6 +24,17 @@ class CallRecord(BaseModel):
     def value(self) -> Call:
         """Return the call."""
         return Call(self.name, self.arguments)
+
+
+class AcceptedCallRecord(CallRecord):
+    """A call of an alternative."""
+
+    values: dict[str, tuple[Any, ...]]
+    optional: tuple[str, ...]
+
+    def value(self) -> AcceptedCall:
+        """Return the call."""
+        return AcceptedCall(self.name, self.arguments, self.values, self.optional)
 
 
 class ParsedCallRecord(BaseModel):
@@ -62,6 +73,7 @@ class PredictionRecord(BaseModel):
     finish_reason: FinishReason
     error: str | None = None
     tool_hashes: tuple[str, ...] = ()
+    alternatives: tuple[tuple[AcceptedCallRecord, ...], ...] = ()
 
     def value(self) -> Prediction:
         """Return the prediction."""
@@ -78,6 +90,7 @@ class PredictionRecord(BaseModel):
             finish_reason=self.finish_reason,
             error=self.error,
             tool_hashes=self.tool_hashes,
+            alternatives=tuple(tuple(call.value() for call in answer) for answer in self.alternatives),
         )
 
 
@@ -94,6 +107,7 @@ _KEYS: Mapping[type, tuple[str, ...]] = {
     for kind, record in (
         (Prediction, PredictionRecord),
         (Call, CallRecord),
+        (AcceptedCall, AcceptedCallRecord),
         (ParsedCall, ParsedCallRecord),
         (Verdict, VerdictRecord),
     )

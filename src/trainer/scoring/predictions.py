@@ -53,6 +53,7 @@ def record_turn(
         finish_reason=finish_reason,
         error=error,
         tool_hashes=tuple(map(tool_hash, turn.tools)),
+        alternatives=turn.alternatives,
     )
 
 
@@ -60,15 +61,19 @@ def context_hash(messages: Sequence[Message], tools: Sequence[Tool]) -> str:
     """Return sixteen hexadecimal digits that identify a history and its tools, in their order.
 
     They are the same in every process, and for every way to write the same history: the order of keys, missing or null
-    fields, arguments as an object or as a JSON string, and the `train` mark make no difference.
+    fields, arguments as an object or as a JSON string, and the keys `train` and `alternatives` make no difference.
     """
     history = [_plain_message(message) for message in messages]
     text = json.dumps([history, list(tools)], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+_NOT_HISTORY = ("train", "alternatives")
+"""Keys of messages that no model sees."""
+
+
 def _plain_message(message: Message) -> dict[str, Any]:
-    plain = {key: value for key, value in message.items() if key != "train" and value not in (None, "", [])}
+    plain = {key: value for key, value in message.items() if key not in _NOT_HISTORY and value not in (None, "", [])}
     calls = message.get("tool_calls")
     if calls:
         plain["tool_calls"] = [

@@ -1,6 +1,6 @@
 """The definitions of the metrics: numerator, denominator, which direction is better, and how other tools differ.
 
-Every rate is a ratio of sums over turns, so sums over resampled sessions give its interval. A rate with a zero
+Every rate is a ratio of sums over turns, so its interval follows from the sums of each session. A rate with a zero
 denominator is None ("there was nothing to judge"), never 0 or 1.
 """
 
@@ -41,8 +41,16 @@ _TURNS = (
         "call there as a correct abstention.",
     ),
     Rate(
+        "hallucination_rate_answered", ("hallucinated_turns",), ("answered_no_call_turns",), "lower",
+        "The same out of the no-call turns that got an answer: a failed request makes no call, but not by merit.",
+    ),
+    Rate(
         "missed_call_rate", ("missed_turns",), ("call_turns",), "lower",
         "Call turns without any attempt at a call, including failed requests.",
+    ),
+    Rate(
+        "missed_call_rate_answered", ("answered_missed_turns",), ("answered_call_turns",), "lower",
+        "The same out of the call turns that got an answer.",
     ),
 )  # fmt: skip
 
@@ -135,7 +143,16 @@ def rates(sums: FloatArray) -> FloatArray:
     sums     # float64 [..., counters]
     returns  # float64 [..., rates]
     """
-    return _divide(sums @ _NUMERATORS, sums @ _DENOMINATORS)
+    return _divide(*rate_terms(sums))
+
+
+def rate_terms(sums: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The numerators and denominators of the rates.
+
+    sums     # float64 [..., counters]
+    returns  # two float64 [..., rates]
+    """
+    return sums @ _NUMERATORS, sums @ _DENOMINATORS
 
 
 def macro_f1(matched: FloatArray, occurring: FloatArray) -> FloatArray:

@@ -24,15 +24,15 @@ from trainer.scoring.aggregate import (
     tool_rows,
     turns_by_session,
 )
-from trainer.scoring.bootstrap import session_intervals
+from trainer.scoring.intervals import rate_interval
 from trainer.scoring.judging import Counts, Decision, GoldDecision, JudgedTurn, Verdict, judge
-from trainer.scoring.rates import RATES, FloatArray, macro_f1, rates
+from trainer.scoring.rates import RATES, FloatArray, macro_f1, rate_terms, rates
 from trainer.tools.validation import ToolSpecs
 from trainer.tools.wire import tool_hash
 from trainer.types import Prediction, Tool
 
 MACRO_F1 = "tool_name_f1_macro"
-_N_COUNTERS = len(Counts._fields)
+_N_MACRO_STEPS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,6 @@ def score(
     predictions: Sequence[Prediction],
     tools: Sequence[Tool],
     *,
-    n_resamples: int = 1000,
-    seed: int = 0,
     progress: bool = False,
 ) -> Scores:
     """Score predictions against their gold.
@@ -86,7 +84,7 @@ def score(
     Raises DataError if a turn occurs twice or a tool schema is invalid.
     """
     judged = judge_all(predictions, tools, progress=progress)
-    return score_judged(predictions, judged, n_resamples=n_resamples, seed=seed)
+    return score_judged(predictions, judged)
 
 
 def judge_all(predictions: Sequence[Prediction], tools: Sequence[Tool], *, progress: bool = False) -> list[JudgedTurn]:
@@ -138,21 +136,19 @@ def _name(tool: Tool) -> object:
     return tool.get("function", tool).get("name")
 
 
-def score_judged(
-    predictions: Sequence[Prediction], judged: Sequence[JudgedTurn], *, n_resamples: int, seed: int
-) -> Scores:
-    """The scores of turns that are already judged. With zero resamples there are no intervals."""
+def score_judged(predictions: Sequence[Prediction], judged: Sequence[JudgedTurn]) -> Scores:
+    """The scores of turns that are already judged."""
     sessions = list(turns_by_session(judged).values())
     per_tool = tool_rows(judged)
     gold_names = [row.name for row in per_tool if row.n_gold]
-    vectors = [_session_vector(turns, gold_names) for turns in sessions]
-    counts = np.array(vectors, float).reshape(len(sessions), _N_COUNTERS + 2 * len(gold_names))
-    values = _statistics(counts.sum(axis=0))
+    counts = np.array([session_counts(turns) for turns in sessions], float).reshape(len(sessions), len(Counts._fields))
+    names = np.array([count_names(turns, gold_names) for turns in sessions]).reshape(len(sessions), 2, len(gold_names))
     sums = add_counts([turn.counts for turn in judged])
-    names = [*(rate.name for rate in RATES), MACRO_F1]
+    macro = float(macro_f1(*names.sum(axis=0)))
+    values = dict(zip((rate.name for rate in RATES), rates(counts.sum(axis=0)).tolist(), strict=True))
     return Scores(
-        metrics=_by_name(names, values) | count_outcomes(predictions, judged, sums),
-        intervals=_intervals(names, counts, n_resamples=n_resamples, seed=seed),
+        metrics=_defined(values | {MACRO_F1: macro}) | count_outcomes(predictions, judged, sums),
+        intervals=_intervals(counts, names),
         per_tool=per_tool,
         confusion=confusion(judged),
         decisions=decisions(judged),
@@ -160,32 +156,37 @@ def score_judged(
     )
 
 
-def _session_vector(turns: Sequence[JudgedTurn], tools: Sequence[str]) -> FloatArray:
-    """The counts of one session: its counters, then the terms of each tool's F1."""
-    return np.concatenate([np.array(session_counts(turns), float), count_names(turns, tools).ravel()])
+def _defined(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
 
 
-def _statistics(sums: FloatArray) -> FloatArray:
-    """Every rate and the macro F1 of summed session vectors.
+def _intervals(counts: FloatArray, names: FloatArray) -> dict[str, tuple[float, float]]:
+    """The interval of every rate with something to judge in at least two sessions.
 
-    sums     # float64 [..., counters + 2 * tools]
-    returns  # float64 [..., rates + 1]
+    counts  # float64 [sessions, counters]
+    names   # float64 [sessions, 2, tools], the terms of each tool's F1
     """
-    names = sums[..., _N_COUNTERS:]
-    matched, occurring = np.split(names, 2, axis=-1)
-    return np.concatenate([rates(sums[..., :_N_COUNTERS]), macro_f1(matched, occurring)[..., None]], axis=-1)
+    found: dict[str, tuple[float, float] | None] = {}
+    for rate, numerators, denominators in zip(RATES, *(terms.T for terms in rate_terms(counts)), strict=True):
+        # F1 counts a matched pair twice: in gold and in the prediction.
+        n_trials = float(denominators.sum()) / len(rate.numerator)
+        higher = rate.better == "higher"
+        errors = denominators - numerators if higher else numerators
+        interval = rate_interval(errors, denominators, n_trials=n_trials)
+        found[rate.name] = interval if higher or interval is None else (1 - interval[1], 1 - interval[0])
+    found[MACRO_F1] = _macro_interval(names[:, 0], names[:, 1])
+    return {name: interval for name, interval in found.items() if interval is not None}
 
 
-def _by_name(names: Sequence[str], values: FloatArray) -> dict[str, float | None]:
-    pairs = zip(names, values.tolist(), strict=True)
-    return {name: None if math.isnan(value) else value for name, value in pairs}
+def _macro_interval(matched: FloatArray, occurring: FloatArray) -> tuple[float, float] | None:
+    """The interval of the mean F1 of tools: a rate in which a call weighs the more, the rarer its tool is.
 
-
-def _intervals(
-    names: Sequence[str], counts: FloatArray, *, n_resamples: int, seed: int
-) -> dict[str, tuple[float, float]]:
-    if len(counts) < 2 or n_resamples < 1:
-        return {}  # one session cannot show how sessions vary
-    lower, upper = session_intervals(counts, _statistics, n_resamples=n_resamples, seed=seed).tolist()
-    bounds = zip(names, lower, upper, strict=True)
-    return {name: (low, high) for name, low, high in bounds if not math.isnan(low)}
+    matched, occurring  # float64 [sessions, tools]
+    """
+    totals = occurring.sum(axis=0)
+    if not totals.size:
+        return None
+    weights = 1 / (totals * totals.size)
+    n_trials = totals.size**2 / float((2 / totals).sum())
+    errors, sizes = (occurring - 2 * matched) @ weights, occurring @ weights
+    return rate_interval(errors, sizes, n_trials=n_trials, step=1 / _N_MACRO_STEPS)

@@ -23,7 +23,9 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("arguments_parse_rate", "arguments that parse", "higher"),
     ("arguments_exact_match", "arguments exact match", "higher"),
     ("hallucination_rate", "hallucinated calls", "lower"),
+    ("hallucination_rate_answered", "hallucinated calls, answered turns", "lower"),
     ("missed_call_rate", "missed calls", "lower"),
+    ("missed_call_rate_answered", "missed calls, answered turns", "lower"),
     ("turn_exact", "turns exactly right", "higher"),
     ("session_exact", "sessions exactly right", "higher"),
     ("perplexity", "perplexity", "lower"),
@@ -38,7 +40,8 @@ def score_tables(scores: Scores) -> Iterator[RenderableType]:
     rates = Table("metric", "better", "value", "95% interval", title="Tool-call metrics")
     for name, better in _BETTER.items():
         interval = scores.intervals.get(name)
-        rates.add_row(name, _ARROW[better], _share(scores.metrics[name]), _interval(interval))
+        shown = _share(scores.metrics[name])
+        rates.add_row(name, _ARROW[better], shown + _failures(scores.metrics, better), _interval(interval))
     yield rates
     counts = Table("count", "n", title="Counts")
     for name, value in scores.metrics.items():
@@ -55,25 +58,25 @@ def score_tables(scores: Scores) -> Iterator[RenderableType]:
 
 def comparison_tables(comparison: Comparison) -> Iterator[RenderableType]:
     """The differences (this minus other), and the turns that flipped."""
-    table = Table("metric", "better", "other", "this", "difference", "95% interval", title="Comparison")
+    table = Table("metric", "better", "other", "this", "difference", "95% interval", "p", title="Comparison")
     for name, row in comparison.differences.items():
-        # An interval without zero is marked with a character, since color does not survive in a log file.
-        excludes_zero = row.interval is not None and not row.interval[0] <= 0 <= row.interval[1]
         table.add_row(
             name,
             _ARROW[_BETTER[name]],
-            _share(row.first),
-            _share(row.second),
-            f"{row.difference:+.3f}{' *' if excludes_zero else ''}",
+            _share(row.first) + _failures(comparison.first.metrics, _BETTER[name]),
+            _share(row.second) + _failures(comparison.second.metrics, _BETTER[name]),
+            f"{row.difference:+.3f}{' *' if row.verdict else ''}",  # a character, since a log file shows no color
             _interval(row.interval, signed=True),
+            _share(row.p_value),
         )
     yield table
     n_gained = sum(flip.gained for flip in comparison.flips)
     yield (
         f"{comparison.n_paired} turns compared, {comparison.n_unpaired} left out; "
-        f"{n_gained} became exact, {len(comparison.flips) - n_gained} stopped being exact; "
-        "* = the interval excludes zero"
+        f"{n_gained} became exact, {len(comparison.flips) - n_gained} stopped being exact"
     )
+    yield comparison.conclusion()
+    yield "* = differs beyond chance (sign-flip test over sessions, p < 0.05; corrected for all rates but turn_exact)"
     if comparison.flips:
         yield _flip_table(comparison)
 
@@ -148,15 +151,33 @@ def report_markdown(title: str, states: Mapping[str, Metrics], notes: Sequence[s
 
 
 def _cells(states: Mapping[str, Metrics]) -> list[tuple[str, str, list[str], str]]:
+    have_errors = any(state.get("n_errors") for state in states.values())
     return [
-        (key, label, [_number(s.get(key)) for s in states.values()], better)
+        (
+            key,
+            label,
+            [
+                _number(state.get(key)) + ("" if key == "perplexity" else _failures(state, better))
+                for state in states.values()
+            ],
+            better,
+        )
         for key, label, better in _ROWS
-        if any(key in s for s in states.values())
+        if any(key in state for state in states.values()) and (have_errors or not key.endswith("_answered"))
     ]
 
 
 def _with_intervals(states: Mapping[str, Metrics], key: str, cells: Sequence[str]) -> list[str]:
     return [cell + _range(state, key) for cell, state in zip(cells, states.values(), strict=True)]
+
+
+def _failures(metrics: Metrics, better: str) -> str:
+    """The failed and cut answers, beside a rate that is better if it is lower: they make no calls, right or wrong."""
+    if better == "higher":
+        return ""
+    counts = ((metrics.get("n_errors"), "failed"), (metrics.get("n_truncated"), "cut"))
+    text = ", ".join(f"{n} {what}" for n, what in counts if n)
+    return f" [{text}]" if text else ""
 
 
 def _number(value: float | None) -> str:

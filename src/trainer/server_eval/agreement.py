@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from trainer.errors import DataError
-from trainer.eval_metrics import Scores, read_predictions, score
+from trainer.eval_metrics import read_predictions
 from trainer.run_layout import RunLayout, State
-from trainer.scoring.rates import RATES
+from trainer.scoring.compare import HEADLINE, Comparison, Difference, compare
 from trainer.types import Prediction, Tool
 from trainer.util.records import read_record
 
@@ -57,15 +57,18 @@ class Agreement:
     """How served answers compare with those that the run generated in process, in the same state.
 
     Turns with the same history are paired, except the `n_skipped` that the run skipped for their length. `n_identical`
-    pairs have the same prose and the same calls. `outside` names the rates outside the run's 95% interval. It is None
-    if the two judged different turns.
+    pairs have the same prose and the same calls. `headline` is the difference of the headline rate on these pairs,
+    served minus in process, `differs` names the rates that differ beyond chance, and `conclusion` says so in a
+    sentence. Without pairs, both are None.
     """
 
     state: State
     n_paired: int
     n_identical: int
     n_skipped: int
-    outside: tuple[str, ...] | None
+    headline: Difference | None
+    differs: tuple[str, ...]
+    conclusion: str | None
 
     @property
     def identical_share(self) -> float | None:
@@ -84,11 +87,10 @@ class Agreement:
             return [*lines, f"the run's {self.state} state and the server have no turn with the same history"]
         share = f"{self.n_identical} of {self.n_paired} turns ({self.identical_share:.1%})"
         lines.append(f"same answer as the run's {self.state} state: {share}")
-        if self.outside is None:
-            return [*lines, "the run and the server judged different turns, so their rates are not compared"]
-        if self.outside:
-            return [*lines, f"outside the 95% interval of the run: {', '.join(self.outside)}"]
-        return [*lines, "all rates are inside the 95% intervals of the run"]
+        lines.append(f"served against in process: {self.conclusion}")
+        if self.differs:
+            lines.append(f"rates that differ beyond chance: {', '.join(self.differs)}")
+        return lines
 
 
 def read_run_state(run: Path, name: State) -> RunState | None:
@@ -110,22 +112,27 @@ def read_run_state(run: Path, name: State) -> RunState | None:
     return RunState(name, state.model_dump(), tuple(read_predictions(path)) if path.is_file() else ())
 
 
-def agreement(served: Sequence[Prediction], scores: Scores, run_state: RunState, *, tools: Sequence[Tool]) -> Agreement:
-    """Compare served answers with those of the run. `scores` are their scores in the lenient reading."""
+def agreement(served: Sequence[Prediction], run_state: RunState, tools: Sequence[Tool]) -> Agreement:
+    """Compare served answers, in the lenient reading, with those of the run."""
     pairs = pair_up(served, run_state.predictions)
-    same_turns = len(pairs.served) == len(pairs.kept) and len(served) == len(run_state.predictions)
-    outside: tuple[str, ...] | None = None
-    if same_turns and pairs.n_skipped:
-        outside = outside_rates(score(pairs.served, tools), score(pairs.in_process, tools).to_state())
-    elif same_turns:
-        outside = outside_rates(scores, run_state.metrics)
+    found = _comparison(pairs, tools)
     return Agreement(
         state=run_state.name,
         n_paired=len(pairs.served),
         n_identical=sum(said(a) == said(b) for a, b in zip(pairs.served, pairs.in_process, strict=True)),
         n_skipped=pairs.n_skipped,
-        outside=outside,
+        headline=found.differences.get(HEADLINE) if found else None,
+        differs=tuple(name for name, row in found.differences.items() if row.verdict) if found else (),
+        conclusion=found.conclusion() if found else None,
     )
+
+
+def _comparison(pairs: Pairs, tools: Sequence[Tool]) -> Comparison | None:
+    """Return the paired comparison, or None if there is no pair with the same gold."""
+    try:
+        return compare(pairs.in_process, pairs.served, tools)
+    except DataError:
+        return None
 
 
 def pair_up(served: Sequence[Prediction], in_process: Sequence[Prediction]) -> Pairs:
@@ -146,14 +153,3 @@ def said(prediction: Prediction) -> tuple[Any, ...]:
     """Return a whole answer in a form that can be compared: its prose, its calls, and how it ended."""
     calls = [(c.status, c.name, json.dumps(c.arguments, sort_keys=True)) for c in prediction.calls]
     return prediction.content.strip(), calls, prediction.finish_reason
-
-
-def outside_rates(scores: Scores, metrics: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the rates outside their 95% interval in a run's metrics."""
-    intervals = metrics.get("intervals") or {}
-    outside = []
-    for rate in RATES:
-        value, interval = scores.metrics[rate.name], intervals.get(rate.name)
-        if value is not None and interval and not interval[0] <= value <= interval[1]:
-            outside.append(rate.name)
-    return tuple(outside)

@@ -26,6 +26,7 @@ from trainer.errors import DataError
 from trainer.run_layout import BASE, FINAL, RunLayout
 from trainer.server_eval.agreement import read_run_state
 from trainer.server_eval.journal import Journal, TurnKey, key_of
+from trainer.server_eval.offered import require_models
 from trainer.server_eval.readings import latency, read_twice, total
 from trainer.server_eval.report import ServedResult, write_report
 from trainer.tools.wire import unique_tools
@@ -75,7 +76,7 @@ def evaluate_served(cfg: Config, options: ServedOptions) -> ServedResult:
     Raises `EndpointError` if the server does not offer the model, or if it answered no turn at all; in the second case
     the result is still written. Other `ToolSftError`s report problems with configuration, data or folder.
     """
-    asyncio.run(_require(options))
+    asyncio.run(require_models(options.settings, options.names))
     turns = domain_turns(load_domain(cfg), cfg)[: options.limit]
     if not turns:
         raise DataError("there is no turn to judge; check data.eval_split and data.n_tool_sessions_eval")
@@ -93,11 +94,6 @@ def evaluate_served(cfg: Config, options: ServedOptions) -> ServedResult:
         facts = _server_facts(answers, asked, options)
         tools = unique_tools(tool for turn in turns for tool in turn.tools)
         return write_report(journal, turns, answers, fmt=setup.fmt, tools=tools, server=facts, run_state=run_state)
-
-
-async def _require(options: ServedOptions) -> None:
-    async with Endpoint(options.settings) as endpoint:
-        await endpoint.require(options.names)
 
 
 def _asks_base(cfg: Config, options: ServedOptions) -> bool:

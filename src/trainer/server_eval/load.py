@@ -26,13 +26,17 @@ PERCENTILES = (50, 90, 99)
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The times of one request, in seconds since it was sent; None if the stream did not get that far."""
+    """The times of one request, in seconds since it was sent; None if the stream did not get that far.
+
+    `n_cached` are the prompt tokens that the server had in its prefix cache; None if it does not report them.
+    """
 
     first_token_s: float | None
     total_s: float
     n_prompt: int | None
     n_output: int
     error: str | None
+    n_cached: int | None = None
 
     @property
     def per_token_s(self) -> float | None:
@@ -46,7 +50,9 @@ class Timing:
 class LevelResult:
     """The results at one concurrency. Percentiles cover the requests without error; their keys are `p50`, `p90`, `p99`.
 
-    Rates count only complete answers, over the time from the first request to the last answer.
+    Rates count only complete answers, over the time from the first request to the last answer. `prompt_tokens` and
+    `cached_tokens` are None if an answer does not report them. `warm` holds the results of the same requests sent
+    again, when the server may have their prompts in its cache.
     """
 
     concurrency: int
@@ -61,6 +67,15 @@ class LevelResult:
     first_token_s: Mapping[str, float | None]
     per_token_s: Mapping[str, float | None]
     latency_s: Mapping[str, float | None]
+    cached_tokens: int | None = None
+    warm: "LevelResult | None" = None
+
+    @property
+    def cached_share(self) -> float | None:
+        """The share of the prompt tokens that the server had in its cache; None if it does not report them."""
+        if self.cached_tokens is None or not self.prompt_tokens:
+            return None
+        return self.cached_tokens / self.prompt_tokens
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -106,7 +121,6 @@ def level_result(timings: Sequence[Timing], *, concurrency: int, seconds: float)
     """Return the rates and percentiles of requests that took `seconds` altogether."""
     done = [timing for timing in timings if timing.error is None]
     n_output = sum(timing.n_output for timing in done)
-    prompts = [timing.n_prompt for timing in done]
     return LevelResult(
         concurrency=concurrency,
         n_requests=len(timings),
@@ -115,12 +129,18 @@ def level_result(timings: Sequence[Timing], *, concurrency: int, seconds: float)
         seconds=round(seconds, 3),
         requests_per_s=round(len(done) / seconds, 3) if seconds else 0.0,
         output_tokens_per_s=round(n_output / seconds, 2) if seconds else 0.0,
-        prompt_tokens=sum(n for n in prompts if n is not None) if None not in prompts else None,
+        prompt_tokens=_sum([timing.n_prompt for timing in done]),
         output_tokens=n_output,
         first_token_s=_percentiles([timing.first_token_s for timing in done]),
         per_token_s=_percentiles([timing.per_token_s for timing in done]),
         latency_s=_percentiles([timing.total_s for timing in done]),
+        cached_tokens=_sum([timing.n_cached for timing in done]),
     )
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    known = [n for n in counts if n is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _percentiles(values: Sequence[float | None]) -> dict[str, float | None]:
@@ -195,6 +215,8 @@ class _StreamTimes:
             self.error = "the stream ended early" if self._first is not None else "the server sent no event stream"
         n_output = self._usage.get("completion_tokens")
         n_prompt = self._usage.get("prompt_tokens")
+        details = self._usage.get("prompt_tokens_details")
+        n_cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
         return Timing(
             first_token_s=None if self._first is None else self._first - self._started,
             total_s=self._last - self._started,
@@ -202,4 +224,5 @@ class _StreamTimes:
             # Most servers send one token per chunk, so without a token count the chunks are counted.
             n_output=n_output if isinstance(n_output, int) else self._n_chunks,
             error=self.error,
+            n_cached=n_cached if isinstance(n_cached, int) else None,
         )

@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from trainer.server_eval.load import PERCENTILES, LevelResult
 
@@ -22,7 +22,8 @@ svg text {{ fill: currentColor; font-size: 11px; }}
 svg .grid {{ stroke: #8884; }}
 </style></head><body>
 <h1>{title}</h1>
-<p>{notes} Times in milliseconds: p50 / p90 / p99.</p>
+<p>{notes} Times in milliseconds: p50 / p90 / p99. Everything is about cold prompts, which the server has not cached;
+the columns and the plot named warm are the same requests sent again.</p>
 {table}
 {figures}
 {errors}
@@ -33,17 +34,20 @@ svg .grid {{ stroke: #8884; }}
 def report_html(title: str, levels: Sequence[LevelResult], *, notes: str) -> str:
     """Return the whole page. `notes` describes what was measured, and where."""
     percentile_names = [f"p{q}" for q in PERCENTILES]
-    figures = [_figure("Output tokens per second", levels, {"": [level.output_tokens_per_s for level in levels]})]
-    for name, attribute in (
-        ("Time to first token (ms)", "first_token_s"),
-        ("Time per output token (ms)", "per_token_s"),
-        ("Whole answer (ms)", "latency_s"),
+    warm = [level.warm for level in levels if level.warm is not None]
+    figures = []
+    for name, attribute, shown in (
+        ("Time to first token, cold prompts (ms)", "first_token_s", levels),
+        ("Time to first token, warm prompts (ms)", "first_token_s", warm),
+        ("Time per output token (ms)", "per_token_s", levels),
+        ("Whole answer (ms)", "latency_s", levels),
     ):
-        lines = {p: [_ms(getattr(level, attribute)[p]) for level in levels] for p in percentile_names}
-        figures.append(_figure(name, levels, lines))
+        lines = {p: [_ms(getattr(level, attribute)[p]) for level in shown] for p in percentile_names}
+        figures += [_figure(name, shown, lines)] if shown else []
+    figures.append(_figure("Output tokens per second", levels, {"": [level.output_tokens_per_s for level in levels]}))
     errors = [
         f"<li>concurrency {level.concurrency}: {n} × {html.escape(text)}</li>"
-        for level in levels
+        for level in [*levels, *warm]
         for text, n in level.errors.items()
     ]
     return _PAGE.format(
@@ -59,9 +63,11 @@ HEADER = (
     "concurrency",
     "requests",
     "errors",
+    "first token, cold",
+    "first token, warm",
+    "cached, cold / warm",
     "requests/s",
     "output tokens/s",
-    "first token",
     "per output token",
     "whole answer",
 )
@@ -74,15 +80,24 @@ def table_rows(levels: Sequence[LevelResult]) -> list[tuple[str, ...]]:
             str(level.concurrency),
             str(level.n_requests),
             str(level.n_errors),
+            _times(level.first_token_s),
+            _times(level.warm.first_token_s) if level.warm is not None else "–",
+            f"{_share(level)} / {_share(level.warm)}",
             f"{level.requests_per_s:.2f}",
             f"{level.output_tokens_per_s:.1f}",
-            *(
-                " / ".join(_number(_ms(values[f"p{q}"])) for q in PERCENTILES)
-                for values in (level.first_token_s, level.per_token_s, level.latency_s)
-            ),
+            _times(level.per_token_s),
+            _times(level.latency_s),
         )
         for level in levels
     ]
+
+
+def _times(seconds: Mapping[str, float | None]) -> str:
+    return " / ".join(_number(_ms(seconds[f"p{q}"])) for q in PERCENTILES)
+
+
+def _share(level: LevelResult | None) -> str:
+    return "–" if level is None or level.cached_share is None else f"{level.cached_share:.0%}"
 
 
 def _table(levels: Sequence[LevelResult]) -> str:

@@ -1,15 +1,19 @@
-"""Replay a domain's real turns on a server, one concurrency after another. Needs no torch."""
+"""Replay a domain's real turns on a server, one concurrency after another, cold and warm. Needs no torch."""
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from trainer.config import Config
 from trainer.data.chat_setup import make_request_setup
 from trainer.data.domains import domain_turns, load_domain
-from trainer.endpoint import Dialect, Endpoint, EndpointSettings, Generation, turn_request
+from trainer.endpoint import Dialect, EndpointSettings, Generation, turn_request
 from trainer.errors import DataError
+from trainer.server_eval.cold_prompts import Salt, ignores_salt, salted
 from trainer.server_eval.load import LevelResult, measure
+from trainer.server_eval.offered import require_models
 from trainer.types import EvalTurn
 from trainer.util.progress import progress_bar
 
@@ -21,9 +25,12 @@ def replay(
 ) -> list[LevelResult]:
     """Send `n_turns` evaluation turns to the server's `model` at each concurrency, and time the answers.
 
+    Each level sends its turns twice: first cold, with prompts that no cache can hold, then the same requests again.
+    Its result is that of the cold ones, and its `warm` that of the others.
+
     Raises `EndpointError` if the server does not offer the model, and other `ToolSftError`s for configuration and data.
     """
-    asyncio.run(_require(settings, model))
+    asyncio.run(require_models(settings, [model]))
     setup = make_request_setup(cfg)
     generation = Generation(
         model,
@@ -38,20 +45,29 @@ def replay(
     dialect = Dialect()
 
     async def run() -> list[LevelResult]:
+        salt = await _choose_salt(settings, turn_request(hands[0][0], generation), dialect)
         results = []
         for concurrency, hand in zip(concurrencies, hands, strict=True):
-            bodies = [turn_request(turn, generation) for turn in hand]
-            with progress_bar(f"Concurrency {concurrency}", total=len(bodies), unit="requests") as advance:
-                level = measure(settings, bodies, concurrency=concurrency, dialect=dialect, on_done=advance)
-                results.append(await level)
+            bodies = salted([turn_request(turn, generation) for turn in hand], salt)
+            with progress_bar(f"Concurrency {concurrency}", total=2 * len(bodies), unit="requests") as advance:
+                cold, warm = [
+                    await measure(settings, bodies, concurrency=concurrency, dialect=dialect, on_done=advance)
+                    for _ in range(2)
+                ]
+                results.append(replace(cold, warm=warm))
         return results
 
     return asyncio.run(run())
 
 
-async def _require(settings: EndpointSettings, model: str) -> None:
-    async with Endpoint(settings) as endpoint:
-        await endpoint.require([model])
+async def _choose_salt(settings: EndpointSettings, body: Mapping[str, Any], dialect: Dialect) -> Salt:
+    """Ask one turn twice, with one token of answer and two salts, to see whether the server heeds `cache_salt`."""
+    short = salted([{**body, "max_tokens": 1}] * 2, "field")
+    _, again = [await measure(settings, [one], concurrency=1, dialect=dialect) for one in short]
+    if not ignores_salt(again, dialect):
+        return "field"
+    logger.warning("the server does not heed cache_salt: prompts are kept cold by a mark at their beginning")
+    return "text"
 
 
 def deal(turns: Sequence[EvalTurn], n_levels: int, n_turns: int) -> list[list[EvalTurn]]:

@@ -15,6 +15,7 @@ from trainer.server_eval.agreement import RunState, agreement
 from trainer.server_eval.journal import Journal
 from trainer.server_eval.readings import Reading, format_loss, read_twice
 from trainer.tool_calls import ToolCallFormat
+from trainer.tool_calls.vllm_losses import known_loss
 from trainer.types import EvalTurn, Tool
 from trainer.util.files import replace_file, replace_json
 
@@ -56,10 +57,11 @@ def write_report(
         notes.append(f"{n_outdated} saved answers were dropped: the history or the tools of their turns have changed")
     if run_state is not None:
         states[f"{run_state.name}, in process"] = run_state.metrics
-        agreed = agreement(lenient_turns, lenient, run_state, tools=tools)
-        metrics["in_training"] = agreed.to_json()
+        agreed = agreement(lenient_turns, run_state, tools)
+        metrics["in_process"] = agreed.to_json()
         notes += agreed.lines()
     notes += [advice] if (advice := loss.advice()) else []
+    notes += [known] if loss.n_lost and (known := known_loss(fmt)) else []
     failures = Counter(answer.error for answer in answers if answer.error is not None)
     notes += [f"{n} turns have no answer: {reason}" for reason, n in failures.most_common(3)]
     replace_json(journal.files.metrics, metrics)

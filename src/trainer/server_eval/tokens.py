@@ -11,7 +11,7 @@ from trainer.endpoint import Endpoint, EndpointSettings, Generation, base_url, r
 from trainer.endpoint.answer import token_limit
 from trainer.endpoint.client import Reply
 from trainer.endpoint.schedule import ask_turns
-from trainer.types import EvalTurn
+from trainer.types import EvalTurn, FinishReason
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class ServedTurn:
     """A server's tokens and answer for one turn.
 
     `prompt_ids` is None if the server reports only their number. `answer_ids` may include the stop token; it is None if
-    the server returns only the message. `error` is why there is no answer.
+    the server returns only the message. `finish_reason` is how the answer ended. `error` is why there is no answer.
     """
 
     source: Source
@@ -34,6 +34,7 @@ class ServedTurn:
     content: str
     tool_calls: Any
     error: str | None
+    finish_reason: FinishReason
 
 
 async def ask_with_tokens(
@@ -69,7 +70,7 @@ async def ask_with_tokens(
 async def _ask(endpoint: Endpoint, tokenize: Endpoint, body: Mapping[str, Any]) -> ServedTurn:
     reply = await endpoint.send_chat({**body, "return_token_ids": True})
     if reply.failure is not None:
-        return ServedTurn("count", None, None, None, "", None, reply.failure)
+        return ServedTurn("count", None, None, None, "", None, reply.failure, "error")
     answer = read_answer(reply.body, max_tokens=token_limit(body))
     value = _object(reply)
     source: Source = "response"
@@ -90,6 +91,7 @@ async def _ask(endpoint: Endpoint, tokenize: Endpoint, body: Mapping[str, Any]) 
         content=answer.content,
         tool_calls=answer.tool_calls,
         error=answer.error,
+        finish_reason=answer.finish_reason,
     )
 
 

@@ -1,22 +1,45 @@
-"""Compare a server's prompt tokens and greedy answers with those of the run. Asks no server itself."""
+"""What a comparison of a server with training found, and the verdict. Asks no server and loads no model."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-from torch import nn
-
-from trainer.chat import ChatEncoder
-from trainer.endpoint.answer import parse_calls
-from trainer.generation.settings import DecodeSettings
 from trainer.generation.shared_prefixes import n_shared
-from trainer.generation.teacher_forcing import decode_turns
 from trainer.server_eval.tokens import ServedTurn
-from trainer.serving.logits import Prompt, logits_at
-from trainer.tool_calls import ToolCallFormat
 from trainer.types import ToolEvalExample
 
-_N_MARGINS = 20
+Kind = Literal["rounding", "other_model", "neither", "unknown"]
+"""Why an answer differs: rounding explains it; it is the answer of the other model (base instead of adapter, or the
+reverse); it is the answer of neither; or the server returned only text, so rounding cannot be told from other
+weights."""
+
+Cause = Literal[
+    "no_turns",
+    "no_answer",
+    "prompt_differs",
+    "prompt_unknown",
+    "not_compared",
+    "adapter_off",
+    "adapter_on",
+    "other_weights",
+]
+"""Why a server does not do what was trained."""
+
+_UNEXPLAINED_SHARE = 0.1
+"""Up to this share of answers may differ if only their text is known. Rounding changes about one answer in a hundred
+(docs/serving.md), other weights most of them."""
+
+_REMEDIES: dict[Cause, str] = {
+    "no_turns": "lower eval.max_new_tokens_eval, or check data.eval_split",
+    "no_answer": "see the errors below",
+    "prompt_differs": "check the chat template of the server, its arguments, and the tokenizer",
+    "prompt_unknown": "use a server that reports tokens, such as vLLM",
+    "not_compared": "raise data.max_context_length, or lower eval.max_new_tokens_eval",
+    "adapter_off": "check that the server loads this adapter (tool-sft serve), or serve it merged (tool-sft merge)",
+    "adapter_on": "check which weights the server has under the base model's name",
+    "other_weights": "serve this run's adapter on the base model that it was trained on, in the same precision",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +63,8 @@ class PromptDifference:
 class AnswerDifference:
     """A greedy answer that differs.
 
-    `first` is the index of the first differing token, or None if the server returns only text. `margin` is the
-    difference of the two tokens' logits there, in the model in process. Near 0 they are about equally likely, and
-    rounding decides.
+    `first` is the index of the first differing token, or None if the server returns only text. `margin` is by how many
+    logits the model in process prefers its own token there.
     """
 
     session_id: str
@@ -51,6 +73,14 @@ class AnswerDifference:
     margin: float | None
     in_process: str
     served: str
+    kind: Kind = "unknown"
+
+
+class Verdict(NamedTuple):
+    """Whether the server does what was trained, in one line for people. `cause` is None exactly if it does."""
+
+    cause: Cause | None
+    line: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +88,9 @@ class Parity:
     """The result of a comparison over `n_turns` turns.
 
     `sources` counts the sources of the served prompts. `n_skipped` more turns were not asked, because their prompt and
-    answer might exceed the run's context.
+    answer might exceed the run's context. `model` is the expected model, or None if only prompts were compared.
+    `n_telling` counts the compared turns that base model and adapter answer differently in process, by more than
+    rounding: only these can show which of the two answers.
     """
 
     n_turns: int
@@ -70,6 +102,8 @@ class Parity:
     n_compared: int
     answers: tuple[AnswerDifference, ...]
     errors: tuple[str, ...]
+    model: Literal["adapter", "base"] | None = None
+    n_telling: int = 0
 
     @property
     def prompts_agree(self) -> bool:
@@ -81,71 +115,82 @@ class Parity:
         """Identical greedy answers / compared answers; None if none was compared. Higher is better."""
         return 1 - len(self.answers) / self.n_compared if self.n_compared else None
 
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the server does what was trained: equal prompts, and answers that differ by no more than rounding."""
+        cause = self._prompt_cause() or (self._answer_cause() if self.model is not None else None)
+        if cause is None:
+            return Verdict(None, f"parity: the server does what was trained; {self._agreement()}")
+        return Verdict(cause, f"parity fails ({cause}): {self._reason(cause)}; {_REMEDIES[cause]}")
+
+    @property
+    def adapter_on(self) -> bool | None:
+        """Whether the adapter answers; None if the answers cannot show it."""
+        cause = self.verdict.cause
+        if cause in ("adapter_on", "adapter_off"):
+            return cause == "adapter_on"
+        return self.model == "adapter" if cause is None and self.model is not None and self.n_telling else None
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
-        shares = {"prompts_agree": self.prompts_agree, "answer_agreement": self.answer_agreement}
-        return {**shares, **asdict(self)}
+        verdict = self.verdict
+        facts = {"passed": verdict.cause is None, "cause": verdict.cause, "verdict": verdict.line}
+        facts |= {"adapter_on": self.adapter_on, "prompts_agree": self.prompts_agree}
+        return {**facts, "answer_agreement": self.answer_agreement, **asdict(self)}
 
+    def _prompt_cause(self) -> Cause | None:
+        if not self.n_turns:
+            return "no_turns"
+        if self.prompts:
+            return "prompt_differs"
+        if self.n_errors:
+            return "no_answer"
+        return "prompt_unknown" if self.n_unknown_prompts else None
 
-class AnswerChecker:
-    """Decodes turns in process, and compares the server's answers with them."""
+    def _answer_cause(self) -> Cause | None:
+        kinds = self._kinds()
+        if not self.n_compared:
+            return "not_compared"
+        if kinds["neither"] or kinds["unknown"] > _UNEXPLAINED_SHARE * self.n_compared:
+            return "other_weights"
+        if kinds["other_model"]:
+            return "adapter_off" if self.model == "adapter" else "adapter_on"
+        return None
 
-    def __init__(
-        self, model: nn.Module, settings: DecodeSettings, *, encoder: ChatEncoder, fmt: ToolCallFormat
-    ) -> None:
-        self._model, self._settings, self._encoder, self._fmt = model, settings, encoder, fmt
-        self._n_margins = 0
+    def _kinds(self) -> Counter[Kind]:
+        return Counter(answer.kind for answer in self.answers)
 
-    def compare(
-        self,
-        examples: Sequence[ToolEvalExample],
-        served: Sequence[ServedTurn],
-        *,
-        on_done: Callable[[int], None] = lambda n_turns: None,
-    ) -> tuple[int, list[AnswerDifference]]:
-        """Return how many answers were compared, and those that differ. Turns too long to decode are left out."""
-        pairs = [(e, s) for e, s in zip(examples, served, strict=True) if s.error is None]
-        decoded = decode_turns(self._model, [example for example, _ in pairs], self._settings, on_done=on_done)
-        differences, n_compared = [], 0
-        for (example, turn), own in zip(pairs, decoded, strict=True):
-            if own.finish_reason == "skipped_for_length":
-                continue
-            n_compared += 1
-            difference = self._difference(example, list(own.token_ids), turn)
-            if difference is not None:
-                differences.append(difference)
-        return n_compared, differences
+    def _agreement(self) -> str:
+        text = f"all {self.n_turns} prompts are equal"
+        if self.model is None:
+            return text
+        n_same, kinds = self.n_compared - len(self.answers), self._kinds()
+        text += f", and {n_same} of {self.n_compared} answers"
+        text += f" ({kinds['rounding']} more differ by rounding)" if kinds["rounding"] else ""
+        text += (
+            f" ({kinds['unknown']} differ, and without tokens rounding cannot be ruled out)" if kinds["unknown"] else ""
+        )
+        if not self.n_telling:
+            return f"{text}, but they cannot show whether the adapter is on: base and adapter answer these turns alike"
+        state = "on" if self.model == "adapter" else "off"
+        return f"{text}; the adapter is {state} ({self.n_telling} turns show it)"
 
-    def _difference(self, example: ToolEvalExample, own: list[int], turn: ServedTurn) -> AnswerDifference | None:
-        text = self._encoder.decode(own)
-        name = (example.session_id, example.turn)
-        if turn.answer_ids is None:
-            served = _text_of(turn)
-            answered = (turn.content.strip(), _calls(turn)) if turn.tool_calls else self._message(turn.content, example)
-            same = self._message(text, example) == answered
-            return None if same else AnswerDifference(*name, None, None, text, served)
-        given = list(turn.answer_ids)
-        while given and given[-1] in self._settings.stop_token_ids:
-            given.pop()
-        if given == own:
-            return None
-        first = n_shared(own, given)
-        margin = self._margin(example, own, given, first)
-        return AnswerDifference(*name, first, margin, text, self._encoder.decode(given))
-
-    def _margin(self, example: ToolEvalExample, own: list[int], given: list[int], first: int) -> float | None:
-        if self._n_margins >= _N_MARGINS or not (first < len(own) and first < len(given)):
-            return None
-        self._n_margins += 1
-        ids = [*example.prompt_ids, *own[:first]]
-        logits = logits_at(self._model, Prompt(ids, [len(ids) - 1]))[0]
-        return round(float(logits[own[first]] - logits[given[first]]), 4)
-
-    def _message(self, text: str, example: ToolEvalExample) -> tuple[str, list[Any]]:
-        parsed = self._fmt.parse(text, tools=example.tools)
-        if any(call.status != "ok" for call in parsed.calls):
-            return text.strip(), []
-        return parsed.content.strip(), [(call.name, call.arguments) for call in parsed.calls]
+    def _reason(self, cause: Cause) -> str:
+        kinds, n = self._kinds(), self.n_compared
+        n_off, other = kinds["other_model"], "base model" if self.model == "adapter" else "adapter"
+        reasons: dict[Cause, str] = {
+            "no_turns": "no evaluation turn was asked",
+            "no_answer": f"{self.n_errors} of {self.n_turns} turns got no answer",
+            "prompt_differs": f"{len(self.prompts)} of {self.n_turns} prompts differ from those of training",
+            "prompt_unknown": f"the server reports neither tokens nor a count for {self.n_unknown_prompts} prompts",
+            "not_compared": "no answer could be compared",
+            "adapter_off": f"{n_off} of {n} answers are those of the base model, so the adapter is off",
+            "adapter_on": f"{n_off} of {n} answers are those of the adapter, not of the base model",
+            "other_weights": f"{len(self.answers) - kinds['rounding']} of {n} answers differ by more than rounding"
+            + (f", and {n_off} of them are the {other}'s" if n_off else f", and none is the {other}'s")
+            + ", so the server has other weights",
+        }
+        return reasons[cause]
 
 
 def compare_prompts(
@@ -170,13 +215,3 @@ def compare_prompts(
             difference = PromptDifference(example.session_id, example.turn, len(own), turn.n_prompt, first, *texts)
             differences.append(difference)
     return differences
-
-
-def _calls(turn: ServedTurn) -> list[Any]:
-    _, calls = parse_calls(turn.tool_calls, finish_reason="stop")
-    return [(call.name, call.arguments) for call in calls]
-
-
-def _text_of(turn: ServedTurn) -> str:
-    text, _ = parse_calls(turn.tool_calls, finish_reason="stop")
-    return "\n".join(part for part in (turn.content, text) if part)

@@ -13,6 +13,7 @@ from trainer.lora_model import pick_dtype
 from trainer.model_source import base_model_place
 from trainer.run_layout import MERGE_REPORT, MODEL_CONFIG, RunLayout
 from trainer.serving.reasoning import ReasoningTurns, reasoning_parser, reasoning_turns, writes_empty_block
+from trainer.serving.vllm_parser.plugin_file import parser_name
 from trainer.training.finished_run import FinishedRun
 
 GPT_OSS = "gpt_oss"
@@ -36,7 +37,7 @@ class ServePlan:
     `model` is the folder or hub id of the weights, `revision` their commit on the hub; `adapter` is the run folder, or
     None for a merged model. `model_type` is that of its configuration, None if it cannot be read. `chat` builds prompts
     as in training; `reasoning` counts the trained turns. `names` are the model names for clients: the adapter (or the
-    merged model) first, then the base model.
+    merged model) first, then the base model. `with_vllm_parser`: vLLM's own tool-call parser was chosen.
     """
 
     model: str
@@ -53,6 +54,7 @@ class ServePlan:
     trust_remote_code: bool
     quantization: str | None
     stop_token_ids: tuple[int, ...]
+    with_vllm_parser: bool = False
 
     @property
     def has_several_templates(self) -> bool:
@@ -60,8 +62,15 @@ class ServePlan:
         return isinstance(self.chat.tokenizer.chat_template, dict)
 
     @property
+    def uses_plugin(self) -> bool:
+        """Whether vLLM reads the calls with this project's readers. For gpt_oss, it accepts only its own parser."""
+        return not self.with_vllm_parser and self.model_type != GPT_OSS
+
+    @property
     def call_parser(self) -> str | None:
-        """vLLM's tool-call parser for this model; None if it has none, or if it refuses the tokenizer."""
+        """The tool-call parser for vLLM; None if its own was chosen, and it has none or refuses the tokenizer."""
+        if self.uses_plugin:
+            return parser_name(self.chat.fmt.name)
         return None if self._missing_tokens() else self.chat.fmt.vllm_parser
 
     @property
@@ -80,7 +89,8 @@ class ServePlan:
             markers,
             encoder.profile.header.prompt,
             every_answer=self.reasoning.every_turn or writes_empty_block(encoder, markers),
-            call_parser=self.call_parser,
+            # The readers of a format work with the same reasoning parsers as vLLM's own parser of it.
+            call_parser=self.chat.fmt.vllm_parser if self.uses_plugin else self.call_parser,
         )
 
     def _missing_tokens(self) -> list[str]:
@@ -99,21 +109,15 @@ class ServePlan:
                 "prompts with tool-sft parity"
             )
         elif self.writes_reasoning and self.reasoning_parser is None:
+            where = (
+                "left out of the answers" if self._drops_reasoning() else "served in message.content, before the answer"
+            )
             notes.append(
                 f"{self.reasoning.n_reasoning} of {self.reasoning.n_trained} trained turns have reasoning, and vLLM "
                 "has no parser that reads it and leaves an answer without reasoning in message.content; so the "
-                "reasoning is served in message.content, before the answer"
+                f"reasoning is {where}"
             )
-        if self.chat.fmt.vllm_parser is None:
-            notes.append(
-                f"vLLM has no parser for the tool-call format {self.chat.fmt.name}; calls stay as text in "
-                "message.content, where tool-sft eval reads them"
-            )
-        elif missing := self._missing_tokens():
-            notes.append(
-                f"vLLM's tool-call parser {self.chat.fmt.vllm_parser} needs tokens that this tokenizer does not have: "
-                f"{', '.join(missing)}; so it is not used, and calls stay as text in message.content"
-            )
+        notes += [] if self.uses_plugin else self._parser_notes()
         if self.quantization is not None:
             notes.append(
                 "vLLM 0.32 comes without bitsandbytes quantization; if it refuses the flag and no plugin adds it, "
@@ -121,10 +125,33 @@ class ServePlan:
             )
         return notes
 
+    def _drops_reasoning(self) -> bool:
+        """Whether the reader of the calls knows the reasoning of this model, and returns only what follows it."""
+        begin, end = self.chat.encoder.profile.reasoning_markers or ("", "")
+        return self.uses_plugin and self.chat.fmt.parse(f"{begin}why{end}Hello").content == "Hello"
 
-def plan_serving(run: FinishedRun, *, name: str | None = None, merged: Path | None = None) -> ServePlan:
+    def _parser_notes(self) -> list[str]:
+        """Return what vLLM's own parser does not do."""
+        fmt = self.chat.fmt
+        if fmt.vllm_parser is None:
+            return [
+                f"vLLM has no parser for the tool-call format {fmt.name}; calls stay as text in message.content, where "
+                "tool-sft eval reads them"
+            ]
+        if missing := self._missing_tokens():
+            return [
+                f"vLLM's tool-call parser {fmt.vllm_parser} needs tokens that this tokenizer does not have: "
+                f"{', '.join(missing)}; so it is not used, and calls stay as text in message.content"
+            ]
+        return []
+
+
+def plan_serving(
+    run: FinishedRun, *, name: str | None = None, merged: Path | None = None, with_vllm_parser: bool = False
+) -> ServePlan:
     """Return how to serve a run: base model and adapter, or the model that `tool-sft merge` wrote to `merged`.
 
+    `with_vllm_parser` chooses vLLM's own tool-call parser; the default is this project's reader of the format.
     Raises `ModelError` if `merged` contains no model, or if two models would have the same name.
     """
     if merged is not None and not (merged / MODEL_CONFIG).is_file():
@@ -154,6 +181,7 @@ def plan_serving(run: FinishedRun, *, name: str | None = None, merged: Path | No
         trust_remote_code=cfg.model.trust_remote_code,
         quantization=cfg.model.quantization if merged is None else None,
         stop_token_ids=tuple(sorted({*chat.encoder.stop_token_ids, *own_stops})),
+        with_vllm_parser=with_vllm_parser,
     )
 
 

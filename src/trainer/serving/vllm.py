@@ -5,12 +5,13 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trainer.errors import EndpointError, ModelError
-from trainer.run_layout import GENERATION_CONFIG, RunLayout
+from trainer.run_layout import GENERATION_CONFIG, TOOL_PARSER, RunLayout
 from trainer.serving.plan import ServePlan
+from trainer.serving.vllm_parser.plugin_file import plugin_source
 from trainer.training.finished_run import FinishedRun
 
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -21,26 +22,35 @@ _NO_VLLM = """vLLM is not installed here: no `vllm` beside this Python or on PAT
   without a GPU:  add --engine transformers, a small server for tests"""
 
 
-def write_generation_config(plan: ServePlan) -> Path:
-    """Write a `generation_config.json` with the plan's stop tokens and nothing else, and return its folder.
+def write_serving_files(plan: ServePlan) -> Path:
+    """Write the files that vLLM needs besides the run's own, and return their folder.
 
-    By default vLLM stops at the stop tokens of the tokenizer and of the base model. Evaluation also stops at the chat
-    template's, so all are written down for vLLM. The folder is inside the run (or the merged model), or a new
-    temporary one if that is read-only.
+    A `generation_config.json` has the plan's stop tokens and nothing else: by default vLLM stops at those of the
+    tokenizer and of the base model, and evaluation also stops at the chat template's. `tool_sft_parser.py` makes vLLM
+    read calls as training does; it is not written if vLLM's own parser does. The folder is inside the run (or the
+    merged model), or a new temporary one if that is read-only. Raises `FormatError` for a format of one's own that no
+    other process can import.
     """
-    text = json.dumps({"eos_token_id": list(plan.stop_token_ids)}, indent=2) + "\n"
+    files = {GENERATION_CONFIG: json.dumps({"eos_token_id": list(plan.stop_token_ids)}, indent=2) + "\n"}
+    if plan.uses_plugin:
+        files[TOOL_PARSER] = plugin_source(plan.chat.fmt)
     folder = RunLayout(plan.files).serving
     try:
         folder.mkdir(exist_ok=True)
-        (folder / GENERATION_CONFIG).write_text(text, encoding="utf-8")
+        _write(folder, files)
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="tool-sft-serving-"))
-        (folder / GENERATION_CONFIG).write_text(text, encoding="utf-8")
+        _write(folder, files)
     return folder
 
 
-def vllm_arguments(plan: ServePlan, *, generation_config: Path, host: str, port: int) -> list[str]:
-    """Return the arguments of `vllm`, from `serve` on. `generation_config` comes from `write_generation_config`."""
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def vllm_arguments(plan: ServePlan, *, files: Path, host: str, port: int) -> list[str]:
+    """Return the arguments of `vllm`, from `serve` on. `files` is the folder that `write_serving_files` returns."""
     arguments = ["serve", plan.model, "--served-model-name", plan.names[-1], "--tokenizer", str(plan.files)]
     if plan.revision is not None:
         arguments += ["--revision", plan.revision]
@@ -56,11 +66,14 @@ def vllm_arguments(plan: ServePlan, *, generation_config: Path, host: str, port:
         arguments += ["--default-chat-template-kwargs", json.dumps(dict(plan.chat.encoder.template_kwargs))]
     if plan.call_parser is not None:
         arguments += ["--enable-auto-tool-choice", "--tool-call-parser", plan.call_parser]
+    if plan.uses_plugin:  # an absolute path, because vLLM takes one that begins with a dot for a module
+        arguments += ["--tool-parser-plugin", str((files / TOOL_PARSER).absolute())]
     if plan.reasoning_parser is not None:
         arguments += ["--reasoning-parser", plan.reasoning_parser]
     arguments += ["--max-model-len", str(plan.max_context_tokens), "--dtype", plan.dtype]
+    arguments.append("--enable-prompt-tokens-details")  # reports cached tokens, which tool-sft bench shows
     # Stop tokens only: a base model's sampling defaults (such as a repetition penalty) also change greedy answers.
-    arguments += ["--generation-config", str(generation_config)]
+    arguments += ["--generation-config", str(files)]
     if plan.quantization == "4bit":
         arguments += ["--quantization", "bitsandbytes"]
     if plan.trust_remote_code:

@@ -1,31 +1,35 @@
 """Define what a tool-call format is: a reader of model text and a reference writer. Defines no particular format."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from trainer.tool_calls.readers import Finder
+from trainer.tool_calls.reasoning import outside_reasoning
 from trainer.tools.parameters import schema_nodes
 from trainer.tools.schema import SchemaNode
 from trainer.types import Call, CallStatus, ParsedCall, ParsedText, Tool
-
-# The markers around the reasoning of the supported model families.
-_REASONING = (("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<|channel>thought", "<channel|>"))
 
 # A text that begins like this is a call that lost its markers, not an answer to the user. This counts only at the
 # very beginning: JSON that is quoted inside prose is prose.
 _BARE_CALL = re.compile(
     r'\s*(?:```(?:json)?\s*)?(?:\[\s*)?\{\s*"name"\s*:\s*"[^"]*"\s*,\s*"(?:arguments|parameters)"\s*:'
 )
+# Where an unreadable call without a marker may name its tool: in JSON, in a Python dictionary, or before a bracket.
+_NAMED = re.compile(r"""["']name["']\s*+:\s*+["']([^"'\n]++)["']|([^\W\d][\w.\-]*+)\s*+\(""")
 
 
 class Region(NamedTuple):
-    """A part of model text that is not prose: `text[start:end]` with its markers, and the attempted calls in it."""
+    """A part of model text that is not prose: `text[start:end]` with its markers, and the attempted calls in it.
+
+    `is_bare` calls have no marker, so only their names distinguish them from JSON or Python in an answer.
+    """
 
     start: int
     end: int
     calls: tuple[ParsedCall, ...]
+    is_bare: bool = False
 
 
 class Source(NamedTuple):
@@ -74,7 +78,8 @@ class ToolCallFormat:
     """One way of writing tool calls as text.
 
     `vllm_parser` is the value of vLLM's `--tool-call-parser` for this format, or None if vLLM has no parser for it.
-    `wrappers` are markers around all the calls of a turn. They belong neither to a call nor to the prose.
+    `wrappers` are markers around all the calls of a turn, and `header` is the header of a message that holds one. They
+    belong neither to a call nor to the prose.
     `needs_schema` means that the text does not show the type of a value (`5` may be a number or a string), so
     exact reading needs the tools.
     """
@@ -85,22 +90,25 @@ class ToolCallFormat:
     write: Callable[[Sequence[Call]], str]
     wrappers: tuple[str, ...] = ()
     needs_schema: bool = False
+    header: re.Pattern[str] | None = None
 
     def parse(self, text: str, *, finished: bool = True, tools: Sequence[Tool] = ()) -> ParsedText:
         """Split model text into prose and attempted calls, in linear time. Never raises and never evaluates code.
 
         Every attempted call is kept, in order, with its status and its span. `content` is the prose outside
         them, without the reasoning block. `finished=False` means that generation hit its token limit: an
-        unclosed last attempt is then `truncated`, not `unclosed`. `tools` are needed for the type of untyped
-        values.
+        unclosed last attempt is then `truncated`, not `unclosed`. `tools` are those that the turn offers. They are
+        needed for the type of untyped values. Without a marker, text is a call only if it names one of them; without
+        `tools`, any name will do.
         """
-        start = _reasoning_end(text)
         nodes = schema_nodes(tools) if self.needs_schema else {}
-        regions = list(self.scan(Source(text, start, nodes)))
-        start, regions = _drop_unopened_reasoning(text, start, regions)
+        start, regions = outside_reasoning(text, lambda begin: self.scan(Source(text, begin, nodes)))
+        offered = {tool.get("function", tool).get("name") for tool in tools}
+        regions = [one for one in regions if not (one.is_bare and offered) or _names_one(one, offered)]
         if not any(region.calls for region in regions) and _BARE_CALL.match(text, start):
             span = (start + _n_leading_spaces(text[start:]), len(text))
-            regions = [Region(*span, (attempt(text, span, status="unclosed"),))]
+            lost = Region(*span, (attempt(text, span, status="unclosed"),))
+            regions = [lost] if not offered or _names_one(lost, offered) else regions
         calls = [call for region in regions for call in region.calls]
         ends_with_call = bool(calls) and bool(regions[-1].calls) and not text[regions[-1].end :].strip()
         if not finished and ends_with_call and calls[-1].status == "unclosed":
@@ -121,6 +129,8 @@ class ToolCallFormat:
             piece = text[start : region.start]
             for wrapper in self.wrappers:
                 piece = piece.replace(wrapper, "")
+            if self.header is not None:
+                piece = self.header.sub("", piece)
             pieces.append(piece.strip())
             start = region.end
         return "\n".join(piece for piece in pieces if piece)
@@ -130,28 +140,9 @@ def _n_leading_spaces(text: str) -> int:
     return len(text) - len(text.lstrip())
 
 
-def _reasoning_end(text: str) -> int:
-    """Return where the answer begins: after a reasoning block at the very start, else at 0."""
-    begin = _n_leading_spaces(text)
-    for opening, closing in _REASONING:
-        if text.startswith(opening, begin):
-            close = text.find(closing, begin)
-            return len(text) if close < 0 else close + len(closing)
-    return 0
-
-
-def _drop_unopened_reasoning(text: str, start: int, regions: list[Region]) -> tuple[int, list[Region]]:
-    """Drop the calls inside a reasoning block that the prompt opened and the text only closes.
-
-    A closing tag inside an attempted call is part of an argument and does not end the block.
-    """
-    if start or not any(closing in text for _, closing in _REASONING):
-        return start, regions
-    previous = 0
-    for index, region in enumerate([*regions, Region(len(text), len(text), ())]):
-        for _, closing in _REASONING:
-            close = text.find(closing, previous, region.start)
-            if close >= 0:
-                return close + len(closing), regions[index:]
-        previous = region.end
-    return start, regions
+def _names_one(region: Region, offered: Container[object]) -> bool:
+    """Return whether a call of the region names an offered tool, as far as its name can be read."""
+    if any(call.name in offered for call in region.calls if call.name is not None):
+        return True
+    unnamed = (call for call in region.calls if call.name is None)
+    return any((match[1] or match[2]) in offered for call in unnamed for match in _NAMED.finditer(call.raw))

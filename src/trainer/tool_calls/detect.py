@@ -66,7 +66,7 @@ class _Probe(NamedTuple):
 
 class _Reading(NamedTuple):
     fmt: ToolCallFormat
-    n_left_over: int
+    left_over: str
 
 
 def detect_format(render: Render) -> ToolCallFormat:
@@ -75,9 +75,11 @@ def detect_format(render: Render) -> ToolCallFormat:
     `render` turns a conversation and its tools into text, without a generation prompt. Templates differ in
     what they accept, so these are tried until a format is found: two parallel calls, one call, one call with
     strings only; empty and null content; arguments as an object and as a JSON string; without and with tool
-    results. If several formats read the calls, the one that leaves the least text of the turn unread wins.
+    results. The format has to explain the whole turn: text that is neither a call nor a marker of the format belongs to
+    another one, which servers would read differently.
 
-    Raises FormatError if no format fits or several fit equally well. The text names the candidates and what to do.
+    Raises FormatError if no format fits or several do. The text names what is left over, or the candidates, and what to
+    do.
     """
     failures = []
     for probe in _probes():
@@ -86,14 +88,14 @@ def detect_format(render: Render) -> ToolCallFormat:
         except Exception as error:  # a template may raise anything; it means "not this way"
             failures.append(f"{type(error).__name__}: {error}")
             continue
-        readings = sorted(_readings(turn, probe.calls), key=lambda reading: reading.n_left_over)
-        best = [reading.fmt for reading in readings if reading.n_left_over == readings[0].n_left_over]
+        readings = sorted(_readings(turn, probe.calls), key=lambda reading: len(reading.left_over))
+        best = [reading.fmt for reading in readings if not reading.left_over]
         if len(best) > 1:
             names = ", ".join(fmt.name for fmt in best)
             raise FormatError(f"the chat template's tool calls match several formats: {names}; {_remedy()}")
         if best:
             return best[0]
-        failures.append(f"no format reads {_shorten(turn)!r}" if turn else "it writes nothing for a call")
+        failures.append(_failure(turn, readings))
     raise FormatError(f"cannot detect the chat template's tool-call format: {failures[0]}; {_remedy()}")
 
 
@@ -150,7 +152,19 @@ def _readings(turn: str, calls: tuple[Call, ...]) -> Iterator[_Reading]:
         parsed = fmt.parse(turn, tools=PROBE_TOOLS)
         found = [{"name": call.name, "arguments": call.arguments} for call in parsed.calls]
         if equal(found, [{"name": call.name, "arguments": call.arguments} for call in calls]):
-            yield _Reading(fmt, len(parsed.content))
+            yield _Reading(fmt, parsed.content)
+
+
+def _failure(turn: str, readings: Sequence[_Reading]) -> str:
+    """Return why no format fits a turn; `readings` begins with the one that leaves the least."""
+    if not turn:
+        return "it writes nothing for a call"
+    if not readings:
+        return f"no format reads {_shorten(turn)!r}"
+    return (
+        f"{readings[0].fmt.name} reads the calls in {_shorten(turn)!r}, but does not explain "
+        f"{_shorten(readings[0].left_over)!r}"
+    )
 
 
 def _shorten(text: str, *, n_characters: int = 120) -> str:

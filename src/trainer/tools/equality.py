@@ -4,11 +4,12 @@ Typed by default; looser only if the tool's schema asks for it with `x-compare`.
 """
 
 import math
-import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from typing import Any, NamedTuple
+
+import regex as re
 
 from trainer.tools.schema import ANYTHING, MAX_DEPTH, MISSING, Comparator, SchemaNode
 
@@ -152,8 +153,22 @@ def _fold(text: str) -> str:
 
 def _same_text(a: Any, b: Any, node: SchemaNode, depth: int) -> bool | None:
     if isinstance(a, str) and isinstance(b, str):
-        return re.findall(r"\w+", _fold(a)) == re.findall(r"\w+", _fold(b))
+        return _words(a) == _words(b)
     return None
+
+
+# What distinguishes words: letters with their marks, digits, symbols such as + and €, the punctuation that changes a
+# meaning, a sign before a number, and a separator inside one. All other punctuation only divides.
+_WORD = re.compile(
+    r"(?:(?<![\p{L}\p{N}])(?:-\.?|\.)(?=\d)|(?<=[\p{L}\p{N}])-(?![\p{L}\p{N}-])|(?<=\d)[-.,:/'\u066b\u066c](?=\d)|[%\u2030\u2031\u066a&@#*_/\\§¶†‡]|[^\p{P}\s])+"
+)
+_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"))
+_INVISIBLE = re.compile(r"[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufe00-\ufe0f\ufeff]")
+
+
+def _words(text: str) -> list[str]:
+    words: list[str] = _WORD.findall(_fold(_INVISIBLE.sub("", text)).translate(_DASHES))
+    return words
 
 
 def _same_number(a: Any, b: Any, node: SchemaNode, depth: int) -> bool | None:
@@ -181,9 +196,15 @@ def _same_date(a: Any, b: Any, node: SchemaNode, depth: int) -> bool | None:
     return x == y
 
 
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}(?!\d)|\d{4}-?W\d{2}-?\d")
+
+
 def _to_moment(value: Any) -> datetime | date | time | None:
-    """An ISO 8601 date, time, or both. Midnight is not the same as a date without a time."""
-    if not isinstance(value, str):
+    """An ISO 8601 date, time, or both. Midnight is not the same as a date without a time.
+
+    A date has all its parts and a time has a colon: "2026" is a year, but also how ISO 8601 writes 20:26.
+    """
+    if not isinstance(value, str) or not (":" in value or _DATE.match(value.strip())):
         return None
     for read in (date.fromisoformat, datetime.fromisoformat, time.fromisoformat):
         try:

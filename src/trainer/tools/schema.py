@@ -3,7 +3,7 @@
 The schema is one whose references are resolved; `trainer.tools.parameters` resolves them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from trainer.tools.subschemas import Reference
@@ -52,11 +52,17 @@ class SchemaNode(NamedTuple):
         return _node(self._first("items"))
 
     def default(self, key: str) -> Any:
-        """The value that an object's member has when it is omitted; MISSING if the schema names none."""
-        return self.property(key)._first("default", MISSING)
+        """The value that an object's member has when it is omitted; MISSING if it has none.
 
-    def _first(self, keyword: str, default: Any = None) -> Any:
-        return next((schema[keyword] for schema in self._branches() if keyword in schema), default)
+        The schema of the member itself must name it: a default in something that it refers to or combines describes
+        that. A member that is required, also if only an alternative requires it, has no default.
+        """
+        if any(key in _listed(schema.get("required")) for schema in self._branches()):
+            return MISSING
+        return self.property(key).schema.get("default", MISSING)
+
+    def _first(self, keyword: str) -> Any:
+        return next((schema[keyword] for schema in self._branches() if keyword in schema), None)
 
     def _branches(self) -> Iterator[Mapping[str, Any]]:
         """The schema, what it refers to, and its alternatives (an optional object is `anyOf` it or null)."""
@@ -73,6 +79,10 @@ class SchemaNode(NamedTuple):
             reference = schema.get("$ref")
             if isinstance(reference, Reference):
                 pending.append(reference.target)
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
 
 
 def _node(schema: object) -> SchemaNode:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -141,4 +142,5 @@ def _format(name: str, markers: _Markers) -> ToolCallFormat:
 
 
 FUNCTION_GEMMA = _format("functiongemma", _FUNCTION_GEMMA)
-GEMMA4 = _format("gemma4", _GEMMA4)
+# The marker of a result follows a call directly, in the same turn.
+GEMMA4 = replace(_format("gemma4", _GEMMA4), wrappers=("<|tool_response>",))

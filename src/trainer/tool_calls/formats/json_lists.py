@@ -108,7 +108,7 @@ def _scan_xlam(source: Source) -> Iterator[Region]:
         calls, end = _read_list(text, opening.end(), len(text))
         fence = _FENCE.match(text, end) if "`" in opening[0] else None
         end = fence.end() if fence else end
-        yield Region(opening.start(), end, calls)
+        yield Region(opening.start(), end, calls, is_bare=True)
         opening = _XLAM_IN_PROSE.search(text, end)
 
 
@@ -118,7 +118,7 @@ def _scan_llama(source: Source) -> Iterator[Region]:
     while opening is not None:
         body = skip_space(text, opening.end())
         call = _read_llama_object(text, opening.start() if opening[0] == _PYTHON_TAG else body, body)
-        yield Region(opening.start(), call.end, (call,))
+        yield Region(opening.start(), call.end, (call,), is_bare=opening[0] != _PYTHON_TAG)
         opening = _LLAMA_NEXT.match(text, call.end) or _LLAMA_IN_PROSE.search(text, call.end)
 
 

@@ -82,7 +82,7 @@ def _scan_bare(source: Source) -> Iterator[Region]:
     opening = _AT_START.match(text, source.start)
     if opening is not None:
         calls, end, _ = _read_calls(text, opening.end(), len(text))
-        yield Region(opening.start(), end, calls)
+        yield Region(opening.start(), end, calls, is_bare=_is_bare(opening))
     else:
         end = source.start
     while opening := _AT_LINE.search(text, end):
@@ -90,7 +90,11 @@ def _scan_bare(source: Source) -> Iterator[Region]:
         line_end = _LINE_END.match(text, end)
         if whole and line_end and any(call.arguments for call in calls):
             end = line_end.end()
-            yield Region(opening.start(), end, calls)
+            yield Region(opening.start(), end, calls, is_bare=_is_bare(opening))
+
+
+def _is_bare(opening: re.Match[str]) -> bool:
+    return _LLAMA4_WRAPPERS[0] not in opening[0]
 
 
 def _scan_marked(source: Source) -> Iterator[Region]:

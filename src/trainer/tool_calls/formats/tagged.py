@@ -91,7 +91,10 @@ class _ValuesRead(NamedTuple):
 
 
 def _read_values(text: str, position: int, tags: _Tags, finder: Finder) -> _ValuesRead | None:
-    """Return the raw values by name and the end of the call's closing tag, or None if the text is broken."""
+    """Return the raw values by name and the end of the call's closing tag, or None if the text is broken.
+
+    An argument that is written twice is broken, and so is one that contains another one.
+    """
     values: dict[str, str] = {}
     position = skip_blank(text, position)
     while not text.startswith(tags.call_close, position):
@@ -101,8 +104,11 @@ def _read_values(text: str, position: int, tags: _Tags, finder: Finder) -> _Valu
         closing = finder.search(tags.value_close, opening.end())
         if closing is None or closing.start() > finder.find(tags.call_close, opening.end()):
             return None
-        value = text[opening.end() : closing.start()]
-        values[opening[1].strip()] = _unpad(value) if tags.padded else value
+        key, value = opening[1].strip(), text[opening.end() : closing.start()]
+        # A value with an opening tag has swallowed the next argument, because its own closing tag is missing.
+        if key in values or tags.parameter.search(value):
+            return None
+        values[key] = _unpad(value) if tags.padded else value
         position = skip_blank(text, closing.end())
     return _ValuesRead(values, position + len(tags.call_close))
 
@@ -185,4 +191,5 @@ MUSE_GLIMMER = ToolCallFormat(
     _write_muse,
     wrappers=("<atem:function_calls>", "</atem:function_calls>"),
     needs_schema=True,
+    header=re.compile(r"(?:<\|eom\|><\|start\|>assistant)?(?:\s*+\bto=)?[\w.\-]*+<\|message\|>"),
 )
