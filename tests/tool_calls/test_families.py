@@ -12,6 +12,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from tests.support.family_templates import SAME_TEXT, TEMPLATES
 from tests.support.quick import ROOT
 from tests.tool_calls.test_detect import from_jinja
+from tests.tool_calls.test_fuzz import N_MUTATIONS, check, mutations, seconds
 from tests.tool_calls.test_round_trip import tools_for
 from trainer.chat import ChatEncoder
 from trainer.config import Config
@@ -153,6 +154,31 @@ def test_without_one_of_its_tags_no_text_becomes_another_value(name: str) -> Non
         parsed = fmt.parse(text[: tag.start()] + text[tag.end() :], tools=tools)
         assert all(call.status != OK or Call(str(call.name), call.arguments or {}) in GOLD for call in parsed.calls)
         assert len(parsed.calls) >= 2 or tag[0] in fmt.wrappers, tag
+
+
+NEW = (*ELEMENTS, "kimi_k2", "olmo3", "hunyuan_a13b", "internlm", "longcat", "cohere_command", "apertus")
+
+
+def tags(name: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(re.findall(r"<[^<>\n]+>", get_format(name).render(GOLD))))
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_the_tags_of_a_family_in_any_place_make_no_inconsistent_attempt(name: str) -> None:
+    fmt = get_format(name)
+    written = fmt.render(GOLD)
+    for text in mutations((written, f"Sure. {written} Done."), (*tags(name), '"', "{", "]", "\n"), N_MUTATIONS // 4):
+        check(fmt, text, fmt.parse(text))
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_time_grows_linearly_on_repeated_beginnings(name: str) -> None:
+    fmt = get_format(name)
+    written = fmt.render(GOLD)
+    for tag in tags(name):
+        for unit in (tag, f"{tag}[{{", written[: written.index(tag) + len(tag)], written[: written.index(tag)] or " "):
+            small, large = (seconds(fmt, unit * (n // len(unit) + 1)) for n in (3_000, 12_000))
+            assert large < 8 * small + 0.03, f"{unit!r}: {small:.4f} s, then {large:.4f} s"
 
 
 @pytest.mark.parametrize(("name", "template"), TEMPLATES.items())
