@@ -130,7 +130,8 @@ def test_one_more_wrong_turn_gives_no_rate_a_better_interval(kind: str) -> None:
     rng = random.Random(kind)
     tested = set()
     for _ in range(12):
-        golds = [() if rng.random() < 0.4 else (rng.choice(GOLD),) for _ in range(rng.randint(20, 60))]
+        n_turns = rng.randint(20, 60)
+        golds: list[tuple[Call, ...]] = [() if rng.random() < 0.4 else (rng.choice(GOLD),) for _ in range(n_turns)]
         said = [list(gold) if rng.random() < 0.8 else MISTAKES[rng.choice(list(MISTAKES))](GOLD[0]) for gold in golds]
         at = next(index for index, gold in enumerate(golds) if gold and said[index] == list(gold))
         before = number_turns(list(map(turn, golds, said)), per_session=5)

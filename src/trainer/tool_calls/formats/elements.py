@@ -83,11 +83,14 @@ def _read_values(source: Source, tool: str, position: int, grammar: Elements, fi
         close = finder.find(grammar.value_close, opening.end())
         if close >= finder.find(grammar.call_close, opening.end()):
             return None
-        raw = text[opening.end() : close]
-        key = (opening[1] or opening[2] or "").strip()
-        value = _value(raw, opening[3], node.property(key), padded=grammar.padded)
         # A value with an opening tag has swallowed the next argument, because its own closing tag is missing.
-        if value is None or key in values or grammar.parameter.search(raw):
+        # It is found before the value is copied: values inside values would take quadratic time.
+        swallowed = finder.search(grammar.parameter, opening.end())
+        if swallowed is not None and swallowed.end() <= close:
+            return None
+        key = (opening[1] or opening[2] or "").strip()
+        value = _value(text[opening.end() : close], opening[3], node.property(key), padded=grammar.padded)
+        if value is None or key in values:
             return None
         values[key] = value.value
         position = skip_blank(text, close + len(grammar.value_close))

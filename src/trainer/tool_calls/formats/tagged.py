@@ -104,10 +104,13 @@ def _read_values(text: str, position: int, tags: _Tags, finder: Finder) -> _Valu
         closing = finder.search(tags.value_close, opening.end())
         if closing is None or closing.start() > finder.find(tags.call_close, opening.end()):
             return None
-        key, value = opening[1].strip(), text[opening.end() : closing.start()]
         # A value with an opening tag has swallowed the next argument, because its own closing tag is missing.
-        if key in values or tags.parameter.search(value):
+        # It is found before the value is copied: values inside values would take quadratic time.
+        swallowed = finder.search(tags.parameter, opening.end())
+        key = opening[1].strip()
+        if key in values or (swallowed is not None and swallowed.end() <= closing.start()):
             return None
+        value = text[opening.end() : closing.start()]
         values[key] = _unpad(value) if tags.padded else value
         position = skip_blank(text, closing.end())
     return _ValuesRead(values, position + len(tags.call_close))
