@@ -161,7 +161,8 @@ QUOTED = (
 )
 MENTIONED = (
     "tool_call", "function=", "parameter=", "python_tag", "TOOL_CALLS", "ARGS", "functools", "invoke name=",
-    "seed:tool", "tool_calls", "DSML", "action_start", "START_ACTION", "tools_prefix", "arg_key", "call:f{a:1}", "think", "name",
+    "seed:tool", "tool_calls", "DSML", "action_start", "START_ACTION", "tools_prefix", "arg_key", "call:f{a:1}",
+    "think", "name",
 )  # fmt: skip
 
 
