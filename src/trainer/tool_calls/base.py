@@ -5,6 +5,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from trainer.tool_calls.mentions import is_mention
 from trainer.tool_calls.readers import Finder
 from trainer.tool_calls.reasoning import outside_reasoning
 from trainer.tools.parameters import schema_nodes
@@ -43,6 +44,11 @@ class Source(NamedTuple):
 Scan = Callable[[Source], Iterable[Region]]
 
 
+def is_broken(region: Region) -> bool:
+    """Return whether a region has attempted calls and none of them is well formed."""
+    return bool(region.calls) and all(call.status != "ok" for call in region.calls)
+
+
 def attempt(
     text: str,
     span: tuple[int, int],
@@ -62,12 +68,15 @@ def scan_marked(
     """Yield the regions that begin at a marker.
 
     `read` receives the position of a marker. It returns a region that ends after that position, or None if the
-    marker is part of the prose.
+    marker is part of the prose. A marker that the prose only mentions opens no region (see `is_mention`).
     """
-    finder = Finder(source.text)
+    text, finder = source.text, Finder(source.text)
     position = finder.first(markers, source.start)
-    while position < len(source.text):
+    while position < len(text):
         region = read(source, position, finder)
+        if region is not None and is_broken(region):
+            marker = max((one for one in markers if text.startswith(one, position)), key=len)
+            region = None if is_mention(text, position, marker) else region
         if region is not None:
             yield region
         position = finder.first(markers, region.end if region is not None else position + 1)
