@@ -44,9 +44,9 @@ class Source(NamedTuple):
 Scan = Callable[[Source], Iterable[Region]]
 
 
-def is_broken(region: Region) -> bool:
-    """Return whether a region has attempted calls and none of them is well formed."""
-    return bool(region.calls) and all(call.status != "ok" for call in region.calls)
+def is_mentioned(region: Region, text: str, marker: str) -> bool:
+    """Return whether a region that begins with a marker is prose: it has no arguments, and a sentence mentions it."""
+    return not any(call.arguments for call in region.calls) and is_mention(text, region.start, marker)
 
 
 def attempt(
@@ -74,9 +74,9 @@ def scan_marked(
     position = finder.first(markers, source.start)
     while position < len(text):
         region = read(source, position, finder)
-        if region is not None and is_broken(region):
+        if region is not None:
             marker = max((one for one in markers if text.startswith(one, position)), key=len)
-            region = None if is_mention(text, position, marker) else region
+            region = None if is_mentioned(region, text, marker) else region
         if region is not None:
             yield region
         position = finder.first(markers, region.end if region is not None else position + 1)

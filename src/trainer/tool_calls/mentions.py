@@ -10,7 +10,7 @@ _SENTENCE = re.compile(
     "|".join(
         (
             r"""["'`*_)\]]++(?=[\s.,;:!?)|<\-]|\Z)""",  # the end of a quotation
-            rf"[ \t]*+(?:[.…,;!?|]|/[ \t]*+<|:[ \t]++{_WORD}[ \t.])",
+            rf"[ \t]*+(?:[.…,;!?|]|/[ \t]*+[<\[]|:[ \t]++{_WORD}[ \t.])",
             rf"(?:s|-{_WORD})(?=[\s.,;:!?)])",  # plurals and compounds
             r"[ \t]*+[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]",
             rf"[ \t]++\(?{_WORD}(?:{_NEXT})",

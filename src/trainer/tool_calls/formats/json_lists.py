@@ -9,8 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, is_broken, scan_marked
-from trainer.tool_calls.mentions import is_mention
+from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, is_mentioned, scan_marked
 from trainer.tool_calls.readers import CallParts, Finder, call_parts
 from trainer.types import Call, CallStatus, ParsedCall
 from trainer.values.json_reader import read_json, skip_space, to_json
@@ -138,7 +137,7 @@ def _scan_llama(source: Source) -> Iterator[Region]:
         is_bare = opening[0] != _PYTHON_TAG
         body = skip_space(text, opening.end())
         region = _read_llama_object(text, body if is_bare else opening.start(), body, is_bare=is_bare)
-        is_prose = not is_bare and is_broken(region) and is_mention(text, opening.start(), _PYTHON_TAG)
+        is_prose = not is_bare and is_mentioned(region, text, _PYTHON_TAG)
         if region.calls and not is_prose:
             yield region
         opening = _LLAMA_NEXT.match(text, region.end) or _LLAMA_IN_PROSE.search(text, region.end)

@@ -6,8 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, is_broken, scan_marked
-from trainer.tool_calls.mentions import is_mention
+from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, is_mentioned, scan_marked
 from trainer.tool_calls.readers import CallParts, Finder
 from trainer.types import Call, CallStatus, ParsedCall
 from trainer.values.json_reader import to_json
@@ -88,7 +87,7 @@ def _scan_bare(source: Source) -> Iterator[Region]:
     while opening is not None:
         is_marked = opening[0] == _PYTHON_START
         region = _read_python_block(text, opening.start()) if is_marked else _read_bare(text, opening)
-        is_prose = is_marked and is_broken(region) and is_mention(text, opening.start(), _PYTHON_START)
+        is_prose = is_marked and is_mentioned(region, text, _PYTHON_START)
         if region.calls and not is_prose:
             yield region
         opening = _OPENING.search(text, region.end)
