@@ -9,7 +9,7 @@ from trainer.tool_calls import ToolCallFormat
 from trainer.types import Call
 
 _WORDS = (
-    "the", "car", "dealer", "price", "please", "we", "found", "two", "offers", "near", "Bern", "and", "a", "blue", "one",
+    "the", "car", "dealer", "price", "we", "found", "two", "offers", "near", "Bern", "and", "a", "blue", "one",
     "with", "heated", "seats", "for", "tomorrow", "Škoda", "größer", "名前", "test drive", "function", "call", "tool",
     "arguments", "name", "parameters", "search", "result", "because", "of", "it's", "24,900", "is", "cheaper",
 )  # fmt: skip

@@ -18,7 +18,7 @@ TOOLS: tuple[Tool, ...] = tuple(
 )
 
 
-@pytest.mark.parametrize("name", (*formats(), *aliases()))
+@pytest.mark.parametrize("name", [*formats(), *aliases()])
 def test_no_call_is_invented_from_prose(name: str) -> None:
     fmt = get_format(name)
     own = markers_of(fmt)
