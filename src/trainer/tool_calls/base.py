@@ -5,6 +5,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from trainer.tool_calls.mentions import is_mention
 from trainer.tool_calls.readers import Finder
 from trainer.tool_calls.reasoning import outside_reasoning
 from trainer.tools.parameters import schema_nodes
@@ -43,6 +44,11 @@ class Source(NamedTuple):
 Scan = Callable[[Source], Iterable[Region]]
 
 
+def is_mentioned(region: Region, text: str, marker: str) -> bool:
+    """Return whether a region that begins with a marker is prose: it has no arguments, and a sentence mentions it."""
+    return not any(call.arguments for call in region.calls) and is_mention(text, region.start, marker)
+
+
 def attempt(
     text: str,
     span: tuple[int, int],
@@ -62,12 +68,15 @@ def scan_marked(
     """Yield the regions that begin at a marker.
 
     `read` receives the position of a marker. It returns a region that ends after that position, or None if the
-    marker is part of the prose.
+    marker is part of the prose. A marker that the prose only mentions opens no region (see `is_mention`).
     """
-    finder = Finder(source.text)
+    text, finder = source.text, Finder(source.text)
     position = finder.first(markers, source.start)
-    while position < len(source.text):
+    while position < len(text):
         region = read(source, position, finder)
+        if region is not None:
+            marker = max((one for one in markers if text.startswith(one, position)), key=len)
+            region = None if is_mentioned(region, text, marker) else region
         if region is not None:
             yield region
         position = finder.first(markers, region.end if region is not None else position + 1)

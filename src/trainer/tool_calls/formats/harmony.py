@@ -64,12 +64,15 @@ def _tool_called(header: str) -> str | None:
 def _read_call(text: str, start: int, head: tuple[int, str], finder: Finder) -> Region:
     message, tool = head
     body = message + len(_MESSAGE)
+    # Read the JSON before searching for the end, because a string in it may contain a marker.
     read = read_json(text, body)
-    end = read.end if read.failure is None else finder.first(_ENDS, body)
+    after = skip_space(text, read.end)
+    is_whole = read.failure is None and (after == len(text) or text.startswith(_ENDS, after))
+    end = after if is_whole else finder.first(_ENDS, read.end if read.failure is None else body)
     is_cut = message == len(text) or (read.failure == "unclosed" and end == len(text))
-    parts = CallParts("unclosed") if is_cut else named_parts(tool, read.value)
-    after = skip_space(text, end)
-    end = after + len(_CALL) if text.startswith(_CALL, after) else end
+    # A server hands over the whole message as arguments, so text after the JSON makes them unreadable.
+    parts = CallParts("unclosed") if is_cut else named_parts(tool, read.value if is_whole else None)
+    end += len(_CALL) if text.startswith(_CALL, end) else 0
     return Region(start, end, (attempt(text, (start, end), **parts._asdict()),))
 
 

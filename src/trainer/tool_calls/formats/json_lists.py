@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, scan_marked
+from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, is_mentioned, scan_marked
 from trainer.tool_calls.readers import CallParts, Finder, call_parts
 from trainer.types import Call, CallStatus, ParsedCall
 from trainer.values.json_reader import read_json, skip_space, to_json
@@ -46,32 +46,49 @@ _LLAMA_IN_PROSE = re.compile(
 )
 _LLAMA_NEXT = re.compile(r"\s*+;\s*+(?=\{)")
 _FENCE = re.compile(r"\s*+```")
+_SHAPE = {"arguments", "parameters", "function"}
 
 
 class _ListRead(NamedTuple):
+    """`is_shaped` is False if all items can be read and none of them has the keys of a call."""
+
     calls: tuple[ParsedCall, ...]
     end: int
+    is_shaped: bool
 
 
-def _read_list(text: str, start: int, limit: int, parts_of: Callable[[Any], CallParts] = call_parts) -> _ListRead:
-    """Read call objects from the `[` at `start` on. An unreadable part is one attempt up to `limit`."""
+def _read_list(
+    text: str, start: int, limit: Callable[[int], int], parts_of: Callable[[Any], CallParts] = call_parts
+) -> _ListRead:
+    """Read call objects from the `[` at `start` on.
+
+    An unreadable part is one attempt. `limit` receives where reading failed, and returns where the attempt ends.
+    """
     calls: list[ParsedCall] = []
+    is_shaped = False
     separator, position = start, skip_space(text, start + 1)
     while not text.startswith("]", position):
         read = read_json(text, position)
         after = skip_space(text, read.end)
         if read.failure is None and text[after : after + 1] in (",", "]"):
             calls.append(attempt(text, (position, read.end), **parts_of(read.value)._asdict()))
+            is_shaped = is_shaped or _is_shaped(read.value)
             separator, position = after, skip_space(text, after + 1) if text[after] == "," else after
             continue
         # Either the item is broken, or the list is broken after it. A server's parser would not read it in either case.
         ends_early = read.failure == "unclosed" or after >= len(text)
         parts = CallParts("unclosed" if ends_early else "invalid_json")
-        end = max(limit, read.end)
+        end = max(limit(max(read.end, position + 1)), read.end)
         begin = position if position < end else separator
+        is_shaped = is_shaped or not calls
         calls.append(attempt(text, (begin, end), **parts._asdict()))
-        return _ListRead(tuple(calls), end)
-    return _ListRead(tuple(calls), position + 1)
+        return _ListRead(tuple(calls), end, is_shaped)
+    return _ListRead(tuple(calls), position + 1, is_shaped)
+
+
+def _is_shaped(value: Any) -> bool:
+    """Return whether a value without a marker has the keys of a call, so that it is not an answer in JSON."""
+    return isinstance(value, dict) and (not _SHAPE.isdisjoint(value) or value.keys() == {"name"})
 
 
 def _scan_marked_lists(source: Source, markers: Sequence[_Marker]) -> Iterator[Region]:
@@ -91,7 +108,7 @@ def _read_marked_list(source: Source, start: int, finder: Finder, *, markers: Se
     if not _LIST.match(text, body):
         status: CallStatus = "unclosed" if limit == len(text) else "invalid_json"
         return Region(start, limit, (attempt(text, (start, limit), status=status),))
-    calls, end = _read_list(text, skip_space(text, body), limit, marker.parts)
+    calls, end, _ = _read_list(text, skip_space(text, body), lambda _: limit, marker.parts)
     if not calls:
         return Region(start, end, (attempt(text, (start, end), status="missing_name"),))
     close = skip_space(text, end) if marker.closing else end
@@ -105,10 +122,11 @@ def _scan_xlam(source: Source) -> Iterator[Region]:
     text = source.text
     opening = _XLAM_AT_START.match(text, source.start) or _XLAM_IN_PROSE.search(text, source.start)
     while opening is not None:
-        calls, end = _read_list(text, opening.end(), len(text))
+        calls, end, is_shaped = _read_list(text, opening.end(), partial(_next_match, text, _XLAM_IN_PROSE))
         fence = _FENCE.match(text, end) if "`" in opening[0] else None
         end = fence.end() if fence else end
-        yield Region(opening.start(), end, calls, is_bare=True)
+        if is_shaped:
+            yield Region(opening.start(), end, calls, is_bare=True)
         opening = _XLAM_IN_PROSE.search(text, end)
 
 
@@ -116,20 +134,31 @@ def _scan_llama(source: Source) -> Iterator[Region]:
     text = source.text
     opening = _LLAMA_AT_START.match(text, source.start) or _LLAMA_IN_PROSE.search(text, source.start)
     while opening is not None:
+        is_bare = opening[0] != _PYTHON_TAG
         body = skip_space(text, opening.end())
-        call = _read_llama_object(text, opening.start() if opening[0] == _PYTHON_TAG else body, body)
-        yield Region(opening.start(), call.end, (call,), is_bare=opening[0] != _PYTHON_TAG)
-        opening = _LLAMA_NEXT.match(text, call.end) or _LLAMA_IN_PROSE.search(text, call.end)
+        region = _read_llama_object(text, body if is_bare else opening.start(), body, is_bare=is_bare)
+        is_prose = not is_bare and is_mentioned(region, text, _PYTHON_TAG)
+        if region.calls and not is_prose:
+            yield region
+        opening = _LLAMA_NEXT.match(text, region.end) or _LLAMA_IN_PROSE.search(text, region.end)
 
 
-def _read_llama_object(text: str, start: int, body: int) -> ParsedCall:
+def _read_llama_object(text: str, start: int, body: int, *, is_bare: bool) -> Region:
     read = read_json(text, body)
     if read.failure is None and isinstance(read.value, dict):
-        return attempt(text, (start, read.end), **call_parts(read.value, ("parameters", "arguments"))._asdict())
-    following = _LLAMA_IN_PROSE.search(text, max(read.end, body + 1))
-    end = following.start() if following else len(text)
+        parts = call_parts(read.value, ("parameters", "arguments"))
+        call = attempt(text, (start, read.end), **parts._asdict())
+        return Region(start, read.end, (call,) if not is_bare or _is_shaped(read.value) else (), is_bare)
+    end = _next_match(text, _LLAMA_IN_PROSE, max(read.end, body + 1))
     is_cut = end == len(text) and (read.failure == "unclosed" or body >= end)
-    return attempt(text, (start, end), status="unclosed" if is_cut else "invalid_json")
+    status: CallStatus = "unclosed" if is_cut else "invalid_json"
+    return Region(start, end, (attempt(text, (start, end), status=status),), is_bare)
+
+
+def _next_match(text: str, pattern: re.Pattern[str], position: int) -> int:
+    """Return where the next match of `pattern` begins, or the length of the text."""
+    match = pattern.search(text, position)
+    return match.start() if match else len(text)
 
 
 def _write_list(calls: Sequence[Call], *, before: str = "", after: str = "") -> str:

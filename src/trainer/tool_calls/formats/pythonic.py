@@ -1,25 +1,26 @@
 """Calls as a Python list of function calls: Llama 4, Llama 3.2, Gemma 3, and LFM2 with its own markers."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, scan_marked
+from trainer.tool_calls.base import Region, Source, ToolCallFormat, attempt, is_mentioned, scan_marked
 from trainer.tool_calls.readers import CallParts, Finder
 from trainer.types import Call, CallStatus, ParsedCall
 from trainer.values.json_reader import to_json
 from trainer.values.literals import read_literal, skip_blank
 
 _LFM2_OPEN, _LFM2_CLOSE = "<|tool_call_start|>", "<|tool_call_end|>"
-_LLAMA4_WRAPPERS = ("<|python_start|>", "<|python_end|>")
+_PYTHON_START, _PYTHON_END = "<|python_start|>", "<|python_end|>"
 _NAME = re.compile(r"([^\W\d][\w.\-]*+)\s*+\(")
 _KEYWORD = re.compile(r"([\w.\-]++)\s*+=")
 # A list of calls begins a line. Prose may also have such brackets, `[see(this)](…)`, but not with keyword arguments
 # on a separate line.
-_AT_START = re.compile(r"\s*+(?:<\|python_start\|>\s*+)?(?=\[\s*+[^\W\d][\w.\-]*+\s*+\()")
-_AT_LINE = re.compile(r"^[ \t]*+(?:<\|python_start\|>\s*+)?(?=\[\s*+[^\W\d][\w.\-]*+\s*+\()", re.MULTILINE)
+_LIST = r"(?=\[\s*+[^\W\d][\w.\-]*+\s*+\()"
+_AT_START = re.compile(rf"\s*+{_LIST}")
+_OPENING = re.compile(rf"<\|python_start\|>|^[ \t]*+{_LIST}", re.MULTILINE)
 _LINE_END = re.compile(r"[ \t]*+(?:<\|python_end\|>[ \t]*+)?(?:\n|\Z)")
 
 
@@ -29,8 +30,11 @@ class _ListRead(NamedTuple):
     whole: bool
 
 
-def _read_calls(text: str, start: int, limit: int) -> _ListRead:
-    """Read calls from the `[` at `start` on. An unreadable part is one attempt up to `limit`."""
+def _read_calls(text: str, start: int, limit: Callable[[int], int]) -> _ListRead:
+    """Read calls from the `[` at `start` on.
+
+    An unreadable part is one attempt. `limit` receives where reading failed, and returns where the attempt ends.
+    """
     calls: list[ParsedCall] = []
     separator, position = start, skip_blank(text, start + 1)
     while not text.startswith("]", position):
@@ -40,7 +44,7 @@ def _read_calls(text: str, start: int, limit: int) -> _ListRead:
             calls.append(attempt(text, (position, end), **parts._asdict()))
             separator, position = after, skip_blank(text, after + 1) if text[after] == "," else after
             continue
-        end = max(limit, end)
+        end = max(limit(max(end, position + 1)), end)
         if parts.status == "ok":
             parts = CallParts("unclosed" if after >= len(text) else "invalid_json")
         begin = position if position < end else separator
@@ -79,22 +83,45 @@ def _broken(name: str, text: str, position: int, *, cut: bool = False) -> tuple[
 
 def _scan_bare(source: Source) -> Iterator[Region]:
     text = source.text
-    opening = _AT_START.match(text, source.start)
-    if opening is not None:
-        calls, end, _ = _read_calls(text, opening.end(), len(text))
-        yield Region(opening.start(), end, calls, is_bare=_is_bare(opening))
-    else:
-        end = source.start
-    while opening := _AT_LINE.search(text, end):
-        calls, end, whole = _read_calls(text, opening.end(), opening.end() + 1)
-        line_end = _LINE_END.match(text, end)
-        if whole and line_end and any(call.arguments for call in calls):
-            end = line_end.end()
-            yield Region(opening.start(), end, calls, is_bare=_is_bare(opening))
+    opening = _AT_START.match(text, source.start) or _OPENING.search(text, source.start)
+    while opening is not None:
+        is_marked = opening[0] == _PYTHON_START
+        region = _read_python_block(text, opening.start()) if is_marked else _read_bare(text, opening)
+        is_prose = is_marked and is_mentioned(region, text, _PYTHON_START)
+        if region.calls and not is_prose:
+            yield region
+        opening = _OPENING.search(text, region.end)
 
 
-def _is_bare(opening: re.Match[str]) -> bool:
-    return _LLAMA4_WRAPPERS[0] not in opening[0]
+def _read_bare(text: str, opening: re.Match[str]) -> Region:
+    """Read a list without a marker. At the very start it may be broken; elsewhere, only a whole line of it counts."""
+    is_start = opening.re is _AT_START
+    read = _read_calls(text, opening.end(), partial(_next_opening, text) if is_start else lambda position: position)
+    is_line = read.whole and _LINE_END.match(text, read.end) and any(call.arguments for call in read.calls)
+    return Region(opening.start(), read.end, read.calls if is_start or is_line else (), is_bare=True)
+
+
+def _read_python_block(text: str, start: int) -> Region:
+    """Read the list after `<|python_start|>`. Its end marker may be missing."""
+    begin = skip_blank(text, start + len(_PYTHON_START))
+    if text.startswith("[", begin):
+        read = _read_calls(text, begin, partial(_block_end, text))
+        if read.calls:
+            return Region(start, read.end, read.calls)
+    end = _block_end(text, begin)
+    status: CallStatus = "missing_name" if text.startswith(_PYTHON_END, end) else "unclosed"
+    return Region(start, end, (attempt(text, (start, end), status=status),))
+
+
+def _block_end(text: str, position: int) -> int:
+    end = _next_opening(text, position)
+    close = text.find(_PYTHON_END, position, end)
+    return end if close < 0 else close
+
+
+def _next_opening(text: str, position: int) -> int:
+    following = _OPENING.search(text, position)
+    return following.start() if following else len(text)
 
 
 def _scan_marked(source: Source) -> Iterator[Region]:
@@ -110,7 +137,7 @@ def _read_block(source: Source, start: int, finder: Finder) -> Region:
     if not text.startswith("[", begin):
         status: CallStatus = "missing_name" if is_closed else "unclosed"
         return Region(start, end, (attempt(text, (start, end), status=status),))
-    read = _read_calls(text, begin, min(close, next_open))
+    read = _read_calls(text, begin, lambda _: min(close, next_open))
     after = skip_blank(text, read.end)
     if read.whole and read.calls and text.startswith(_LFM2_CLOSE, after):
         return Region(start, after + len(_LFM2_CLOSE), read.calls)
@@ -141,5 +168,5 @@ def _to_literal(value: Any) -> str:
     return to_json(value)
 
 
-PYTHONIC = ToolCallFormat("pythonic", "pythonic", _scan_bare, _write, wrappers=_LLAMA4_WRAPPERS)
+PYTHONIC = ToolCallFormat("pythonic", "pythonic", _scan_bare, _write, wrappers=(_PYTHON_START, _PYTHON_END))
 LFM2 = ToolCallFormat("lfm2", "lfm2", _scan_marked, partial(_write, before=_LFM2_OPEN, after=_LFM2_CLOSE))

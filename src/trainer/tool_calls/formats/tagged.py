@@ -194,5 +194,5 @@ MUSE_GLIMMER = ToolCallFormat(
     _write_muse,
     wrappers=("<atem:function_calls>", "</atem:function_calls>"),
     needs_schema=True,
-    header=re.compile(r"(?:<\|eom\|><\|start\|>assistant)?(?:\s*+\bto=)?[\w.\-]*+<\|message\|>"),
+    header=re.compile(r"(?:<\|eom\|><\|start\|>assistant)?(?:(?<!\s)\s*+\bto=)?(?<![\w.\-])[\w.\-]*+<\|message\|>"),
 )
