@@ -139,7 +139,7 @@ def _scan_llama(source: Source) -> Iterator[Region]:
         region = _read_llama_object(text, body if is_bare else opening.start(), body, is_bare=is_bare)
         is_prose = not is_bare and is_mentioned(region, text, _PYTHON_TAG)
         if region.calls and not is_prose:
-            yield region
+            yield region._replace(start=opening.start())  # with the separator before it
         opening = _LLAMA_NEXT.match(text, region.end) or _LLAMA_IN_PROSE.search(text, region.end)
 
 
