@@ -143,9 +143,11 @@ def run_parser(parser: str) -> list[ParserReport]:
 
 
 def _formats_of(parser: str) -> list[str]:
-    """Return the formats that name this parser or one of the same class, or else one that it turns out to read."""
-    from trainer.tool_calls import formats, get_format
+    """Return the formats that name this parser or are an alias of its name, or else one that it turns out to read."""
+    from trainer.tool_calls import aliases, formats, get_format
 
+    if parser in aliases():
+        return [parser]
     find = import_module("vllm.tool_parsers").ToolParserManager.get_tool_parser
     named = {name: get_format(name).vllm_parser for name in formats()}
     own = [name for name, other in named.items() if other == parser]
