@@ -61,7 +61,6 @@ def test_two_files_are_compared(folder: Path) -> None:
         (["alone/base.jsonl"], "no tool schemas beside the predictions; name them with --tools"),
         (["empty.jsonl"], "empty.jsonl: holds no predictions"),
         (["broken.jsonl"], "broken.jsonl:1: not a JSON object"),
-        (["final.jsonl", "--resamples", "0"], "argument --resamples: got '0'; must be a whole number of at least 1"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(folder: Path, arguments: list[str], message: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from trainer.errors import DataError
 from trainer.tool_calls import ToolCallFormat
 from trainer.tool_calls.readers import call_parts
+from trainer.tool_calls.reasoning import MARKERS
 from trainer.types import Call, ParsedCall, Tool, ToolCallJson
 from trainer.values.places import check_keys, decoded, described, fail, is_json, take_list, take_object, whole_literal
 
@@ -13,7 +14,7 @@ _WRAPPED_KEYS = ("id", "type", "function", "index")
 _FUNCTION_KEYS = ("name", "arguments")
 _FLAT_KEYS = ("id", "type", "name", "arguments", "index")
 
-_END_OF_REASONING = ("</think>", "[/THINK]", "<channel|>")
+_END_OF_REASONING = tuple(closing for _, closing in MARKERS)
 PYTHON_CALL = "call written as a Python dictionary"
 
 

@@ -34,8 +34,8 @@ def rate_interval(
 
     errors, sizes  # float64 [sessions], 0 <= errors <= sizes
 
-    >>> [round(bound, 3) for bound in rate_interval(np.zeros(10), np.full(10, 10.0), n_trials=100.0)]
-    [0.914, 1.0]
+    >>> [float(round(bound, 3)) for bound in rate_interval(np.zeros(10), np.full(10, 10.0), n_trials=100.0)]
+    [0.913, 1.0]
     """
     judged = sizes > 0
     errors, sizes = errors[judged], sizes[judged]
