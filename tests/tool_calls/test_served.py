@@ -6,7 +6,7 @@ import pytest
 
 from tests.tool_calls.test_fuzz import CALLS, FRAGMENTS, mutations
 from trainer.endpoint.answer import parse_calls
-from trainer.tool_calls import formats, get_format
+from trainer.tool_calls import aliases, formats, get_format
 from trainer.tool_calls.served import served_call
 from trainer.tool_calls.vllm_losses import known_loss, loss_table
 from trainer.types import ParsedCall
@@ -52,7 +52,7 @@ def test_half_a_character_can_be_sent() -> None:
 
 
 def test_a_warning_names_the_parser_and_the_table() -> None:
-    known = {name: known_loss(get_format(name)) for name in formats()}
+    known = {name: known_loss(get_format(name)) for name in (*formats(), *aliases())}
     assert set(loss_table()["formats"]) == {name for name, said in known.items() if said}
     assert "hermes" in (known["hermes"] or "")
     assert "docs/vllm-parsers.md" in (known["hermes"] or "")
