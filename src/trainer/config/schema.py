@@ -1,20 +1,12 @@
-"""The run configuration: one strict schema for one YAML file. Imports no torch.
+"""The run configuration: one strict schema for one YAML file. Reads no file and imports no torch.
 
-All problems of a file are reported at once, with the nearest valid key. A section's keys can be read as
-attributes (`cfg.data.timezone`) or as items (`cfg["data"]["timezone"]`).
+A section's keys can be read as attributes (`cfg.data.timezone`) or as items (`cfg["data"]["timezone"]`).
 """
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError
-
-from trainer.config.training_keys import training_argument_types
-from trainer.config.yaml_file import parse_yaml, read_yaml_mapping
-from trainer.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -26,9 +18,6 @@ OWN_TRAIN_KEYS: dict[str, Any] = {
     "early_stopping": PositiveInt | None,
 }
 """Keys of `train` that TrainingArguments does not have (any more): two that it removed, and early stopping."""
-
-_WIDER_TYPES: dict[str, Any] = {"resume_from_checkpoint": bool | str | None}
-"""Keys that accept more than TrainingArguments' annotation; true resumes from the last checkpoint."""
 
 TRAIN_DEFAULTS: dict[str, Any] = {
     "output_dir": "runs/default",
@@ -191,115 +180,3 @@ class Config(_Section):
         if self.data.tokenizer_revision is not None:
             return self.data.tokenizer_revision
         return self.model.revision if self.tokenizer_name == self.model.base_model_name else None
-
-
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file, apply `section.key=value` overrides and validate.
-
-    Raises a `ConfigError` that lists every problem of the file.
-    """
-    raw = read_yaml_mapping(Path(path))
-    for override in overrides:
-        _apply_override(raw, override)
-    cfg = parse_config(raw, source=str(path))
-    cfg._path = Path(path)
-    return cfg
-
-
-def as_config(cfg: Config | Mapping[str, Any]) -> Config:
-    """A validated configuration, from a `Config` or from a plain mapping as a YAML file contains it."""
-    return cfg if isinstance(cfg, Config) else parse_config(cfg, source="configuration")
-
-
-def parse_config(raw: Mapping[str, Any], *, source: str) -> Config:
-    """Validate a plain mapping; `source` names it in errors. Raises `ConfigError`."""
-    train, problems = _read_train_sections(raw)
-    problems += _dataset_problems(raw.get("data"))
-    try:
-        cfg = Config.model_validate({**raw, "train": train} if train else raw)
-    except ValidationError as error:
-        problems += [_describe(dict(item)) for item in error.errors(include_url=False)]
-    if problems:
-        width = max(len(key) for key, _ in problems)
-        lines = "\n".join(f"  {key:<{width}}   {text}" for key, text in problems)
-        count = f"{len(problems)} problem" + "s" * (len(problems) > 1)
-        raise ConfigError(f"{source}: {count}\n{lines}")
-    return cfg
-
-
-def _dataset_problems(data: Any) -> list[tuple[str, str]]:
-    if not isinstance(data, Mapping):  # the schema reports it
-        return []
-    if data.get("dataset_name") and data.get("sources"):
-        return [("data.sources", "given beside data.dataset_name; keep one, and list every dataset in data.sources")]
-    if not data.get("dataset_name") and not data.get("sources"):
-        return [("data.dataset_name", "missing; name a dataset, or list several in data.sources")]
-    return []
-
-
-def config_to_yaml(cfg: Config) -> str:
-    """The configuration with every default filled in, as YAML that can be loaded again."""
-    content = cfg.model_dump(mode="json", exclude={"run"})
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
-
-
-def _apply_override(raw: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    section, dot, name = key.partition(".")
-    if not (separator and dot and section and name):
-        raise ConfigError(f"--set {override}: must have the form section.key=value, e.g. train.max_steps=20")
-    try:
-        value = parse_yaml(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override}: the value is not valid YAML; quote it") from None
-    target = raw.setdefault(section, {})
-    if not isinstance(target, dict):
-        raise ConfigError(f"--set {override}: {section} is not a section")
-    target[name] = value
-
-
-def _read_train_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """`train` with `run` merged over it, values converted to the types of TrainingArguments, and the problems."""
-    merged = dict(TRAIN_DEFAULTS)
-    problems: list[tuple[str, str]] = []
-    known = training_argument_types() | _WIDER_TYPES | OWN_TRAIN_KEYS
-    for section in ("train", "run"):
-        values = raw.get(section, {})
-        if not isinstance(values, Mapping):  # the schema reports it
-            return {}, problems
-        for key, value in values.items():
-            if key not in known:
-                problems.append((f"{section}.{key}", _unknown(str(key), known)))
-                continue
-            try:
-                merged[key] = TypeAdapter(known[key]).validate_python(value)
-            except ValidationError as error:
-                text = _describe(dict(error.errors(include_url=False)[0]))[1]
-                hint = '; YAML reads an unquoted no as false, so write "no"' if value is False else ""
-                problems.append((f"{section}.{key}", text + hint))
-    return merged, problems
-
-
-def _describe(error: dict[str, Any]) -> tuple[str, str]:
-    location = [str(part) for part in error["loc"]]
-    is_source = location[:2] == ["data", "sources"] and len(location) > 3
-    key = f"data.sources[{location[2]}].{location[3]}" if is_source else ".".join(location[:2]) or "(file)"
-    if error["type"] == "extra_forbidden":
-        section = Config.model_fields.get(location[0])
-        model = section.annotation if section is not None and len(location) > 1 else Config
-        model = SourceConfig if is_source else model
-        return key, _unknown(location[-1], getattr(model, "model_fields", {}))
-    if error["type"] == "missing":
-        return key, "missing; this key has no default"
-    found = "nothing" if error["input"] is None else repr(error["input"])
-    return key, f"got {found}; {_requirement(error['msg'])}"
-
-
-def _requirement(message: str) -> str:
-    text = message.removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"must be {text}" if text != message and message.startswith("Input") else text
-
-
-def _unknown(key: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
-    return f"unknown key; did you mean {near[0]}?" if near else "unknown key; see the configuration reference"
