@@ -88,12 +88,24 @@ def test_a_call_is_returned_as_a_tool_call(service: LocalService) -> None:
     assert answer.completion_tokens == len(service.plan.chat.tokenizer("One moment.\n" + CALL)["input_ids"])
 
 
-@pytest.mark.parametrize("text", [BROKEN, CALL + "\n" + BROKEN, "No Škoda here."])
-def test_text_without_only_well_formed_calls_stays_unchanged(service: LocalService, text: str) -> None:
+def test_text_without_a_call_stays_unchanged(service: LocalService) -> None:
+    with serving(scripted(service, "No Škoda here.")) as url:
+        _, value = ask(f"{url}/chat/completions", chat())
+    assert value["choices"][0]["message"] == {"role": "assistant", "content": "No Škoda here."}
+    assert value["choices"][0]["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize(("text", "names"), [(BROKEN, [""]), (CALL + "\n" + BROKEN, ["search_inventory", ""])])
+def test_a_failed_attempt_is_a_call_that_cannot_be_decoded(
+    service: LocalService, text: str, names: list[str]
+) -> None:
     with serving(scripted(service, text)) as url:
         _, value = ask(f"{url}/chat/completions", chat())
-    assert value["choices"][0]["message"] == {"role": "assistant", "content": text}
-    assert value["choices"][0]["finish_reason"] == "stop"
+    message = value["choices"][0]["message"]
+    assert message["content"] is None
+    assert [call["function"]["name"] for call in message["tool_calls"]] == names
+    with pytest.raises(ValueError, match="Expecting value"):
+        json.loads(message["tool_calls"][-1]["function"]["arguments"])
 
 
 def test_calls_stay_text_without_tools_or_with_tool_choice_none(service: LocalService) -> None:
@@ -107,7 +119,8 @@ def test_a_cut_answer_has_the_finish_reason_length(service: LocalService) -> Non
     with serving(scripted(service, CALL[:40], "length")) as url:
         _, value = ask(f"{url}/chat/completions", chat())
     assert value["choices"][0]["finish_reason"] == "length"
-    assert value["choices"][0]["message"]["content"] == CALL[:40]
+    (call,) = value["choices"][0]["message"]["tool_calls"]
+    assert call["function"]["arguments"] == CALL[:40]
 
 
 @pytest.mark.parametrize("tools", [TOOLS, None])

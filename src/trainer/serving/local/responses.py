@@ -1,6 +1,5 @@
 """Build the responses and stream chunks of OpenAI chat completions. Runs no model."""
 
-import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.tool_calls import ToolCallFormat
+from trainer.tool_calls.served import served_call
 from trainer.types import Tool
 
 
@@ -36,17 +36,13 @@ class ChatAnswer:
 def read_message(text: str, *, fmt: ToolCallFormat, tools: Sequence[Tool], finished: bool) -> dict[str, Any]:
     """Return the assistant message of a generated text, with its calls in OpenAI form.
 
-    If any attempted call is malformed, the whole text becomes the content, and nothing of it is lost.
+    A malformed attempt is passed on as `served_call` writes it, as the plugin for vLLM does.
     """
     parsed = fmt.parse(text, finished=finished, tools=tools)
-    if not parsed.calls or any(call.status != "ok" for call in parsed.calls):
+    if not parsed.calls:
         return {"role": "assistant", "content": text}
     calls = [
-        {
-            "id": f"call_{uuid.uuid4().hex[:24]}",
-            "type": "function",
-            "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)},
-        }
+        {"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": served_call(call)._asdict()}
         for call in parsed.calls
     ]
     return {"role": "assistant", "content": parsed.content or None, "tool_calls": calls}
