@@ -25,6 +25,19 @@ _CODE = (
     '<entries>\n  <entry key="a">1</entry>\n</entries>',
     'curl -d \'{"name": "Bob"}\' https://example.com/[id]',
 )
+_QUOTED = (
+    'The JSON you asked for: [{"name": "Bob", "age": 3}, {"name": "Eve", "age": 4}].',
+    '[{"name": "Bob", "arguments": {"age": 3}}]',
+    '{"name": "Bob", "parameters": {"age": 3}}',
+    '{"answer": 42, "sources": ["a", "b"]}',
+    '[see(page=3), read(line="5")]',
+    "[main(argv=[1, 2])]",
+    "- [first](https://example.com/a?b=1)\n- [second](b=2)",
+    "```python\nresult = f(a=1)\nprint([g(b=2)])\n```",
+    '```json\n["a", {"name": "x", "arguments": {}}]\n```',
+    "Put the call between the tags, as the manual says.",
+    "In the manual: to=functions.f is the recipient.",
+)
 _MENTIONS = (
     "The {m} tag opens a call.", "It begins with `{m}`, then JSON.", 'Write "{m}" and nothing else.',
     "What does {m} mean?", "Use {m} and {n} around it.", "The model writes ({m}) first.", "- {m}: opens a call",
@@ -91,4 +104,8 @@ def _mention(rng: random.Random, markers: Sequence[str]) -> str:
     return rng.choice(_MENTIONS).format(m=rng.choice(markers), n=rng.choice(markers))
 
 
-_PARTS = (_sentence, _json, _quoted_list, _code, _markdown, _mention)
+def _quotation(rng: random.Random, _: Sequence[str]) -> str:
+    return rng.choice(_QUOTED)
+
+
+_PARTS = (_sentence, _json, _quoted_list, _code, _markdown, _mention, _quotation)

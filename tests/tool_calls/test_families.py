@@ -142,7 +142,10 @@ def test_every_broken_attempt_has_its_status(name: str, text: str, calls: list[R
 
 
 GOLD = [Call("f", {"a": "one", "b": [1, "two"], "c": "three\nlines\n"}), Call("g", {"d": {"e": None}})]
-ELEMENTS = ("minimax_m2", "dots", "deepseek_v32", "deepseek_v4", "deepseek_v41", "seed_oss", "mimo", "step3")
+ELEMENTS = (
+    "qwen3_xml", "mimo", "seed_oss", "glm45", "minimax_m2", "dots", "muse_glimmer", "deepseek_v32", "deepseek_v4",
+    "deepseek_v41", "step3",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ELEMENTS)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from trainer.tool_calls import ToolCallFormat, formats, get_format
-from trainer.types import Call, ParsedText, Tool
+from trainer.types import Call, ParsedText
 
 # The full run has 100,000 per format: TOOL_CALL_MUTATIONS=100000 pytest tests/tool_calls/test_fuzz.py
 N_MUTATIONS = int(os.environ.get("TOOL_CALL_MUTATIONS", "800"))
@@ -138,42 +138,6 @@ def seconds(fmt: ToolCallFormat, text: str) -> float:
         fmt.parse(text)
         best = min(best, time.perf_counter() - start)
     return best
-
-
-# The full run has 50,000 per format: TOOL_CALL_PROSE=50000 pytest tests/tool_calls/test_fuzz.py -k quoted
-N_PROSE = int(os.environ.get("TOOL_CALL_PROSE", "500"))
-OFFERED: tuple[Tool, ...] = tuple(
-    {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}}
-    for name in ("search_inventory", "book_test_drive", "refresh")
-)
-QUOTED = (
-    'The JSON you asked for: [{"name": "Bob", "age": 3}, {"name": "Eve", "age": 4}].',
-    '[{"name": "Bob", "arguments": {"age": 3}}]',
-    '{"name": "Bob", "parameters": {"age": 3}}',
-    '{"answer": 42, "sources": ["a", "b"]}',
-    '[see(page=3), read(line="5")]',
-    "[main(argv=[1, 2])]",
-    "- [first](https://example.com/a?b=1)\n- [second](b=2)",
-    "```python\nresult = f(a=1)\nprint([g(b=2)])\n```",
-    '```json\n["a", {"name": "x", "arguments": {}}]\n```',
-    "Put the call between the tags, as the manual says.",
-    "In the manual: to=functions.f is the recipient.",
-)
-MENTIONED = (
-    "tool_call", "function=", "parameter=", "python_tag", "TOOL_CALLS", "ARGS", "functools", "invoke name=",
-    "seed:tool", "tool_calls", "DSML", "action_start", "START_ACTION", "tools_prefix", "arg_key", "call:f{a:1}",
-    "think", "name",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("name", formats())
-def test_no_call_is_invented_from_quoted_lists_json_answers_and_mentioned_markers(name: str) -> None:
-    fmt, rng = get_format(name), random.Random(name)
-    for _ in range(N_PROSE):
-        parts = rng.choices((*PROSE, *QUOTED), k=rng.randint(1, 4))
-        parts.insert(rng.randrange(len(parts) + 1), f"Here {rng.choice(MENTIONED)} is a word.")
-        text = rng.choice(("\n", " ", "\n\n")).join(parts)
-        assert fmt.parse(text, tools=OFFERED).calls == (), text
 
 
 ENDINGS = {

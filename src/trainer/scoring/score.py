@@ -27,6 +27,7 @@ from trainer.scoring.aggregate import (
 from trainer.scoring.intervals import rate_interval
 from trainer.scoring.judging import Counts, Decision, GoldDecision, JudgedTurn, Verdict, judge
 from trainer.scoring.rates import RATES, FloatArray, macro_f1, rate_terms, rates
+from trainer.tools.parameters import function_of
 from trainer.tools.validation import ToolSpecs
 from trainer.tools.wire import tool_hash
 from trainer.types import Prediction, Tool
@@ -133,7 +134,7 @@ class TurnSpecs:
 
 
 def _name(tool: Tool) -> object:
-    return tool.get("function", tool).get("name")
+    return function_of(tool).get("name")
 
 
 def score_judged(predictions: Sequence[Prediction], judged: Sequence[JudgedTurn]) -> Scores:

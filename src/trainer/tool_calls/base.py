@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from trainer.tool_calls.mentions import is_mention
 from trainer.tool_calls.readers import Finder
 from trainer.tool_calls.reasoning import outside_reasoning
-from trainer.tools.parameters import schema_nodes
+from trainer.tools.parameters import function_of, schema_nodes
 from trainer.tools.schema import SchemaNode
 from trainer.types import Call, CallStatus, ParsedCall, ParsedText, Tool
 
@@ -112,7 +112,7 @@ class ToolCallFormat:
         """
         nodes = schema_nodes(tools) if self.needs_schema else {}
         start, regions = outside_reasoning(text, lambda begin: self.scan(Source(text, begin, nodes)))
-        offered = {tool.get("function", tool).get("name") for tool in tools}
+        offered = {function_of(tool).get("name") for tool in tools}
         regions = [one for one in regions if not (one.is_bare and offered) or _names_one(one, offered)]
         if not any(region.calls for region in regions) and _BARE_CALL.match(text, start):
             span = (start + _n_leading_spaces(text[start:]), len(text))

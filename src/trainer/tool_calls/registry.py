@@ -11,8 +11,11 @@ from trainer.tool_calls.formats.invocations import (
     DEEPSEEK_V32,
     DEEPSEEK_V41,
     DOTS,
+    GLM45,
     MIMO,
     MINIMAX_M2,
+    MUSE_GLIMMER,
+    QWEN3_XML,
     SEED_OSS,
     STEP3,
 )
@@ -22,7 +25,6 @@ from trainer.tool_calls.formats.json_objects import INTERNLM, KIMI_K2, LONGCAT
 from trainer.tool_calls.formats.marked_lists import APERTUS, COHERE_COMMAND, HUNYUAN_A13B
 from trainer.tool_calls.formats.olmo import OLMO3
 from trainer.tool_calls.formats.pythonic import LFM2, PYTHONIC
-from trainer.tool_calls.formats.tagged import GLM45, MUSE_GLIMMER, QWEN3_XML
 
 _FORMATS = {
     fmt.name: fmt

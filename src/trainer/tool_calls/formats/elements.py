@@ -1,4 +1,4 @@
-"""Read and write calls with an element per argument, whose name is an attribute. Defines no particular format.
+"""Read and write calls with an element per argument. Defines no particular format.
 
 The elements may mark which values are strings. If they do not, the tool's schema gives the type of a value, and without
 a schema, text that looks like JSON is read as JSON.
@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 from trainer.tool_calls.base import Region, Source
 from trainer.tool_calls.formats.blocks import Block, one_attempt, scan_block
-from trainer.tool_calls.formats.tagged import _past, _to_text, _to_value, _unpad
 from trainer.tool_calls.readers import CallParts, Finder, named_parts
 from trainer.tools.schema import ANYTHING, SchemaNode
 from trainer.types import Call
-from trainer.values.json_reader import read_json, skip_space
-from trainer.values.literals import skip_blank
+from trainer.values.json_reader import read_json, skip_space, to_json
+from trainer.values.literals import read_literal, skip_blank
+
+_CONSTANTS = {"True": True, "False": False, "None": None}
 
 
 class Elements(NamedTuple):
@@ -26,7 +27,7 @@ class Elements(NamedTuple):
     `opening[0]` begins a call that ends with `tail`; the other openings begin a call without it. `inside` are the tags
     that occur in calls only: outside, they show a call that lost its opening tag.
     `before`, `each` and `after` are the texts of a call, with the fields `name`, `key`, `value` and `is_string`.
-    Readers remove a line break at each end of a `padded` value.
+    Readers remove a line break at each end of a `padded` value; `each` may write these line breaks.
     """
 
     opening: tuple[str, ...]
@@ -109,7 +110,30 @@ def _value(raw: str, is_string: str | None, node: SchemaNode, *, padded: bool) -
         read = read_json(raw, 0)
         is_json = read.failure is None and skip_space(raw, read.end) == len(raw)
         return _Value(read.value) if is_json else None
-    return _Value(_to_value(_unpad(raw) if padded else raw, node))
+    return _Value(_to_value(raw.removeprefix("\n").removesuffix("\n") if padded else raw, node))
+
+
+def _to_value(text: str, node: SchemaNode) -> Any:
+    """Return the value that `text` means, given its part of the tool's schema."""
+    types = node.types
+    if "string" in types and types <= {"string", "null"}:
+        return None if "null" in types and text in ("null", "None") else text
+    stripped = text.strip()
+    if stripped in _CONSTANTS:
+        return _CONSTANTS[stripped]
+    for read in (read_json, read_literal):
+        value = read(stripped, 0)
+        if value.failure is None and value.end == len(stripped):
+            return value.value
+        if not types & {"object", "array"}:
+            break
+    return text
+
+
+def _past(tag: str, text: str, position: int) -> int | None:
+    """Return the end of `tag` if it comes next, after optional space, else None."""
+    position = skip_blank(text, position)
+    return position + len(tag) if text.startswith(tag, position) else None
 
 
 def write_elements(calls: Sequence[Call], grammar: Elements, *, between: str = "\n", around: str = "\n") -> str:
@@ -121,12 +145,16 @@ def write_elements(calls: Sequence[Call], grammar: Elements, *, between: str = "
 
 
 def _write_call(call: Call, grammar: Elements) -> str:
-    written = _padded if grammar.padded else _to_text
+    written = _padded if grammar.padded and "\n{value}\n" not in grammar.each else _to_text
     arguments = (
         grammar.each.format(key=key, value=written(value), is_string=str(isinstance(value, str)).lower())
         for key, value in call.arguments.items()
     )
     return grammar.before.format(name=call.name) + "".join(arguments) + grammar.after
+
+
+def _to_text(value: Any) -> str:
+    return value if isinstance(value, str) else to_json(value)
 
 
 def _padded(value: Any) -> str:

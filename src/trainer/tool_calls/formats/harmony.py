@@ -8,10 +8,11 @@ from trainer.tool_calls.readers import CallParts, Finder, named_parts
 from trainer.types import Call
 from trainer.values.json_reader import read_json, skip_space, to_json
 
-_START, _MESSAGE, _CHANNEL = "<|start|>", "<|message|>", "<|channel|>"
+_START, _MESSAGE = "<|start|>", "<|message|>"
 _CALL = "<|call|>"
 _ENDS = ("<|end|>", _CALL, "<|return|>", _START)
 _RECIPIENT = re.compile(r"\bto=(functions\.)?([^\s<]*)")
+_CHANNEL = re.compile(r"<\|channel\|>\s*+(?:analysis|commentary|final)\b")
 _REASONING = re.compile(r"<\|channel\|>\s*+analysis\b")
 _PEOPLE = ("user", "assistant")
 
@@ -50,7 +51,7 @@ def _header_start(text: str, position: int, message: int, finder: Finder) -> int
 
 def _may_be_header(header: str) -> bool:
     """Return whether the end of a truncated text is the beginning of a header and not prose."""
-    return _CHANNEL in header or header.lstrip().startswith(("to=", _START))
+    return _CHANNEL.search(header) is not None or header.lstrip().startswith(("to=", _START))
 
 
 def _tool_called(header: str) -> str | None:

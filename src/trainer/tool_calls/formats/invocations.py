@@ -1,10 +1,12 @@
-"""Formats that write each argument as an element with its name as an attribute.
+"""Formats that write each argument as an element.
 
-MiniMax M2, dots, DeepSeek V3.2 and later (DSML), Seed-OSS, MiMo and Step 3.
+Qwen3-Coder and Qwen3.5, MiMo, Seed-OSS, MiniMax M2, dots, Muse Glimmer, DeepSeek V3.2 and later (DSML), Step 3, and
+GLM 4.5.
 """
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from trainer.tool_calls.base import ToolCallFormat
@@ -35,6 +37,9 @@ def _invoke(block: Block, *, mark: str = "", typed: bool = False) -> Elements:
 
 
 _MINIMAX = _invoke(Block(("<minimax:tool_call>",), "</minimax:tool_call>"))
+_MUSE = _invoke(Block(("<atem:function_calls>",), "</atem:function_calls>"), mark="atem:")
+# The header of a message for a tool.
+_MUSE_HEADER = re.compile(r"(?:<\|eom\|><\|start\|>assistant)?(?:(?<!\s)\s*+\bto=)?(?<![\w.\-])[\w.\-]*+<\|message\|>")
 _DOTS = _invoke(Block(("<dots_function_call>",), "</dots_function_call>"))
 _V32 = _invoke(Block(("<｜DSML｜function_calls>",), "</｜DSML｜function_calls>"), mark="｜DSML｜", typed=True)
 _V4_OPENINGS = ("<｜DSML｜tool_calls>", "<｜DSML｜toolcalls>", "<｜DSML｜tool>")
@@ -42,8 +47,8 @@ _V4 = _invoke(Block(_V4_OPENINGS, "</｜DSML｜tool_calls>"), mark="｜DSML｜",
 _V41 = _invoke(Block(("<｜DSML｜ calls>",), "</｜DSML｜ calls>"), mark="｜DSML｜ ", typed=True)
 
 
-def _functions(tag: str, *, padded: bool) -> Elements:
-    """Return the grammar of `<function=f><parameter=a>…` between the tags called `tag`."""
+def _functions(tag: str, *, padded: bool, each: str = "<parameter={key}>{value}</parameter>\n") -> Elements:
+    """Return the grammar of `<function=f><parameter=a>…` between the tags called `tag`. `each` is an argument."""
     return Elements(
         opening=(f"<{tag}>", "<function="),
         inside=("<parameter=",),
@@ -52,7 +57,7 @@ def _functions(tag: str, *, padded: bool) -> Elements:
         value_close="</parameter>",
         call_close="</function>",
         before=f"<{tag}>\n<function={{name}}>\n",
-        each="<parameter={key}>{value}</parameter>\n",
+        each=each,
         after=f"</function>\n</{tag}>",
         tail=f"</{tag}>",
         padded=padded,
@@ -61,6 +66,18 @@ def _functions(tag: str, *, padded: bool) -> Elements:
 
 _SEED = _functions("seed:tool_call", padded=True)
 _MIMO = _functions("tool_call", padded=False)
+_QWEN = _functions("tool_call", padded=True, each="<parameter={key}>\n{value}\n</parameter>\n")
+_GLM = Elements(
+    opening=("<tool_call>",),
+    inside=("<arg_key>",),
+    head=re.compile(r"<tool_call>\s*+([^\s<{\[]++)()"),
+    parameter=re.compile(r"<arg_key>([^<\n]*+)()()</arg_key>\s*+<arg_value>"),
+    value_close="</arg_value>",
+    call_close="</tool_call>",
+    before="<tool_call>{name}\n",
+    each="<arg_key>{key}</arg_key>\n<arg_value>{value}</arg_value>\n",
+    after="</tool_call>",
+)
 _STEP3 = Elements(
     opening=("<｜tool_call_begin｜>",),
     inside=("<｜tool_sep｜>", "<steptml:invoke ", "<steptml:parameter "),
@@ -94,4 +111,7 @@ DEEPSEEK_V4 = _format("deepseek_v4", _V4)
 DEEPSEEK_V41 = _format("deepseek_v41", _V41)
 SEED_OSS = _format("seed_oss", _SEED)
 MIMO = _format("mimo", _MIMO)
+QWEN3_XML = _format("qwen3_xml", _QWEN)
+GLM45 = _format("glm45", _GLM)
+MUSE_GLIMMER = replace(_format("muse_glimmer", _MUSE), header=_MUSE_HEADER)
 STEP3 = _format("step3", _STEP3, partial(write_elements, grammar=_STEP3, between="", around=""))
