@@ -33,5 +33,17 @@ class OutputError(ToolSftError, OSError):
     """The output folder is in use or cannot be written."""
 
 
+class TrainingError(ToolSftError, ArithmeticError):
+    """Training produced numbers that are not finite."""
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """A run stopped because it was asked to. `exit_code` is the program's exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class EndpointError(ToolSftError, OSError):
     """A server cannot be reached, or does not offer what was requested."""

@@ -20,6 +20,12 @@ PREDICTIONS_FOLDER = "predictions"
 TOOLS_FILE = "tools.json"
 """The tool schemas beside the predictions files of a folder. They are kept once, which keeps the lines small."""
 
+UNFINISHED_FOLDER = "unfinished"
+"""Where a run is written until it is finished; then it takes the place of the earlier run around it."""
+
+FILE_LIST = ".files.json"
+"""The files that a finished run wrote; nothing else in its folder is ever removed."""
+
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 CHAT_TEMPLATE = "chat_template.jinja"
@@ -32,6 +38,8 @@ PREDICTIONS_FILE = "predictions.jsonl"
 LENIENT_FILE = "lenient.jsonl"
 REQUEST_FILE = "request.json"
 LOCK_FILE = ".lock"
+"""Held while a run or an evaluation writes into the folder."""
+
 RUN_FILES = (RUN_CONFIG, METRICS_FILE, REPORT_FILE)
 """Files of a run that a served evaluation must not mix with its own."""
 
@@ -66,6 +74,9 @@ class RunLayout:
         self.chat_template = path / CHAT_TEMPLATE
         self.tokenizer_config = path / TOKENIZER_CONFIG
         self.serving = path / SERVING_FOLDER
+        self.unfinished = path / UNFINISHED_FOLDER
+        self.file_list = path / FILE_LIST
+        self.lock = path / LOCK_FILE
 
     def predictions(self, evaluation: str) -> Path:
         """Return the predictions file of an evaluation: `base`, `final` or a `step_name`."""

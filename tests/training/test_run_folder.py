@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from trainer.errors import OutputError
-from trainer.training.run_folder import RunFolder, claim
+from trainer.training.run_folder import RunFolder
+from trainer.training.run_place import claim
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -21,10 +22,9 @@ def test_a_new_folder_is_claimed_without_creating_it(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_metrics_that_are_not_json_are_refused_and_leave_the_old_ones(tmp_path: Path) -> None:
+def test_numbers_that_json_cannot_express_are_null(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, ())
-    folder.write_json("metrics.json", {"loss": 1.0})
-    with pytest.raises(ValueError, match="JSON compliant"):
-        folder.write_json("metrics.json", {"loss": float("inf")})
-    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
-    assert (tmp_path / "metrics.json").read_text(encoding="utf-8") == '{\n  "loss": 1.0\n}\n'
+    folder.write_json("metrics.json", {"loss": float("inf"), "n": 1})
+    folder.append_history({"step": 1, "loss": float("nan")})
+    assert (tmp_path / "metrics.json").read_text(encoding="utf-8") == '{\n  "loss": null,\n  "n": 1\n}\n'
+    assert (tmp_path / "history.jsonl").read_text(encoding="utf-8") == '{"step": 1, "loss": null}\n'

@@ -19,7 +19,7 @@ from trainer.generation.settings import decode_settings
 from trainer.kernels import blocked_attention, fused_lora
 from trainer.scoring.predictions import read_predictions
 from trainer.tool_trainer import ToolTrainer
-from trainer.training.run_folder import claim, prepare
+from trainer.training.run_place import claim, open_place
 from trainer.training.train import RunResult, train_run
 
 MakeConfig = Callable[..., Config]
@@ -187,14 +187,16 @@ def test_a_folder_in_use_is_refused_and_left_alone(quick_config: MakeConfig, tmp
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
 
 
-def test_an_earlier_run_is_replaced_whole(quick_config: MakeConfig, tmp_path: Path) -> None:
+def test_an_earlier_run_is_replaced_and_nothing_else(quick_config: MakeConfig, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    folder.mkdir()
-    for name in ("config.resolved.yaml", "old.txt"):
+    (folder / "predictions").mkdir(parents=True)
+    for name in ("config.resolved.yaml", "predictions/step-000900.jsonl", "photo.jpg", "predictions/notes.txt"):
         (folder / name).write_text("old", encoding="utf-8")
     train_run(quick_config("train.overwrite_output_dir=true"))
-    assert not (folder / "old.txt").exists()
     assert (folder / "metrics.json").exists()
+    assert (folder / "config.resolved.yaml").read_text(encoding="utf-8") != "old"
+    assert not (folder / "predictions" / "step-000900.jsonl").exists()
+    assert {(folder / name).read_text(encoding="utf-8") for name in ("photo.jpg", "predictions/notes.txt")} == {"old"}
 
 
 def test_an_evaluation_of_a_server_from_before_the_run_is_no_obstacle_and_is_kept(tmp_path: Path) -> None:
@@ -203,8 +205,8 @@ def test_an_evaluation_of_a_server_from_before_the_run_is_no_obstacle_and_is_kep
     report.write_text("mine", encoding="utf-8")
     for overwrite in (False, True):
         claim(tmp_path, overwrite=overwrite, resume=False)
-        prepare(tmp_path, overwrite=overwrite, resume=False)
-        assert report.exists()
+        with open_place(tmp_path, resume=False):
+            assert report.exists()
 
 
 @pytest.mark.parametrize(

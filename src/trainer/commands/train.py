@@ -9,6 +9,7 @@ _EXAMPLES = """
 examples:
   %(prog)s --config configs/car_sales/quickstart.yaml
   %(prog)s --config configs/car_sales.yaml --set train.report_to=none --set train.push_to_hub=false
+  %(prog)s --config configs/car_sales.yaml --resume    (go on with an interrupted run)
   accelerate launch -m trainer train --config configs/car_sales/qwen3-4b.yaml    (one process per GPU)
 """
 
@@ -17,6 +18,11 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
     """Read the command line."""
     parser = command_parser(prog, __doc__, _EXAMPLES)
     add_config(parser)
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the interrupted run in the output folder, from its newest complete checkpoint",
+    )
     return parser.parse_args(argv)
 
 
@@ -24,7 +30,8 @@ def run(args: argparse.Namespace) -> int:
     """Train, then print the table and the place of the run folder."""
     from trainer.config import load_config
 
-    cfg = load_config(args.config, args.overrides)
+    overrides = [*args.overrides, *(["train.resume_from_checkpoint=true"] if args.resume else [])]
+    cfg = load_config(args.config, overrides)
 
     from trainer.data.domains import load_domain
 

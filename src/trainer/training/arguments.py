@@ -1,6 +1,7 @@
 """Turn `train` and `run` of the configuration into TrainingArguments. Knows no model and no data."""
 
 import importlib.util
+from pathlib import Path
 from typing import Any
 
 from trainer.config import Config
@@ -28,13 +29,19 @@ def check_trackers(cfg: Config) -> None:
             )
 
 
-def training_arguments(cfg: Config) -> Any:
-    """Return the `transformers.TrainingArguments` of a run. Raises `ConfigError` if they contradict each other."""
+def training_arguments(cfg: Config, *, folder: Path) -> Any:
+    """Return the `transformers.TrainingArguments` of a run that writes into `folder`.
+
+    Raises `ConfigError` if they contradict each other.
+    """
     import torch
     from transformers import TrainingArguments
 
     values = {key: value for key, value in cfg.train.items() if key not in OWN_TRAIN_KEYS}
     values |= best_model_arguments(cfg.train)
+    values |= {"output_dir": str(folder), "resume_from_checkpoint": None, "logging_nan_inf_filter": False}
+    values["restore_callback_states_from_checkpoint"] = True
+    values.setdefault("run_name", cfg.output_dir.name)
     values.setdefault("dataloader_pin_memory", torch.cuda.is_available())
     ratio = cfg.train.get("warmup_ratio")
     if ratio and not cfg.train.get("warmup_steps"):
@@ -55,5 +62,7 @@ def training_arguments(cfg: Config) -> Any:
 def resolved_config(cfg: Config, arguments: Any) -> Config:
     """Return the configuration with a value for every key of TrainingArguments, but without the hub token."""
     values = {key: value for key, value in arguments.to_dict().items() if key in training_argument_types()}
+    own = {key: value for key, value in cfg.train.items() if key != "resume_from_checkpoint"}
     values.pop("hub_token", None)
-    return cfg.model_copy(update={"train": {**values, **cfg.train}})
+    values.pop("resume_from_checkpoint", None)
+    return cfg.model_copy(update={"train": {**values, **own}})

@@ -8,8 +8,8 @@ from typing import Any
 from rich.progress import Progress, TaskID
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from trainer.tool_trainer import ToolTrainer
 from trainer.training.memory import peak_memory_gb
+from trainer.training.run_trainer import RunTrainer
 from trainer.util.progress import console, make_bar
 
 logger = logging.getLogger(__name__)
@@ -22,17 +22,16 @@ class TrainingLog(TrainerCallback):
     Rates count only the time of training steps, not of the evaluations between them.
     """
 
-    def __init__(self, trainer: ToolTrainer, record: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, trainer: RunTrainer, record: Callable[[Mapping[str, Any]], None]) -> None:
         self._trainer, self._record = trainer, record
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._step_started = 0.0
         self._loss = ""
-        self.seconds = 0.0
 
     def rates(self) -> dict[str, float]:
-        """Return tokens and supervised tokens per second of training in this process."""
-        seconds = max(self.seconds, 1e-9)
+        """Return tokens and supervised tokens per second of training in this process, over the whole run."""
+        seconds = max(self._trainer.training_seconds, 1e-9)
         return {
             "tokens_per_s": round(self._trainer.n_tokens_seen / seconds, 1),
             "supervised_tokens_per_s": round(self._trainer.n_supervised_seen / seconds, 1),
@@ -52,7 +51,7 @@ class TrainingLog(TrainerCallback):
         self._step_started = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self.seconds += time.monotonic() - self._step_started
+        self._trainer.training_seconds += time.monotonic() - self._step_started
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=state.global_step, note=self._note())
             if control.should_evaluate:  # evaluation shows its own bar
@@ -82,6 +81,10 @@ class TrainingLog(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the progress bar away."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

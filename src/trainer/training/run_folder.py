@@ -1,8 +1,7 @@
-"""Claim the run folder, replace an old one, and write the files that explain a run. Computes nothing."""
+"""Write the files that explain a run. Computes nothing."""
 
 import json
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,23 +11,26 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config import Config
-from trainer.errors import OutputError
 from trainer.evaluation import Evaluation
 from trainer.hub import known_sources
-from trainer.run_layout import RUN_CONFIG, SERVED_FOLDER, RunLayout
+from trainer.run_layout import RunLayout, step_name
 from trainer.scoring.predictions import write_predictions
 from trainer.types import Tool
-from trainer.util.files import claim_folder, replace_file, replace_json
+from trainer.util.files import json_line, replace_file, replace_json
+from trainer.values.numbers import finite
 
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "llm-tool-call-sft")
-_OPTION = "train.output_dir"
 
 
 class RunFolder:
-    """The output folder of one run. Each file is written completely or not at all, except the history, which grows."""
+    """The folder of one run. Each file is written completely or not at all, except the history, which grows.
+
+    In JSON files a number that is not finite is null. `n_history` is the number of lines of the history.
+    """
 
     def __init__(self, path: Path, tools: tuple[Tool, ...]) -> None:
         self.path = path
+        self.n_history = 0
         self._tools = tools
 
     def write_text(self, name: str, text: str) -> None:
@@ -36,47 +38,37 @@ class RunFolder:
         replace_file(self.path / name, text)
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a value as indented JSON. Raises `ValueError` for infinity and NaN."""
-        replace_json(self.path / name, value)
+        """Write a value as indented JSON."""
+        replace_json(self.path / name, finite(value))
 
     def append_history(self, record: Mapping[str, Any]) -> None:
         """Add a line to the history."""
         with RunLayout(self.path).history.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            file.write(json_line(finite(dict(record))) + "\n")
+        self.n_history += 1
+
+    def rewind(self, n_history: int) -> None:
+        """Forget what an interrupted run wrote after a checkpoint that was made after `n_history` lines."""
+        history = RunLayout(self.path).history
+        lines = history.read_text(encoding="utf-8").splitlines()[:n_history] if history.exists() else []
+        replace_file(history, "".join(line + "\n" for line in lines))
+        self.n_history = len(lines)
+        known = {step_name(step) for step in self.evaluated_steps()}
+        for path in RunLayout(self.path).predictions(step_name(0)).parent.glob("step-*.jsonl"):
+            if path.stem not in known:
+                path.unlink()
+
+    def evaluated_steps(self) -> set[int]:
+        """Return the steps after which the history has an evaluation."""
+        history = RunLayout(self.path).history
+        lines = history.read_text(encoding="utf-8").splitlines() if history.exists() else []
+        records = [json.loads(line) for line in lines]
+        return {record["step"] for record in records if any(key.startswith("eval_") for key in record)}
 
     def write_evaluation(self, name: str, evaluation: Evaluation) -> None:
         """Write the predictions of an evaluation, one line per judged turn with its verdict."""
         target = RunLayout(self.path).predictions(name)
         write_predictions(target, evaluation.predictions, self._tools, verdicts=evaluation.scores.verdicts)
-
-
-def claim(path: Path, *, overwrite: bool, resume: bool) -> None:
-    """Raise `OutputError` for a folder that a run may not or cannot write into. Creates and removes nothing.
-
-    A folder with content is refused unless the run resumes in it, or may overwrite it and an earlier run wrote it.
-    """
-    claim_folder(path, option=_OPTION)
-    if not path.exists() or resume or all(item.name == SERVED_FOLDER for item in path.iterdir()):
-        return
-    if not overwrite:
-        raise OutputError(
-            f"{_OPTION}: {path} is not empty; choose another folder, or set train.overwrite_output_dir=true"
-        )
-    if not RunLayout(path).config.is_file():
-        raise OutputError(
-            f"{_OPTION}: {path} is not overwritten, because it holds files that no run wrote (it has no {RUN_CONFIG}). "
-            "Choose another folder, or empty it yourself"
-        )
-
-
-def prepare(path: Path, *, overwrite: bool, resume: bool) -> None:
-    """Create the folder, and remove an earlier run that may be overwritten. Raises `OutputError`."""
-    if overwrite and not resume and RunLayout(path).config.is_file():
-        shutil.rmtree(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{_OPTION}: {path} cannot be created: {error.strerror}") from error
 
 
 def environment(cfg: Config, *, data_fingerprint: str | None) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """Run one whole training: data, base evaluation, training, final evaluation, run folder."""
 
+import json
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,20 +19,24 @@ from trainer.data import DatasetBundle
 from trainer.data.chat_setup import make_chat_setup
 from trainer.data.domains import domain_datasets, load_domain
 from trainer.data.report import DataReport
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, OutputError, RunInterrupted, TrainingError
 from trainer.evaluation import Evaluation
 from trainer.generation.settings import decode_settings
 from trainer.hub import pinned, resolve_base_model
 from trainer.lora_model import add_lora, load_base_model
 from trainer.model_config import check_embedding, check_ids, load_model_config
-from trainer.run_layout import BASE, ENVIRONMENT_FILE, FINAL, METRICS_FILE, REPORT_FILE, RUN_CONFIG
+from trainer.run_layout import BASE, ENVIRONMENT_FILE, FINAL, METRICS_FILE, REPORT_FILE, RUN_CONFIG, RunLayout
 from trainer.scoring.tables import report_markdown
 from trainer.tokenizer import load_tokenizer
-from trainer.tool_trainer import ToolTrainer
 from trainer.training.arguments import check_trackers, resolved_config, training_arguments
+from trainer.training.checkpoints import checkpoints, disk_failure, keep_until, step_of
 from trainer.training.log import TrainingLog
 from trainer.training.memory import peak_memory_gb
-from trainer.training.run_folder import RunFolder, claim, environment, prepare
+from trainer.training.resume import Start, check_data, find_start
+from trainer.training.run_folder import RunFolder, environment
+from trainer.training.run_place import check_inputs, claim, open_place, settle, take_place
+from trainer.training.run_trainer import RunTrainer
+from trainer.training.stopping import Stopped, StopRequest
 
 logger = logging.getLogger(__name__)
 
@@ -45,18 +52,24 @@ class RunResult:
 
 
 def train_run(cfg: Config) -> RunResult:
-    """Train and evaluate as configured.
+    """Train and evaluate as configured, or go on with an interrupted run.
 
     Checks configuration, data and model before it writes anything. Raises a `ToolSftError` for everything that a user
-    can fix.
+    can fix, and `RunInterrupted` if a signal ended the run; both say what is left.
     """
     transformers_logging.disable_progress_bar()
     check_trackers(cfg)
-    overwrite = bool(cfg.train.get("overwrite_output_dir", False))
-    resume = bool(cfg.train.get("resume_from_checkpoint"))
-    claim(cfg.output_dir, overwrite=overwrite, resume=resume)
+    writes = int(os.environ.get("RANK", "0")) == 0
+    start = find_start(cfg)
+    if start.is_finished:
+        return _finished(cfg)
+    if writes:
+        goes_on = _goes_on_inside(cfg, start)
+        claim(cfg.output_dir, overwrite=bool(cfg.train.get("overwrite_output_dir", False)), resume=goes_on)
+        check_inputs(cfg, resume=goes_on)
     domain = load_domain(cfg)
-    arguments = training_arguments(cfg)
+    work = RunLayout(cfg.output_dir).unfinished
+    arguments = training_arguments(cfg, folder=work)
     set_seed(cfg.seed)
     name = cfg.model.base_model_name
     lacking = check_embedding(load_tokenizer(cfg), load_model_config(cfg), name=name)
@@ -66,17 +79,73 @@ def train_run(cfg: Config) -> RunResult:
         check_ids((rows[index] for index in range(len(rows))), lacking, name=name)
     for line in bundle.report.lines():
         logger.info(line)
-    trainer = make_trainer(cfg, bundle, arguments)
-    folder = RunFolder(cfg.output_dir, tuple(bundle.global_tools))
-    if trainer.is_world_process_zero():
-        prepare(cfg.output_dir, overwrite=overwrite, resume=resume)
-        folder.write_text(RUN_CONFIG, config_to_yaml(pinned(resolved_config(cfg, arguments))))
-        folder.write_json(ENVIRONMENT_FILE, environment(cfg, data_fingerprint=bundle.report.fingerprint))
-    trainer.accelerator.wait_for_everyone()
-    return _train(cfg, bundle.report, trainer, folder)
+    facts = environment(cfg, data_fingerprint=bundle.report.fingerprint)
+    if start.record is not None:
+        for note in check_data(start.record, facts):
+            logger.warning(note)
+    folder = RunFolder(work, tuple(bundle.global_tools))
+    with StopRequest() as stop:
+        trainer = make_trainer(cfg, bundle, arguments, folder=folder, stop=stop)
+        place = open_place(cfg.output_dir, resume=_goes_on_inside(cfg, start)) if writes else nullcontext()
+        with place, _explained(cfg, stop):
+            if writes:
+                _begin(cfg, arguments, folder, start, facts)
+            trainer.accelerator.wait_for_everyone()
+            return _train(cfg, bundle.report, trainer, folder, start)
 
 
-def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrainer:
+def _goes_on_inside(cfg: Config, start: Start) -> bool:
+    """Whether the run goes on in the folder in which it was interrupted."""
+    return start.record is not None and start.record.resolve() == RunLayout(cfg.output_dir).unfinished.resolve()
+
+
+def _finished(cfg: Config) -> RunResult:
+    """Return the result of the run in the output folder, which was finished before."""
+    with open_place(cfg.output_dir, resume=True):
+        settle(cfg.output_dir)
+    metrics = json.loads(RunLayout(cfg.output_dir).metrics.read_text(encoding="utf-8"))
+    logger.info(f"{cfg.output_dir}: this run is finished; there is nothing to resume")
+    return RunResult(cfg.output_dir, {state: metrics[state] for state in (BASE, FINAL) if state in metrics})
+
+
+def _begin(cfg: Config, arguments: Any, folder: RunFolder, start: Start, facts: Mapping[str, Any]) -> None:
+    """Write what is known before the first step; in a run that goes on, remove what came after its checkpoint."""
+    goes_on = _goes_on_inside(cfg, start)
+    keep_until(folder.path, step_of(start.checkpoint) if goes_on and start.checkpoint else -1)
+    if start.checkpoint is None:
+        folder.rewind(0)
+    if goes_on and RunLayout(folder.path).config.is_file():
+        return
+    folder.write_text(RUN_CONFIG, config_to_yaml(pinned(resolved_config(cfg, arguments))))
+    folder.write_json(ENVIRONMENT_FILE, facts)
+
+
+@contextmanager
+def _explained(cfg: Config, stop: StopRequest) -> Iterator[None]:
+    """Say what is left when a run ends early, and the command that goes on."""
+    try:
+        yield
+    except Stopped as error:
+        raise RunInterrupted(f"stopped; {_what_is_left(cfg)}", stop.exit_code) from error
+    except TrainingError as error:
+        raise TrainingError(f"{error}. The run ended; {_what_is_left(cfg)}") from error
+    except Exception as error:  # libraries raise errors of every kind for a full disk
+        reason = str(error) if isinstance(error, OutputError) else disk_failure(error)
+        if reason is None:
+            raise
+        raise OutputError(f"the run ended, because {reason}; {_what_is_left(cfg)}") from error
+
+
+def _what_is_left(cfg: Config) -> str:
+    work = RunLayout(cfg.output_dir).unfinished
+    found = checkpoints(work)
+    left = f"{found[0]} is complete" if found else f"{work} has no checkpoint yet, so it begins again"
+    return f"{left}. Go on with: tool-sft train --config {RunLayout(work).config} --resume"
+
+
+def make_trainer(
+    cfg: Config, bundle: DatasetBundle, arguments: Any, *, folder: RunFolder, stop: StopRequest
+) -> RunTrainer:
     """Return the Trainer for built datasets, with the base model and a new adapter."""
     chat = bundle.chat or make_chat_setup(cfg)
     pad_token_id: Any = chat.tokenizer.pad_token_id
@@ -85,7 +154,7 @@ def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrai
     if arguments.gradient_checkpointing:
         adapted.enable_input_require_grads()
     try:
-        trainer = ToolTrainer(
+        trainer = RunTrainer(
             model=adapted,
             args=arguments,
             train_dataset=bundle.train_dataset,
@@ -96,6 +165,8 @@ def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrai
             global_tools=bundle.global_tools,
             fmt=chat.fmt,
             decoding=decode_settings(cfg, chat.encoder, model),
+            folder=folder,
+            stop=stop,
         )
     except OSError as error:
         if not arguments.push_to_hub:
@@ -115,37 +186,54 @@ def _length_step(device: Any) -> int:
     return 32 if device.type == "cpu" else 1
 
 
-def _train(cfg: Config, report: DataReport, trainer: ToolTrainer, folder: RunFolder) -> RunResult:
-    trainer.on_evaluation = folder.write_evaluation
+def _train(cfg: Config, report: DataReport, trainer: RunTrainer, folder: RunFolder, start: Start) -> RunResult:
     log = TrainingLog(trainer, folder.append_history)
     trainer.add_callback(log)
     if (patience := cfg.train.get("early_stopping")) is not None:
         trainer.add_callback(EarlyStoppingCallback(patience))
     states: dict[str, dict[str, Any]] = {}
     if cfg.eval.evaluate_base:
-        states[BASE] = state_metrics(trainer.evaluate_base())
-    resume = cfg.train.get("resume_from_checkpoint")
-    outcome = trainer.train(resume_from_checkpoint=resume)
+        states[BASE] = _base_state(trainer, folder)
+    try:
+        outcome = trainer.train_run(start.checkpoint)
+    finally:
+        log.close()
     best = _best_checkpoint(trainer)
     trainer.save_model(_internal_call=True)
     states[FINAL] = state_metrics(_final_evaluation(trainer))
     if trainer.is_world_process_zero():
         train = {"loss": outcome.training_loss, "n_steps": outcome.global_step, **log.rates()}
         train |= best
-        train |= {"runtime_s": round(log.seconds, 2), "peak_memory_gb": round(peak_memory_gb(), 2)}
+        train |= {"runtime_s": round(trainer.training_seconds, 2), "peak_memory_gb": round(peak_memory_gb(), 2)}
         final = trainer.last_evaluation
         assert final is not None
         folder.write_evaluation(FINAL, final[1])
         folder.write_json(METRICS_FILE, {**states, "train": train, "data": report.to_json()})
         notes = [*report.lines(), *skipped_lines(final[1])]
         notes.append(f"training: {train['n_steps']} steps, {train['tokens_per_s']} tokens/s")
-        folder.write_text(REPORT_FILE, report_markdown(folder.path.name, states, notes))
+        folder.write_text(REPORT_FILE, report_markdown(cfg.output_dir.name, states, notes))
     if trainer.args.push_to_hub:
         trainer.push_to_hub(commit_message="Adapter and metrics")
-    return RunResult(folder.path, states)
+    if trainer.is_world_process_zero():
+        take_place(cfg.output_dir)
+    trainer.accelerator.wait_for_everyone()
+    return RunResult(cfg.output_dir, states)
 
 
-def _best_checkpoint(trainer: ToolTrainer) -> dict[str, Any]:
+def _base_state(trainer: RunTrainer, folder: RunFolder) -> dict[str, Any]:
+    """Return the metrics of the base model; measured once, also if the run is interrupted."""
+    metrics = RunLayout(folder.path).metrics
+    if metrics.is_file():
+        state: dict[str, Any] = json.loads(metrics.read_text(encoding="utf-8"))[BASE]
+        return state
+    state = state_metrics(trainer.evaluate_base())
+    if trainer.is_world_process_zero():
+        folder.write_json(METRICS_FILE, {BASE: state})
+    trainer.accelerator.wait_for_everyone()
+    return state
+
+
+def _best_checkpoint(trainer: RunTrainer) -> dict[str, Any]:
     """Return which checkpoint is kept, and its metric; empty if the last weights are kept. Logs the choice."""
     args, state = trainer.args, trainer.state
     if not args.load_best_model_at_end or state.best_global_step is None:
@@ -157,7 +245,7 @@ def _best_checkpoint(trainer: ToolTrainer) -> dict[str, Any]:
     return {"best_step": state.best_global_step, "best_metric": {args.metric_for_best_model: state.best_metric}}
 
 
-def _final_evaluation(trainer: ToolTrainer) -> Evaluation:
+def _final_evaluation(trainer: RunTrainer) -> Evaluation:
     """Return the evaluation of the saved weights: the last one during training, unless better weights were restored."""
     last = trainer.last_evaluation
     if last is None or last[0] != trainer.state.global_step or trainer.args.load_best_model_at_end:

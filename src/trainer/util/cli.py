@@ -36,9 +36,9 @@ def exit_code() -> Iterator[ExitCode]:
     except ToolSftError as error:
         print(f"error: {error}", file=sys.stderr)
         code.value = USER_ERROR
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        code.value = INTERRUPTED
+    except KeyboardInterrupt as error:
+        print(str(error) or "interrupted", file=sys.stderr)
+        code.value = getattr(error, "exit_code", INTERRUPTED)
 
 
 @contextmanager
