@@ -15,7 +15,7 @@ from trainer.eval_metrics import Scores, TokenLoss, make_prediction, perplexity,
 from trainer.generation.settings import DecodeSettings
 from trainer.generation.teacher_forcing import DecodedTurn, decode_turns, plan_units
 from trainer.kernels.blocked_attention import attend_in_blocks
-from trainer.lora_model import takes_logits_to_keep
+from trainer.lora_model import no_gradients, takes_logits_to_keep
 from trainer.loss import n_supervised, supervised_logits, token_loss
 from trainer.tokenizer import decode_text
 from trainer.tool_calls import ToolCallFormat
@@ -115,7 +115,6 @@ class ToolCallEvaluator:
         ]
 
 
-@torch.inference_mode()
 def row_losses(model: nn.Module, batches: Iterable[Mapping[str, torch.Tensor]]) -> list[RowLoss]:
     """The summed loss of each padded batch of rows."""
     model.eval()
@@ -124,7 +123,7 @@ def row_losses(model: nn.Module, batches: Iterable[Mapping[str, torch.Tensor]]) 
     losses = []
     for batch in batches:
         on_device = {key: value.to(device) for key, value in batch.items()}
-        with attend_in_blocks(model):
+        with no_gradients(model), attend_in_blocks(model):
             nll = float(token_loss(supervised_logits(model, on_device, select=select, use_cache=False)))
         losses.append(RowLoss(nll, int(n_supervised(batch))))
     return losses

@@ -4,7 +4,7 @@ import importlib.util
 import inspect
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -22,6 +22,8 @@ from trainer.config.schema import LoraConfig, ModelConfig
 from trainer.errors import ModelError
 from trainer.lora_targets import check_target_modules, excluded_modules
 from trainer.model_source import base_model_place
+
+_MARKS_OF_SHARDS = ("ds_id", "full_tensor", "_is_flat_param")  # of DeepSpeed, FSDP2 and FSDP1
 
 
 def load_base_model(cfg: Config, *, pad_token_id: int | None = None) -> PreTrainedModel:
@@ -122,6 +124,15 @@ def takes_logits_to_keep(model: nn.Module) -> bool:
     """Whether the model, with or without an adapter, can compute logits at chosen positions only."""
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     return "logits_to_keep" in inspect.signature(type(base).forward).parameters
+
+
+def no_gradients(model: nn.Module) -> AbstractContextManager[Any]:
+    """A block without gradients: the fastest kind for weights that are whole.
+
+    Weights that are gathered for every layer (DeepSpeed ZeRO-3, FSDP) would become tensors that no step can use.
+    """
+    gathered = any(hasattr(weight, name) for weight in model.parameters() for name in _MARKS_OF_SHARDS)
+    return torch.no_grad() if gathered else torch.inference_mode()
 
 
 @contextmanager

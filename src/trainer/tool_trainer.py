@@ -155,15 +155,19 @@ class ToolTrainer(Trainer):
         return evaluation
 
     def _evaluation_model(self) -> nn.Module:
-        """The model on its device, without DDP's wrapper; sharded models stay wrapped."""
-        assert self.model is not None
-        if self.model_wrapped is self.model:  # not prepared yet: evaluation before training
+        """The model on its device, without the wrapper of DDP or DeepSpeed, which hides the model's settings."""
+        assert isinstance(self.model, nn.Module)
+        if self.model_wrapped is self.model and not self._is_sharded():  # evaluation before training
             self._move_model_to_device(self.model, self.args.device)
-            return self.model
-        return self.model_wrapped if self._is_sharded() else self.model
+        return self.model
 
     def _is_sharded(self) -> bool:
-        return self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+        """Whether a process holds a part of the weights only, and gathers the rest for every layer."""
+        kind = self.accelerator.distributed_type
+        if kind == DistributedType.DEEPSPEED:
+            plugin = self.accelerator.state.deepspeed_plugin
+            return bool(plugin is not None and plugin.zero_stage == 3)
+        return bool(kind == DistributedType.FSDP)
 
     def _share(self) -> tuple[int, int]:
         """The index of this process's share of an evaluation, and the number of shares.

@@ -12,7 +12,8 @@ SCRIPT = (str(ROOT / "scripts" / "train.py"),)
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
 
 LONG_RUN = (
-    "data.train_split=train[:10]",
+    "data.train_split=train[:7]",
+    "data.eval_split=test[:1]",
     "train.max_steps=-1",
     "train.num_train_epochs=3",
     "train.per_device_train_batch_size=1",
@@ -25,7 +26,7 @@ LONG_RUN = (
     "train.save_strategy=steps",
     "train.save_steps=2",
 )
-"""A run of three epochs and twelve steps, with an incomplete last step in every epoch."""
+"""A run of three epochs and nine steps, with an incomplete last step in every epoch."""
 
 
 def start_training(overrides: Sequence[str], *flags: str, kill_at: str | None = None) -> subprocess.Popen[str]:

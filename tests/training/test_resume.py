@@ -79,8 +79,11 @@ def interrupted(make: MakeConfig, *overrides: str, step: int = 4) -> Path:
 def test_a_resumed_run_trains_on_the_rows_of_the_uninterrupted_run(
     strategy: str, step: int, quick_config: MakeConfig, tmp_path: Path
 ) -> None:
-    overrides = (f"train.train_sampling_strategy={strategy}", "train.per_device_train_batch_size=2")
-    overrides = (*overrides, "train.gradient_accumulation_steps=1")
+    overrides = (
+        f"train.train_sampling_strategy={strategy}",
+        "train.per_device_train_batch_size=2",
+        "train.gradient_accumulation_steps=1",
+    )
     whole = train_run(quick_config(*RUN, *overrides, f"train.output_dir={tmp_path / 'whole'}"))
     folder = interrupted(quick_config, *overrides, step=step)
     train_run(quick_config(*RUN, *overrides, "train.resume_from_checkpoint=true"))

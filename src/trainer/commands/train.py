@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from trainer.util.cli import add_config, command_parser
+from trainer.util.cli import add_config, command_parser, is_first_process
 
 _EXAMPLES = """
 examples:
@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     from trainer.training.train import train_run
 
     result = train_run(cfg)
+    if not is_first_process():
+        return 0
     console = Console()
     console.print(before_after_table(result.states))
     console.print(f"Run folder: {result.output_dir}", highlight=False, soft_wrap=True)

@@ -13,8 +13,11 @@ from trainer.config.training_keys import training_argument_types
 from trainer.config.yaml_file import parse_yaml, read_yaml_mapping
 from trainer.errors import ConfigError
 
-_WIDER_TYPES: dict[str, Any] = {"resume_from_checkpoint": bool | str | None}
-"""Keys that accept more than TrainingArguments' annotation; true resumes from the last checkpoint."""
+_WIDER_TYPES: dict[str, Any] = {
+    "resume_from_checkpoint": bool | str | None,
+    "fsdp": bool | str | list[str] | None,
+}
+"""Keys that accept more than TrainingArguments' annotation; `resume_from_checkpoint: true` takes the newest one."""
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:

@@ -23,7 +23,7 @@ from trainer.generation.settings import DecodeSettings
 from trainer.generation.shared_prefixes import SharedPrefix, TurnSpan, build_shared_prefixes, chunked
 from trainer.generation.speculative import PartialAnswer, Unfinished, continue_answers, generate_answer
 from trainer.kernels.blocked_attention import attend_in_blocks
-from trainer.lora_model import takes_logits_to_keep
+from trainer.lora_model import no_gradients, takes_logits_to_keep
 from trainer.types import FinishReason, ToolEvalExample
 
 _LOGIT_ROWS = 128  # positions whose vocabulary-wide logits are converted to float32 at a time
@@ -75,7 +75,7 @@ def decode_turns(
         if index not in kept
     }
     on_done(len(results))
-    with torch.inference_mode():
+    with no_gradients(model):
         for chunk in _chunks(kept, settings):
             results |= _decode_chunk(model, chunk, kept, settings, on_done)
     return [results[index] for index in range(len(examples))]

@@ -1,6 +1,7 @@
 """A ToolTrainer whose run can end at any moment and go on to the same weights. Chooses no configuration."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,15 @@ class Progress:
 class RunTrainer(ToolTrainer):
     """Trains a run in a `RunFolder`: whole checkpoints, an order of rows that a resumed run repeats, orderly stops.
 
-    Its random numbers at a step do not depend on evaluations or on interruptions before it.
+    Its random numbers at a step do not depend on evaluations or on interruptions before it. `before_training` is called
+    before the first step, when the weights are where they are trained: on their device, and sharded if they will be.
     """
 
     def __init__(self, *args: Any, folder: RunFolder, stop: StopRequest, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._folder, self._stop = folder, stop
         self._order: Any = None
+        self.before_training: Callable[[], None] = lambda: None
         self._restored: Progress | None = None
         self._stops = False
         self.training_seconds = 0.0
@@ -85,7 +88,7 @@ class RunTrainer(ToolTrainer):
                 len(rows),
                 seed=self.args.seed,
                 lengths=_lengths(rows) if strategy == "group_by_length" else None,
-                group_size=self.args.train_batch_size * self.args.gradient_accumulation_steps,
+                group_size=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
             )
         return self._order
 
@@ -109,6 +112,10 @@ class RunTrainer(ToolTrainer):
         except Stopped:
             self._stops = self.control.should_training_stop = True
             self._save_checkpoint(self.model, None)
+
+    def judge(self) -> Evaluation:
+        """Evaluate the current weights without a line in the history."""
+        return self._judge(self.eval_dataset, base=False)
 
     def _judge(self, eval_dataset: Any, *, base: bool) -> Evaluation:
         """Evaluate without a trace in the random numbers of training; a stop need not wait for the end."""
@@ -146,6 +153,15 @@ class RunTrainer(ToolTrainer):
         wanted = [ids[:length] for ids, length in zip(inputs["input_ids"].tolist(), lengths, strict=True)]
         found = [index for index in range(len(rows)) if list(rows[index]["input_ids"]) in wanted]
         return [str(rows[index].get("session_id", f"row {index}")) for index in found[:_N_ROWS_NAMED]]
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Trainer's hook: write the whole adapter, also if FSDP keeps its checkpoints in shards."""
+        if not self.is_fsdp_enabled:
+            super().save_model(output_dir, _internal_call=_internal_call)
+            return
+        state = self.accelerator.get_state_dict(self.model)  # every process takes part
+        if self.args.should_save:
+            self._save(output_dir, state_dict=state)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Trainer's hook: write a checkpoint whole or not at all. Raises `OutputError`."""
@@ -249,6 +265,7 @@ class _RunHooks(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        self._trainer.before_training()
         n_batches = len(kwargs["train_dataloader"])
         self._trainer.restore(-(-n_batches // args.gradient_accumulation_steps))
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from trainer.training.run_folder import RunFolder, environment
 from trainer.training.run_place import check_inputs, claim, open_place, settle, take_place
 from trainer.training.run_trainer import RunTrainer
 from trainer.training.stopping import Stopped, StopRequest
+from trainer.util.cli import is_first_process
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def train_run(cfg: Config) -> RunResult:
     """
     transformers_logging.disable_progress_bar()
     check_trackers(cfg)
-    writes = int(os.environ.get("RANK", "0")) == 0
+    writes = is_first_process()
     start = find_start(cfg)
     if start.is_finished:
         return _finished(cfg)
@@ -192,24 +192,27 @@ def _train(cfg: Config, report: DataReport, trainer: RunTrainer, folder: RunFold
     if (patience := cfg.train.get("early_stopping")) is not None:
         trainer.add_callback(EarlyStoppingCallback(patience))
     states: dict[str, dict[str, Any]] = {}
-    if cfg.eval.evaluate_base:
-        states[BASE] = _base_state(trainer, folder)
+
+    def judge_base() -> None:
+        if cfg.eval.evaluate_base:
+            states[BASE] = _base_state(trainer, folder)
+
+    trainer.before_training = judge_base
     try:
         outcome = trainer.train_run(start.checkpoint)
     finally:
         log.close()
     best = _best_checkpoint(trainer)
     trainer.save_model(_internal_call=True)
-    states[FINAL] = state_metrics(_final_evaluation(trainer))
+    final = _final_evaluation(trainer, folder)
+    states[FINAL] = state_metrics(final)
     if trainer.is_world_process_zero():
         train = {"loss": outcome.training_loss, "n_steps": outcome.global_step, **log.rates()}
         train |= best
         train |= {"runtime_s": round(trainer.training_seconds, 2), "peak_memory_gb": round(peak_memory_gb(), 2)}
-        final = trainer.last_evaluation
-        assert final is not None
-        folder.write_evaluation(FINAL, final[1])
+        folder.write_evaluation(FINAL, final)
         folder.write_json(METRICS_FILE, {**states, "train": train, "data": report.to_json()})
-        notes = [*report.lines(), *skipped_lines(final[1])]
+        notes = [*report.lines(), *skipped_lines(final)]
         notes.append(f"training: {train['n_steps']} steps, {train['tokens_per_s']} tokens/s")
         folder.write_text(REPORT_FILE, report_markdown(cfg.output_dir.name, states, notes))
     if trainer.args.push_to_hub:
@@ -245,14 +248,17 @@ def _best_checkpoint(trainer: RunTrainer) -> dict[str, Any]:
     return {"best_step": state.best_global_step, "best_metric": {args.metric_for_best_model: state.best_metric}}
 
 
-def _final_evaluation(trainer: RunTrainer) -> Evaluation:
+def _final_evaluation(trainer: RunTrainer, folder: RunFolder) -> Evaluation:
     """Return the evaluation of the saved weights: the last one during training, unless better weights were restored."""
-    last = trainer.last_evaluation
-    if last is None or last[0] != trainer.state.global_step or trainer.args.load_best_model_at_end:
-        trainer.evaluate()
-        last = trainer.last_evaluation
-    assert last is not None
-    return last[1]
+    last, step = trainer.last_evaluation, trainer.state.global_step
+    if not trainer.args.load_best_model_at_end:
+        if last is not None and last[0] == step:
+            return last[1]
+        if step in folder.evaluated_steps():  # before an interruption
+            return trainer.judge()
+    trainer.evaluate()
+    assert trainer.last_evaluation is not None
+    return trainer.last_evaluation[1]
 
 
 def state_metrics(evaluation: Evaluation) -> dict[str, Any]:

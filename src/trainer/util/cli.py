@@ -50,6 +50,8 @@ def messages_shown() -> Iterator[None]:
         return
     handler, level = _TerminalHandler(), logger.level
     handler.setFormatter(_PlainFormatter("%(message)s"))
+    if not is_first_process():
+        handler.setLevel(logging.ERROR)
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
@@ -57,6 +59,11 @@ def messages_shown() -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+
+
+def is_first_process() -> bool:
+    """Return whether this is the only process, or the first one that a launcher started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class _TerminalHandler(logging.Handler):
