@@ -19,6 +19,7 @@ from trainer.run_layout import RUN_CONFIG, SERVED_FOLDER, RunLayout
 from trainer.scoring.predictions import write_predictions
 from trainer.types import Tool
 from trainer.util.files import claim_folder, replace_file, replace_json
+from trainer.util.secrets import hide
 
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "llm-tool-call-sft")
 _OPTION = "train.output_dir"
@@ -42,7 +43,7 @@ class RunFolder:
     def append_history(self, record: Mapping[str, Any]) -> None:
         """Add a line to the history."""
         with RunLayout(self.path).history.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            file.write(hide(json.dumps(record, ensure_ascii=False)) + "\n")
 
     def write_evaluation(self, name: str, evaluation: Evaluation) -> None:
         """Write the predictions of an evaluation, one line per judged turn with its verdict."""

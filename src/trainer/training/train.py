@@ -16,20 +16,21 @@ from trainer.data import DatasetBundle
 from trainer.data.chat_setup import make_chat_setup
 from trainer.data.domains import domain_datasets, load_domain
 from trainer.data.report import DataReport
-from trainer.errors import ConfigError
 from trainer.evaluation import Evaluation
 from trainer.generation.settings import decode_settings
 from trainer.hub import pinned, resolve_base_model
 from trainer.lora_model import add_lora, load_base_model
 from trainer.model_config import check_embedding, check_ids, load_model_config
-from trainer.run_layout import BASE, ENVIRONMENT_FILE, FINAL, METRICS_FILE, REPORT_FILE, RUN_CONFIG
+from trainer.run_layout import BASE, ENVIRONMENT_FILE, FINAL, METRICS_FILE, MODEL_CARD, REPORT_FILE, RUN_CONFIG
 from trainer.scoring.tables import report_markdown
 from trainer.tokenizer import load_tokenizer
 from trainer.tool_trainer import ToolTrainer
 from trainer.training.arguments import check_trackers, resolved_config, training_arguments
 from trainer.training.log import TrainingLog
 from trainer.training.memory import peak_memory_gb
+from trainer.training.model_card import model_card
 from trainer.training.run_folder import RunFolder, claim, environment, prepare
+from trainer.training.upload import check_target, upload_finished, upload_target
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ def train_run(cfg: Config) -> RunResult:
     """
     transformers_logging.disable_progress_bar()
     check_trackers(cfg)
+    target = upload_target(cfg)
     overwrite = bool(cfg.train.get("overwrite_output_dir", False))
     resume = bool(cfg.train.get("resume_from_checkpoint"))
     claim(cfg.output_dir, overwrite=overwrite, resume=resume)
@@ -69,11 +71,15 @@ def train_run(cfg: Config) -> RunResult:
     trainer = make_trainer(cfg, bundle, arguments)
     folder = RunFolder(cfg.output_dir, tuple(bundle.global_tools))
     if trainer.is_world_process_zero():
+        check_target(target)
         prepare(cfg.output_dir, overwrite=overwrite, resume=resume)
         folder.write_text(RUN_CONFIG, config_to_yaml(pinned(resolved_config(cfg, arguments))))
         folder.write_json(ENVIRONMENT_FILE, environment(cfg, data_fingerprint=bundle.report.fingerprint))
     trainer.accelerator.wait_for_everyone()
-    return _train(cfg, bundle.report, trainer, folder)
+    result = _train(cfg, bundle.report, trainer, folder)
+    if trainer.is_world_process_zero():
+        upload_finished(folder.path, target)
+    return result
 
 
 def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrainer:
@@ -84,24 +90,18 @@ def make_trainer(cfg: Config, bundle: DatasetBundle, arguments: Any) -> ToolTrai
     adapted = add_lora(model, cfg.lora, revision=resolve_base_model(cfg).commit)
     if arguments.gradient_checkpointing:
         adapted.enable_input_require_grads()
-    try:
-        trainer = ToolTrainer(
-            model=adapted,
-            args=arguments,
-            train_dataset=bundle.train_dataset,
-            eval_dataset=bundle.eval_dataset,
-            data_collator=PaddingCollator(pad_token_id, multiple_of=_length_step(arguments.device)),
-            processing_class=chat.tokenizer,
-            tool_eval_examples=bundle.tool_eval_examples,
-            global_tools=bundle.global_tools,
-            fmt=chat.fmt,
-            decoding=decode_settings(cfg, chat.encoder, model),
-        )
-    except OSError as error:
-        if not arguments.push_to_hub:
-            raise
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"train.push_to_hub: the hub refused {arguments.hub_model_id}: {reason}") from error
+    trainer = ToolTrainer(
+        model=adapted,
+        args=arguments,
+        train_dataset=bundle.train_dataset,
+        eval_dataset=bundle.eval_dataset,
+        data_collator=PaddingCollator(pad_token_id, multiple_of=_length_step(arguments.device)),
+        processing_class=chat.tokenizer,
+        tool_eval_examples=bundle.tool_eval_examples,
+        global_tools=bundle.global_tools,
+        fmt=chat.fmt,
+        decoding=decode_settings(cfg, chat.encoder, model),
+    )
     for callback in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(callback)
     return trainer
@@ -136,12 +136,12 @@ def _train(cfg: Config, report: DataReport, trainer: ToolTrainer, folder: RunFol
         final = trainer.last_evaluation
         assert final is not None
         folder.write_evaluation(FINAL, final[1])
-        folder.write_json(METRICS_FILE, {**states, "train": train, "data": report.to_json()})
+        metrics = {**states, "train": train, "data": report.to_json()}
+        folder.write_json(METRICS_FILE, metrics)
+        folder.write_text(MODEL_CARD, model_card(cfg, metrics))
         notes = [*report.lines(), *skipped_lines(final[1])]
         notes.append(f"training: {train['n_steps']} steps, {train['tokens_per_s']} tokens/s")
         folder.write_text(REPORT_FILE, report_markdown(folder.path.name, states, notes))
-    if trainer.args.push_to_hub:
-        trainer.push_to_hub(commit_message="Adapter and metrics")
     return RunResult(folder.path, states)
 
 

@@ -73,8 +73,8 @@ def remember_words(words: Sequence[str]) -> None:
     for word, following in zip(words, (*words[1:], ""), strict=True):
         name, _, value = word.partition("=")
         if is_secret_name(name):
-            remember(value or (following if name.startswith("-") else ""))
-        remember_address(word if "://" not in value else value)
+            remember(value or (following if name.startswith("-") and not following.startswith("-") else ""))
+        remember_in([word, value])
 
 
 def without_secrets(value: Any) -> Any:
