@@ -58,7 +58,7 @@ FACES: dict[str, set[str]] = {
     "server_eval": {"ServedOptions", "evaluate_served", "measure"},
     "endpoint": {
         "Answer", "Dialect", "Endpoint", "EndpointSettings", "Generation", "RetryPolicy", "base_url", "chat_request",
-        "ask_turns", "read_answer", "retry_after_s", "turn_request", "wire_messages",
+        "ask_turns", "read_address", "read_answer", "retry_after_s", "turn_request", "wire_messages",
     },
 }  # fmt: skip
 

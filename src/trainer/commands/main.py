@@ -21,6 +21,7 @@ COMMANDS = {
     "serve": "serve a finished run at an OpenAI-compatible address",
     "merge": "merge an adapter into its base model, and verify the result",
     "parity": "check that a server computes the prompts and answers of training",
+    "push": "upload a finished run to the hub, private unless told otherwise",
     "bench": "measure throughput and latency of a server on real turns",
     "new-domain": "write a domain with code of its own, which trains at once",
 }

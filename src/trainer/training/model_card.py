@@ -34,15 +34,15 @@ Trained with llm-tool-call-sft to call tools. The base model is {base}{commit}; 
 
 ## Metrics
 
-Measured on {n_turns} held-out turns of the same kind of conversations as the training data. They say nothing about other \
-tools or topics. All figures are in `{metrics}`.
+Measured on {n_turns} held-out turns of the same kind of conversations as the training data. They say nothing about \
+other tools or topics. All figures are in `{metrics}`.
 
 {table}
 
 ## Prompt format
 
-The adapter knows only prompts of the chat template in `{template}`. It writes calls in the format `{fmt}`. It was trained \
-on rows of up to {max_context} tokens.
+The adapter knows only prompts of the chat template in `{template}`. It writes calls in the format `{fmt}`. It was \
+trained on rows of up to {max_context} tokens.
 
 ## Use
 
