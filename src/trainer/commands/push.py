@@ -1,7 +1,7 @@
 """Upload a finished run to a repository of the Hugging Face hub, private unless --public is given.
 
-Only the adapter, the tokenizer, the chat template, the model card and metrics.json go up; predictions, served evaluations,
-checkpoints, the configuration and everything else stay. The token is that of `hf auth login`, or HF_TOKEN.
+Only the adapter, the tokenizer, the chat template, the model card and metrics.json go up. Predictions, served
+evaluations, checkpoints, the configuration and everything else stay. The token is that of `hf auth login`, or HF_TOKEN.
 """
 
 import argparse

@@ -27,7 +27,8 @@ class _LoraRecord(BaseModel):
 class FinishedRun:
     """A run folder that holds a trained adapter.
 
-    `cfg` names the base model where it is now. `trained_on` is its name in the run's own configuration, if it has moved.
+    `cfg` names the base model where it is now. `trained_on` is its name in the run's own configuration
+    if it has moved.
     """
 
     path: Path
@@ -51,9 +52,7 @@ class FinishedRun:
             return base_model_place(self.cfg)
         except ModelError as error:
             if self.trained_on is not None:
-                raise ModelError(
-                    f"--base {self.cfg.model.base_model_name}: is not the base model's place: {error}"
-                ) from error
+                raise ModelError(f"--base: {str(error).removeprefix('model.base_model_name: ')}") from error
             raise ModelError(f"{error}. If the base model has moved, name its place with --base PATH_OR_ID") from error
 
     @property
@@ -90,5 +89,12 @@ def read_run(path: str | Path, *, base: str | None = None) -> FinishedRun:
     cfg = load_config(files.config)
     if base is None or base == cfg.model.base_model_name:
         return FinishedRun(folder, cfg, adapter)
-    moved = cfg.model.model_copy(update={"base_model_name": base, "revision": None})
-    return FinishedRun(folder, cfg.model_copy(update={"model": moved}), adapter, cfg.model.base_model_name)
+    return FinishedRun(folder, _moved(cfg, base), adapter, cfg.model.base_model_name)
+
+
+def _moved(cfg: Config, base: str) -> Config:
+    """Return the configuration with its base model, and the tokenizer that comes with it, in another place."""
+    sections: dict[str, Any] = {"model": cfg.model.model_copy(update={"base_model_name": base, "revision": None})}
+    if cfg.data.tokenizer == cfg.model.base_model_name:
+        sections["data"] = cfg.data.model_copy(update={"tokenizer": base, "tokenizer_revision": None})
+    return cfg.model_copy(update=sections)
