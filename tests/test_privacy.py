@@ -98,6 +98,7 @@ def train_words(model: Path, folder: Path) -> list[str]:
         "train.push_to_hub=true",
         "train.hub_model_id=me/adapter",
         f"train.hub_token={CONFIGURED}",
+        "train.fsdp_config=" + json.dumps({"api_key": NESTED}),
         "train.logging_steps=1",
     ]
     return ["train", "--config", str(QUICKSTART), *(word for one in overrides for word in ("--set", one))]
@@ -124,6 +125,17 @@ def test_a_training_and_its_upload_leak_nothing(
     assert not [name for name in places if name.endswith("training_args.bin")]
     assert load_config(folder / "config.resolved.yaml").train["hub_model_id"] == "me/adapter"
     assert hub.created[0]["token"] == CONFIGURED
+
+
+def test_an_error_of_the_hub_that_repeats_the_token_is_shown_without_it(
+    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hub = ReceivedUploads(refusal=OSError(f"401 for Bearer {CONFIGURED} and {ENVIRONMENT['HF_TOKEN']}"))
+    hub.install(monkeypatch)
+    assert main(train_words(tiny_model_folder, tmp_path / "run")) == 2
+    told = capfd.readouterr()
+    assert "401 for Bearer ***" in told.err
+    assert not leaks({"out": told.out.encode(), "err": told.err.encode()})
 
 
 def test_nested_keys_are_left_out_of_the_resolved_configuration(quick_config: MakeConfig) -> None:
@@ -172,7 +184,7 @@ def test_an_evaluation_of_an_echoing_server_leaks_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     folder = tmp_path / "run"
-    overrides = [*quick_overrides(tiny_model_folder, folder), "data.eval_split=test[:3]"]
+    overrides = [*quick_overrides(tiny_model_folder, folder), f"train.hub_token={CONFIGURED}"]
     words = ["eval", "--config", str(QUICKSTART), *(word for one in overrides for word in ("--set", one))]
     words += ["--endpoint", with_credentials(echoing), "--model", "base", "--api-key-env", "SERVER_KEY"]
     words += ["--extra-body", json.dumps({"metadata": {"auth_token": NESTED}}), "--concurrency", "2"]
