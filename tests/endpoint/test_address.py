@@ -1,9 +1,13 @@
 """Requests go to the address as typed; files and messages show it without user, password and query values."""
 
+import json
+
 import pytest
 
-from trainer.endpoint import base_url, read_address
+from trainer.endpoint import Endpoint, EndpointSettings, base_url, read_address, read_answer
+from trainer.endpoint.client import _error_message
 from trainer.errors import EndpointError
+from trainer.util.secrets import hide, remember
 
 
 @pytest.mark.parametrize(
@@ -26,3 +30,19 @@ def test_an_error_about_an_address_has_no_password() -> None:
         base_url("ftp://ann:my-password@h/v1")
     assert "my-password" not in str(caught.value)
     assert "ann:***@h" in str(caught.value)
+
+
+@pytest.mark.parametrize("n_before", [0, 100, 115, 285, 295, 310])
+def test_a_secret_that_a_server_repeats_is_hidden_before_its_message_is_cut(n_before: int) -> None:
+    remember("planted-token-of-a-user")
+    text = "x" * n_before + "planted-token-of-a-user"
+    body = json.dumps({"error": {"message": text}}).encode()
+    told = [_error_message(body), _error_message(text.encode())]
+    told += [str(read_answer(sent).error) for sent in (text.encode(), b"<html>" + text.encode(), body)]
+    assert not [one for one in told if "plan" in one]
+    assert "***" in "".join(told) or n_before > 295
+
+
+def test_the_key_of_a_connection_is_known() -> None:
+    Endpoint(EndpointSettings("http://h:1", "sk-of-a-user"))
+    assert hide("the key sk-of-a-user is wrong") == "the key *** is wrong"

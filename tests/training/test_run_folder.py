@@ -6,6 +6,7 @@ import pytest
 
 from trainer.errors import OutputError
 from trainer.training.run_folder import RunFolder, claim
+from trainer.util.secrets import remember
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -28,3 +29,9 @@ def test_metrics_that_are_not_json_are_refused_and_leave_the_old_ones(tmp_path: 
         folder.write_json("metrics.json", {"loss": float("inf")})
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
     assert (tmp_path / "metrics.json").read_text(encoding="utf-8") == '{\n  "loss": 1.0\n}\n'
+
+
+def test_the_history_has_no_secrets(tmp_path: Path) -> None:
+    remember("planted-token")
+    RunFolder(tmp_path, ()).append_history({"step": 1, "note": "planted-token"})
+    assert (tmp_path / "history.jsonl").read_text(encoding="utf-8") == '{"step": 1, "note": "***"}\n'

@@ -10,6 +10,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 import yaml
 
+from trainer.errors import DataError
 from trainer.util.cli import api_key, exit_code
 from trainer.util.files import replace_file, replace_json, whole_file
 from trainer.util.secrets import (
@@ -150,3 +151,11 @@ def test_a_key_given_as_the_name_of_its_variable_is_not_repeated(capsys: pytest.
     told = capsys.readouterr().err
     assert "takes the name of an environment variable" in told
     assert "sk-the" not in told
+
+
+def test_a_mistake_of_the_user_is_shown_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    remember("leaky-token")
+    with exit_code() as code:
+        raise DataError("row 1: leaky-token")
+    assert code.value == 2
+    assert capsys.readouterr().err == "error: row 1: ***\n"
