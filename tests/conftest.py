@@ -9,6 +9,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from tests.support.quick import EMBEDDED, QUICKSTART, ROOT, quick_overrides, tiny_model
 from trainer.config import Config, load_config
 from trainer.model_source import resolve_model
+from trainer.util import secrets
 
 
 @pytest.hookimpl(wrapper=True)
@@ -24,6 +25,13 @@ def _offline_in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
     """Change to the repository, since shipped configurations have relative paths, and keep tests off the network."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin each test without known secrets, and forget its own when it ends."""
+    monkeypatch.setattr(secrets, "_known", set())
+    monkeypatch.setattr(secrets, "_addresses", set())
 
 
 @pytest.fixture(scope="session")

@@ -52,12 +52,13 @@ FACES: dict[str, set[str]] = {
     "leaks": {"Fingerprint", "Leak", "find_duplicates", "find_leaks", "fingerprint"},
     "hub": {
         "BASE_MODEL", "DATASET", "PACKAGE_PREFIX", "Source", "Use", "hub_failure", "is_local", "known_sources",
-        "pinned", "resolve_base_model", "resolve_dataset", "resolve_tokenizer", "tokenizer_use",
+        "pinned", "resolve_base_model", "resolve_dataset", "resolve_tokenizer", "share_names", "shared_name",
+        "tokenizer_use", "with_shared_names",
     },
     "server_eval": {"ServedOptions", "evaluate_served", "measure"},
     "endpoint": {
         "Answer", "Dialect", "Endpoint", "EndpointSettings", "Generation", "RetryPolicy", "base_url", "chat_request",
-        "ask_turns", "read_answer", "retry_after_s", "turn_request", "wire_messages",
+        "ask_turns", "read_address", "read_answer", "retry_after_s", "turn_request", "wire_messages",
     },
 }  # fmt: skip
 

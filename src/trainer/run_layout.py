@@ -30,6 +30,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 CHAT_TEMPLATE = "chat_template.jinja"
 TOKENIZER_CONFIG = "tokenizer_config.json"
+MODEL_CARD = "README.md"
 
 SERVED_FOLDER = "served"
 """Where a run folder keeps evaluations of servers. The one of the base model can be older than the run."""

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,12 +18,13 @@ from transformers import Trainer
 from trainer.evaluation import Evaluation, RowLoss, ToolCallEvaluator, row_losses
 from trainer.generation.settings import DecodeSettings
 from trainer.generation.teacher_forcing import DecodedTurn
+from trainer.hub import share_names
 from trainer.kernels.blocked_attention import attend_in_blocks
 from trainer.kernels.fused_lora import fused_lora
 from trainer.kernels.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
 from trainer.lora_model import adapter_off, takes_logits_to_keep
 from trainer.loss import n_supervised, supervised_logits, token_loss
-from trainer.run_layout import BASE, step_name
+from trainer.run_layout import BASE, MODEL_CARD, step_name
 from trainer.tool_calls import ToolCallFormat
 from trainer.types import Tool, ToolEvalExample
 
@@ -129,6 +131,24 @@ class ToolTrainer(Trainer):
             return False
         better: bool = super()._determine_best_metric(metrics, trial)
         return better
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Save the adapter and the tokenizer, without local paths.
+
+        Trainer also pickles its arguments, with tokens and paths of this machine; nothing here reads them.
+        """
+        folder = Path(output_dir or self.args.output_dir or "")
+        model: Any = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        if state_dict is None and model is not self.model:
+            assert self.model is not None
+            state_dict = self.model.state_dict()
+        model.save_pretrained(str(folder), state_dict=state_dict)
+        if not self.args.should_save:
+            return
+        tokenizer: Any = self.processing_class
+        tokenizer.save_pretrained(folder)
+        (folder / MODEL_CARD).unlink(missing_ok=True)  # peft's card is a form with a local path
+        share_names(folder)
 
     def evaluate_base(self) -> Evaluation:
         """Evaluate the base model: the loaded model with its adapter disabled."""

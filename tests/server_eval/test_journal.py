@@ -12,6 +12,7 @@ from tests.support.scoring import call, turn
 from trainer.endpoint import Answer
 from trainer.errors import OutputError
 from trainer.server_eval.journal import Journal, TurnKey
+from trainer.util.secrets import remember
 
 HOLD = """
 import os, sys
@@ -88,3 +89,15 @@ def test_a_request_file_that_holds_no_request_is_refused(tmp_path: Path, text: s
     (tmp_path / "request.json").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(OutputError, match=r"no valid request\.json beside it"), Journal(tmp_path, {}):
         pass
+
+
+def test_a_line_has_no_secrets_before_the_evaluation_ends_and_a_new_secret_in_the_request_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    remember("planted-token", "planted-other")
+    with Journal(tmp_path, {"extra_body": {"key": "planted-token"}}) as journal:
+        journal.add(READING, Answer("", [{"x": "planted-token"}], "stop"))
+        assert "planted" not in (tmp_path / "predictions.jsonl").read_text(encoding="utf-8")
+    assert "planted" not in (tmp_path / "request.json").read_text(encoding="utf-8")
+    with Journal(tmp_path, {"extra_body": {"key": "planted-other"}}) as journal:
+        assert len(journal.answers) == 1

@@ -7,6 +7,7 @@ import pytest
 from trainer.errors import OutputError
 from trainer.training.run_folder import RunFolder
 from trainer.training.run_place import claim
+from trainer.util.secrets import remember
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -28,3 +29,9 @@ def test_numbers_that_json_cannot_express_are_null(tmp_path: Path) -> None:
     folder.append_history({"step": 1, "loss": float("nan")})
     assert (tmp_path / "metrics.json").read_text(encoding="utf-8") == '{\n  "loss": null,\n  "n": 1\n}\n'
     assert (tmp_path / "history.jsonl").read_text(encoding="utf-8") == '{"step": 1, "loss": null}\n'
+
+
+def test_the_history_has_no_secrets(tmp_path: Path) -> None:
+    remember("planted-token")
+    RunFolder(tmp_path, ()).append_history({"step": 1, "note": "planted-token"})
+    assert (tmp_path / "history.jsonl").read_text(encoding="utf-8") == '{"step": 1, "note": "***"}\n'

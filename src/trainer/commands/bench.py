@@ -60,7 +60,7 @@ def levels(text: str) -> tuple[int, ...]:
 def run(args: argparse.Namespace) -> int:
     """Replay, print the table, and write the files."""
     from trainer.config import load_config
-    from trainer.endpoint import EndpointSettings
+    from trainer.endpoint import EndpointSettings, base_url
     from trainer.util.files import claim_file
 
     claim_file(args.json, option="--json")
@@ -73,13 +73,13 @@ def run(args: argparse.Namespace) -> int:
     found = replay(cfg, settings, model=args.model, concurrencies=args.concurrency, n_turns=args.turns)
     _print(found)
     if args.json:
-        facts = {"endpoint": args.endpoint, "model": args.model, "turns": args.turns}
+        facts = {"endpoint": base_url(args.endpoint), "model": args.model, "turns": args.turns}
         content = {**facts, "levels": [level.to_json() for level in found]}
         _write(args.json, json.dumps(content, indent=2) + "\n", option="--json")
     if args.report:
         from trainer.server_eval.load_report import report_html
 
-        notes = f"{args.turns} turns of {args.config} at each concurrency, streamed by {args.endpoint}"
+        notes = f"{args.turns} turns of {args.config} at each concurrency, streamed by {base_url(args.endpoint)}"
         _write(args.report, report_html(f"Load on {args.model}", found, notes=notes), option="--report")
     return 1 if any(level.n_errors == level.n_requests for level in found) else 0
 

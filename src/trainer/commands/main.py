@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from trainer.util.cli import command_parser, exit_code
+from trainer.util.secrets import remember_words
 
 COMMANDS = {
     "train": "train a LoRA adapter from one YAML file, and measure tool calls before and after",
@@ -20,6 +21,7 @@ COMMANDS = {
     "serve": "serve a finished run at an OpenAI-compatible address",
     "merge": "merge an adapter into its base model, and verify the result",
     "parity": "check that a server computes the prompts and answers of training",
+    "push": "upload a finished run to the hub, private unless told otherwise",
     "bench": "measure throughput and latency of a server on real turns",
     "new-domain": "write a domain with code of its own, which trains at once",
 }
@@ -53,7 +55,9 @@ def run_command(name: str, argv: Sequence[str] | None, *, prog: str) -> int:
     `prog` is how the user started it; usage, help and examples show that. Exits with 2 if the words are wrong.
     """
     command: Any = import_module(f"trainer.commands.{name.replace('-', '_')}")
-    args = command.parse(sys.argv[1:] if argv is None else argv, prog=prog)
+    words = list(sys.argv[1:] if argv is None else argv)
+    remember_words(words)
+    args = command.parse(words, prog=prog)
     with exit_code() as code:
         code.value = command.run(args)
     return code.value

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.util.cli import command_parser, positive
+from trainer.util.cli import add_base, command_parser, positive
 
 _EXAMPLES = """
 examples:
@@ -19,6 +19,7 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
     """Read the command line."""
     parser = command_parser(prog, __doc__, _EXAMPLES)
     parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run folder of a finished training")
+    add_base(parser)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write; new or empty")
     parser.add_argument(
         "--dtype",
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Merge, verify, and print how well the two agree."""
     from trainer.training.finished_run import read_run
 
-    finished = read_run(args.run)
+    finished = read_run(args.run, base=args.base)
 
     from trainer.serving.merge import merge_run
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.util.cli import add_overrides, add_server, api_key, command_parser, positive
+from trainer.util.cli import add_base, add_overrides, add_server, api_key, command_parser, positive
 
 if TYPE_CHECKING:
     from trainer.serving.parity import Parity
@@ -35,6 +35,7 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
     source.add_argument("--run", type=Path, metavar="DIR", help="run folder of a finished training")
     source.add_argument("--config", metavar="PATH", help="run configuration (YAML); compares prompts only")
     add_overrides(parser)
+    add_base(parser)
     add_server(parser)
     add = parser.add_argument
     add("--model", required=True, metavar="NAME", help="model name on the server")
@@ -44,6 +45,8 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.run and args.overrides:
         parser.error("--set needs --config; a run is compared as it was trained")
+    if args.config and args.base:
+        parser.error("--base needs --run; with --config, use --set model.base_model_name=PATH_OR_ID")
     return args
 
 
@@ -55,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from trainer.util.files import claim_file, write_file
 
     claim_file(args.json, option="--json")
-    source = read_run(args.run) if args.run else load_config(args.config, args.overrides)
+    source = read_run(args.run, base=args.base) if args.run else load_config(args.config, args.overrides)
     settings = EndpointSettings(args.endpoint, api_key(args.api_key_env), n_connections=args.concurrency)
 
     from trainer.serving.parity_run import check_parity

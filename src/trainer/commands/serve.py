@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.util.cli import command_parser
+from trainer.util.cli import add_base, command_parser
 
 if TYPE_CHECKING:
     from trainer.serving.plan import ServePlan
@@ -35,6 +35,7 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
     parser = command_parser(prog, __doc__, _EXAMPLES)
     add = parser.add_argument
     add("--run", required=True, type=Path, metavar="DIR", help="run folder of a finished training")
+    add_base(parser)
     add("--engine", choices=("vllm", "transformers"), default="vllm", help="default: vllm")
     add("--merged", type=Path, metavar="DIR", help="serve the model that `tool-sft merge` wrote")
     add("--name", help="model name of the adapter or merged model (default: the run folder's name)")
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from trainer.serving.vllm import find_vllm, refuse_unservable
     from trainer.training.finished_run import read_run
 
-    finished = read_run(args.run)
+    finished = read_run(args.run, base=args.base)
     program = ""
     if args.engine == "vllm":  # what cannot work is refused before anything that takes time
         program = (args.vllm or "vllm") if args.print else find_vllm(args.vllm)

@@ -12,6 +12,7 @@ from trainer.config.schema import OWN_TRAIN_KEYS, TRAIN_DEFAULTS, Config, Source
 from trainer.config.training_keys import training_argument_types
 from trainer.config.yaml_file import parse_yaml, read_yaml_mapping
 from trainer.errors import ConfigError
+from trainer.util.secrets import HIDDEN, hide, is_secret_name, remember, remember_in, without_secrets
 
 _WIDER_TYPES: dict[str, Any] = {
     "resume_from_checkpoint": bool | str | None,
@@ -40,6 +41,7 @@ def as_config(cfg: Config | Mapping[str, Any]) -> Config:
 
 def parse_config(raw: Mapping[str, Any], *, source: str) -> Config:
     """Validate a plain mapping; `source` names it in errors. Raises `ConfigError`."""
+    remember_in(raw)
     train, problems = _read_train_sections(raw)
     problems += _dataset_problems(raw.get("data"))
     try:
@@ -48,7 +50,7 @@ def parse_config(raw: Mapping[str, Any], *, source: str) -> Config:
         problems += [_describe(dict(item)) for item in error.errors(include_url=False)]
     if problems:
         width = max(len(key) for key, _ in problems)
-        lines = "\n".join(f"  {key:<{width}}   {text}" for key, text in problems)
+        lines = hide("\n".join(f"  {key:<{width}}   {text}" for key, text in problems))
         count = f"{len(problems)} problem" + "s" * (len(problems) > 1)
         raise ConfigError(f"{source}: {count}\n{lines}")
     return cfg
@@ -65,14 +67,18 @@ def _dataset_problems(data: Any) -> list[tuple[str, str]]:
 
 
 def config_to_yaml(cfg: Config) -> str:
-    """The configuration with every default filled in, as YAML that can be loaded again."""
+    """The configuration with every default filled in and without secrets, as YAML that can be loaded again."""
     content = cfg.model_dump(mode="json", exclude={"run"})
+    content["train"] = without_secrets(content["train"])
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _apply_override(raw: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     section, dot, name = key.partition(".")
+    if is_secret_name(key):
+        remember(text)
+        override = f"{key}={HIDDEN}"
     if not (separator and dot and section and name):
         raise ConfigError(f"--set {override}: must have the form section.key=value, e.g. train.max_steps=20")
     try:

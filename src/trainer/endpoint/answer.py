@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainer.types import CallStatus, FinishReason, ParsedCall
+from trainer.util.secrets import hide, hide_headers
 from trainer.values.json_reader import read_json, skip_space
 
 _ENDINGS: Mapping[str, FinishReason] = {"stop": "stop", "tool_calls": "stop", "length": "length"}
@@ -99,9 +100,9 @@ def _json(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        start = body.lstrip()[:_N_SHOWN]
-        what = "HTML" if start[:1] == b"<" else "invalid JSON"
-        raise _Unusable(f"the server sent {what}: {start.decode('utf-8', 'replace')!r}") from None
+        text = hide_headers(body.decode("utf-8", "replace").lstrip())
+        what = "HTML" if text[:1] == "<" else "invalid JSON"
+        raise _Unusable(f"the server sent {what}: {text[:_N_SHOWN]!r}") from None
 
 
 def _read(value: Any, latency_s: float | None, max_tokens: int | None) -> Answer:
@@ -112,7 +113,7 @@ def _read(value: Any, latency_s: float | None, max_tokens: int | None) -> Answer
     if not isinstance(message, Mapping):
         raise _Unusable(f"the response has no message: {_shown(choices[0])}")
     if not isinstance(ending, str) or ending not in _ENDINGS:
-        raise _Unusable(f"finish_reason is {ending!r:.80}; known: {', '.join(_ENDINGS)}")
+        raise _Unusable(f"finish_reason is {hide(repr(ending)):.80}; known: {', '.join(_ENDINGS)}")
     tool_calls = message.get("tool_calls")
     if ending == "tool_calls" and not tool_calls:
         raise _Unusable("finish_reason is 'tool_calls', but the message has no tool calls")
@@ -147,5 +148,5 @@ def _count(usage: Any, key: Literal["prompt_tokens", "completion_tokens"]) -> in
 
 
 def _shown(value: Any) -> str:
-    text = printable(json.dumps(value, ensure_ascii=False))
+    text = hide_headers(printable(json.dumps(value, ensure_ascii=False)))
     return text if len(text) <= _N_SHOWN else f"{text[:_N_SHOWN]}…"

@@ -12,10 +12,12 @@ from typing import Any, NamedTuple, Self
 
 import httpx2
 
+from trainer.endpoint.address import read_address
 from trainer.endpoint.answer import Answer, printable, read_answer, token_limit
 from trainer.endpoint.dialect import REFUSALS, Dialect
 from trainer.endpoint.retries import RETRIED_STATUS, RetryPolicy, retry_after_s
 from trainer.errors import EndpointError
+from trainer.util.secrets import hide, hide_headers, remember
 
 _TOO_LONG = re.compile(
     r"context[ _](length|window|size)|maximum (model|context|input) length|max_model_len|prompt is too long", re.I
@@ -56,10 +58,12 @@ class Endpoint:
     """
 
     def __init__(self, settings: EndpointSettings, *, notify: Callable[[str], None] = lambda text: None) -> None:
-        self.url = base_url(settings.url)
+        self._address = read_address(settings.url)
+        self.url = self._address.shown
         self.n_retries = 0
         self.dialect = Dialect()
         self._settings, self._notify = settings, notify
+        remember(settings.api_key)
         self._any_success = False
 
     async def __aenter__(self) -> Self:
@@ -99,10 +103,8 @@ class Endpoint:
         registered = await self.models()
         missing = [name for name in names if name not in registered]
         if missing:
-            raise EndpointError(
-                f"{self.url}: {', '.join(missing)} is not registered; the server has "
-                f"{', '.join(registered) or 'no model'}"
-            )
+            has = hide(", ".join(registered)) or "no model"
+            raise EndpointError(f"{self.url}: {', '.join(missing)} is not registered; the server has {has}")
 
     async def chat(self, body: Mapping[str, Any]) -> Answer:
         """Return the answer to a chat-completion request. If the request fails, the answer has an `error`.
@@ -133,7 +135,7 @@ class Endpoint:
             started = time.monotonic()
             requested_s: float | None = None
             try:
-                response = await self._http.request(method, self.url + path, content=content)
+                response = await self._http.request(method, self._address.at(path), content=content)
             except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError) as error:
                 reply = Reply(
                     None, b"", _transport_failure(error, self._settings.timeout_s), time.monotonic() - started
@@ -154,24 +156,12 @@ class Endpoint:
             await asyncio.sleep(wait_s)
 
 
-def base_url(url: str) -> str:
-    """Return the base address of the API as typed, with `/v1` added to a bare host. Raises `EndpointError`."""
-    try:
-        parsed = httpx2.URL(url.strip().rstrip("/"))
-    except httpx2.InvalidURL as error:
-        raise EndpointError(f"--endpoint {url}: {error}") from None
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise EndpointError(f"--endpoint {url}: is not an address; it must look like http://127.0.0.1:8000/v1")
-    text = str(parsed).rstrip("/").removesuffix("/chat/completions")
-    return text if httpx2.URL(text).path.strip("/") else f"{text}/v1"
-
-
 def _transport_failure(error: Exception, timeout_s: float) -> str:
     if isinstance(error, httpx2.ConnectError):
-        return f"cannot connect: {error or 'connection refused'}"
+        return hide(f"cannot connect: {error or 'connection refused'}")
     if isinstance(error, httpx2.TimeoutException):
         return f"no answer within {timeout_s:g} s"
-    return f"connection lost: {type(error).__name__}{f': {error}' if str(error) else ''}"
+    return hide(f"connection lost: {type(error).__name__}{f': {error}' if str(error) else ''}")
 
 
 def _http_failure(response: httpx2.Response) -> str:
@@ -190,5 +180,5 @@ def _error_message(body: bytes) -> str:
         error = value.get("error", value) if isinstance(value, dict) else value
         message = error.get("message") if isinstance(error, dict) else None
         text = message if isinstance(message, str) else json.dumps(error, ensure_ascii=False)
-    text = printable(text)
+    text = hide_headers(printable(text))  # before it is cut, which could cut a secret
     return text if len(text) <= _N_SHOWN else f"{text[:_N_SHOWN]}…"

@@ -2,6 +2,7 @@
 
 from trainer.hub.failures import hub_failure
 from trainer.hub.names import BASE_MODEL, DATASET, PACKAGE_PREFIX, Use, is_local
+from trainer.hub.shared_names import share_names, shared_name, with_shared_names
 from trainer.hub.sources import (
     Source,
     known_sources,
@@ -25,5 +26,8 @@ __all__ = [
     "resolve_base_model",
     "resolve_dataset",
     "resolve_tokenizer",
+    "share_names",
+    "shared_name",
     "tokenizer_use",
+    "with_shared_names",
 ]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from trainer.errors import ToolSftError
 from trainer.hub.names import Use
 from trainer.hub.nearby import local_path, whats_there
+from trainer.util.secrets import hide
 
 _LOG_IN = "run `hf auth login`, or set HF_TOKEN"
 _N_REFS_SHOWN = 8
@@ -51,7 +52,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _gated(use: Use, name: str) -> str:
     from huggingface_hub import constants
 
-    place = f"{constants.ENDPOINT}/{'datasets/' if use.repo_type == 'dataset' else ''}{name}"
+    place = hide(f"{constants.ENDPOINT}/{'datasets/' if use.repo_type == 'dataset' else ''}{name}")
     return f"{use.key}: {name} is gated; ask for access at {place}, then {_LOG_IN}"
 
 
@@ -89,7 +90,7 @@ def _unreachable(error: BaseException, use: Use, name: str, revision: str | None
             f"{where}: HF_HUB_OFFLINE is set, and the cache has no complete copy; unset it, or download {name} before"
         )
     reason = str(error.__cause__ or error).strip().splitlines()[0:1]
-    return (
+    return hide(
         f"{where}: {constants.ENDPOINT} cannot be reached ({''.join(reason)}), and the cache has no complete copy; "
         "check the connection and HF_ENDPOINT"
     )

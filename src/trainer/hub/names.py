@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trainer.errors import DataError, ModelError, ToolSftError
 from trainer.hub.nearby import kind_of, local_path, whats_there
+from trainer.util.secrets import hide, remember_address
 
 PACKAGE_PREFIX = "package:"
 
@@ -53,7 +54,10 @@ def is_local(name: str, use: Use, *, revision: str | None = None) -> bool:
     if kind is not None:
         raise use.error(f"{use.key}: {name} is a file; name a {use.local} or the id of a hub repository")
     if "://" in name:
-        raise use.error(f"{use.key}: {name} is an address; give the id of the hub repository alone, such as owner/name")
+        remember_address(name)
+        raise use.error(
+            f"{use.key}: {hide(name)} is an address; give the id of the hub repository alone, such as owner/name"
+        )
     surely = _is_path(name)
     if surely or (revision is None and _looks_like_path(name, use)):
         remedy = f"Give an existing {use.local}"

@@ -167,7 +167,7 @@ async def _ask(
 def _server_facts(answers: Sequence[Answer], asked: _Asked, options: ServedOptions) -> dict[str, Any]:
     n_asked = len(answers) - asked.n_kept
     return {
-        "endpoint": options.settings.url,
+        "endpoint": base_url(options.settings.url),
         "model": options.model,
         "lora_name": options.lora_name,
         "n_turns": len(answers),

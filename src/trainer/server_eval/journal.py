@@ -19,6 +19,7 @@ from trainer.scoring.predictions import context_hash
 from trainer.types import EvalTurn, Prediction
 from trainer.util.files import replace_file, replace_json
 from trainer.util.records import read_object, read_record
+from trainer.util.secrets import hide
 
 
 class TurnKey(NamedTuple):
@@ -85,7 +86,7 @@ class Journal:
         self.folder, self.files = folder, ServedLayout(folder)
         self.path = self.files.predictions
         self.answers: dict[TurnKey, Answer] = {}
-        self._request = dict(request)
+        self._request = dict(json.loads(hide(json.dumps(request))))  # as the file will have it
         text = json.dumps(self._request, sort_keys=True)
         self._fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._lock = FileLock(self.files.lock, timeout=0)
@@ -114,7 +115,7 @@ class Journal:
 
     def add(self, prediction: Prediction, answer: Answer) -> None:
         """Append the line of one turn. The line is in the file when this returns."""
-        line = to_line(prediction, extra=self._extra(answer)) + "\n"
+        line = hide(to_line(prediction, extra=self._extra(answer))) + "\n"
         self._file.write(line.encode())  # one unbuffered write, so an interruption leaves whole lines
 
     def finish(self, predictions: Sequence[Prediction], answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> int:

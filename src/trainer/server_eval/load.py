@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import httpx2
 import numpy as np
 
-from trainer.endpoint import Dialect, EndpointSettings, base_url
+from trainer.endpoint import Dialect, EndpointSettings, read_address
 from trainer.endpoint.dialect import REFUSALS
+from trainer.util.secrets import hide, hide_headers, remember
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,8 @@ async def measure(
     time starts again.
     """
     spoken = Dialect() if dialect is None else dialect
-    url = f"{base_url(settings.url)}/chat/completions"
+    remember(settings.api_key)
+    url = read_address(settings.url).at("/chat/completions")
     queue = iter(bodies)
     timings: list[Timing] = []
     headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
@@ -162,14 +164,14 @@ async def _time(http: httpx2.AsyncClient, url: str, body: Mapping[str, Any]) -> 
     try:
         async with http.stream("POST", url, json=asked) as response:
             if not response.is_success:
-                text = (await response.aread()).decode("utf-8", "replace")
+                text = hide_headers((await response.aread()).decode("utf-8", "replace"))
                 stream.error = f"HTTP {response.status_code}: {text[:200]}"
                 refusal = text if response.status_code in REFUSALS else None
             else:
                 async for line in response.aiter_lines():
                     stream.read(line)
     except httpx2.HTTPError as error:
-        stream.error = f"{type(error).__name__}: {error}".rstrip(": ")
+        stream.error = hide(f"{type(error).__name__}: {error}".rstrip(": "))
     return _Timed(stream.timing(), refusal)
 
 
@@ -200,7 +202,7 @@ class _StreamTimes:
             self.error = "a chunk of the stream is not a chat completion"
             return
         if value.get("error"):
-            self.error = f"the stream reports an error: {json.dumps(value['error'])[:200]}"
+            self.error = f"the stream reports an error: {hide_headers(json.dumps(value['error']))[:200]}"
             return
         self._usage = value.get("usage") or self._usage
         if choices:

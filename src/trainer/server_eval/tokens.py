@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from trainer.endpoint import Endpoint, EndpointSettings, Generation, base_url, read_answer, turn_request
+from trainer.endpoint import Endpoint, EndpointSettings, Generation, read_address, read_answer, turn_request
 from trainer.endpoint.answer import token_limit
 from trainer.endpoint.client import Reply
 from trainer.endpoint.schedule import ask_turns
@@ -97,7 +97,7 @@ async def _ask(endpoint: Endpoint, tokenize: Endpoint, body: Mapping[str, Any]) 
 
 def _tokenize_url(url: str) -> str:
     """Return the address of `/tokenize`, which vLLM serves next to `/v1` and not under it."""
-    parts = urlsplit(base_url(url))
+    parts = urlsplit(read_address(url).full)
     return urlunsplit(parts._replace(path=parts.path.removesuffix("/v1") + "/tokenize"))
 
 

@@ -5,7 +5,6 @@ must produce: for the merged model in memory, which differs only by rounding in 
 server will load them, with weights rounded to the stored precision.
 """
 
-import json
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
@@ -27,7 +26,7 @@ from trainer.serving.logits import LogitAgreement, Prompt, compare_logits, logit
 from trainer.training.finished_run import FinishedRun
 from trainer.training.load_run import best_device, load_adapted
 from trainer.types import IGNORE_INDEX
-from trainer.util.files import claim_folder
+from trainer.util.files import claim_folder, replace_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,7 @@ def merge_run(run: FinishedRun, output: Path, *, dtype: str | None = None, n_ses
             f"{run.path}: the base model was quantized to {run.cfg.model.quantization} during training, so an adapter "
             "merged into unquantized weights would answer differently. Serve it as an adapter (tool-sft serve --run)"
         )
+    run.base_place()  # before data is prepared
     prompts = _prompts(run, n_sessions)
     chat = make_chat_setup(run.cfg, folder=run.path)
     stored_dtype = pick_dtype(dtype or run.cfg.model.torch_dtype)
@@ -84,8 +84,8 @@ def merge_run(run: FinishedRun, output: Path, *, dtype: str | None = None, n_ses
         stored = compare_logits(base, adapted, [logits_at(again, prompt) for prompt in prompts])
         _require(stored.problem(stored_dtype), "the written model")
         name = str(stored_dtype).removeprefix("torch.")
-        report = MergeReport(str(run.path), run.cfg.model.base_model_name, name, len(prompts), in_memory, stored)
-        (scratch / MERGE_REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+        report = MergeReport(str(run.path), run.base_name, name, len(prompts), in_memory, stored)
+        replace_json(scratch / MERGE_REPORT, asdict(report))
         scratch.chmod(0o755)
         if output.is_dir():
             output.rmdir()  # fails unless it is empty

@@ -36,6 +36,8 @@ def check_parity(source: Config | FinishedRun, settings: EndpointSettings, *, mo
     """
     asyncio.run(require_models(settings, [model]))
     cfg = source.cfg if isinstance(source, FinishedRun) else source
+    if isinstance(source, FinishedRun):
+        source.base_place()  # before data is prepared
     bundle = domain_datasets(load_domain(cfg), cfg)
     chat = bundle.chat or make_chat_setup(cfg)
     longest = cfg.data.max_context_length - cfg.eval.max_new_tokens_eval
@@ -43,7 +45,7 @@ def check_parity(source: Config | FinishedRun, settings: EndpointSettings, *, mo
     candidates = _as_served(fitting, chat.encoder)
     generation = _generation(cfg, chat, model)
     if isinstance(source, FinishedRun):
-        adapted = model != cfg.model.base_model_name
+        adapted = model != source.base_name
         with _checker(source, adapted=adapted) as checker:
             turns = checker.choose(candidates, n_turns)
             examples = [turn.example for turn in turns]

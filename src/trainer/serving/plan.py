@@ -10,7 +10,6 @@ from trainer.data.chat_setup import ChatSetup, make_chat_setup
 from trainer.errors import ModelError
 from trainer.generation.settings import own_stop_tokens
 from trainer.lora_model import pick_dtype
-from trainer.model_source import base_model_place
 from trainer.run_layout import MERGE_REPORT, MODEL_CONFIG, RunLayout
 from trainer.serving.reasoning import ReasoningTurns, reasoning_parser, reasoning_turns, writes_empty_block
 from trainer.serving.vllm_parser.plugin_file import parser_name
@@ -160,9 +159,9 @@ def plan_serving(
     files = run.path if merged is None else merged
     chat = make_chat_setup(cfg, folder=files)
     adapter_name = name or run.name
-    if merged is None and adapter_name == cfg.model.base_model_name:
+    if merged is None and adapter_name == run.base_name:
         raise ModelError(f"the adapter cannot have the same name as its base model, {adapter_name}; use --name")
-    place = base_model_place(cfg) if merged is None else None
+    place = run.base_place() if merged is None else None
     model = str(merged) if place is None else place.name
     revision = None if place is None else place.source.commit
     own_stops = own_stop_tokens(model, revision=revision, trust_remote_code=cfg.model.trust_remote_code)
@@ -171,7 +170,7 @@ def plan_serving(
         revision=revision,
         model_type=_model_type(model, revision),
         adapter=run.path if merged is None else None,
-        names=(adapter_name, cfg.model.base_model_name) if merged is None else (adapter_name,),
+        names=(adapter_name, run.base_name) if merged is None else (adapter_name,),
         files=files,
         rank=run.rank,
         chat=chat,

@@ -15,7 +15,6 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from trainer.errors import ModelError, OutputError
-from trainer.model_source import base_model_place
 from trainer.run_layout import RunLayout
 from trainer.training.finished_run import FinishedRun
 
@@ -80,7 +79,7 @@ def adapted_modules(run: FinishedRun) -> list[str]:
 
 
 def _base_config(run: FinishedRun) -> PreTrainedConfig:
-    place = base_model_place(run.cfg)
+    place = run.base_place()
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             place.name, revision=place.revision, trust_remote_code=run.cfg.model.trust_remote_code

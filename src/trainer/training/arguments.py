@@ -9,8 +9,14 @@ from trainer.config.schema import OWN_TRAIN_KEYS
 from trainer.config.training_keys import training_argument_types
 from trainer.errors import ConfigError
 from trainer.training.best_model import best_model_arguments
+from trainer.util.secrets import hide, without_secrets
 
 _TRACKERS = {"wandb": "wandb", "tensorboard": "tensorboard", "trackio": "trackio"}
+_UPLOAD_KEYS = tuple(
+    f"hub_{name}" for name in ("token", "model_id", "strategy", "private_repo", "always_push", "revision")
+)
+"""What `upload` reads. Trainer itself uploads nothing, and receives none of it."""
+
 _NO_TRACKER = ("none", "all", None)
 
 
@@ -37,7 +43,9 @@ def training_arguments(cfg: Config, *, folder: Path) -> Any:
     import torch
     from transformers import TrainingArguments
 
-    values = {key: value for key, value in cfg.train.items() if key not in OWN_TRAIN_KEYS}
+    values = {key: value for key, value in cfg.train.items() if key not in (*OWN_TRAIN_KEYS, *_UPLOAD_KEYS)}
+    values |= {"push_to_hub": False, "hub_strategy": "end"}
+    values |= {"hub_private_repo": cfg.train.get("hub_private_repo") is not False}  # a tracker may read it
     values |= best_model_arguments(cfg.train)
     values |= {"output_dir": str(folder), "resume_from_checkpoint": None, "logging_nan_inf_filter": False}
     values["restore_callback_states_from_checkpoint"] = True
@@ -50,7 +58,7 @@ def training_arguments(cfg: Config, *, folder: Path) -> Any:
     try:
         arguments = TrainingArguments(**values)
     except (ValueError, TypeError, ImportError, NotImplementedError) as error:
-        raise ConfigError(f"train: {str(error).strip().splitlines()[0]}") from error
+        raise ConfigError(hide(f"train: {str(error).strip().splitlines()[0]}")) from error
     if arguments.n_gpu > 1:
         raise ConfigError(
             f"{arguments.n_gpu} GPUs are visible to one process; start one process per GPU with "
@@ -60,9 +68,8 @@ def training_arguments(cfg: Config, *, folder: Path) -> Any:
 
 
 def resolved_config(cfg: Config, arguments: Any) -> Config:
-    """Return the configuration with a value for every key of TrainingArguments, but without the hub token."""
+    """Return the configuration with a value for every key of TrainingArguments, but without secrets."""
     values = {key: value for key, value in arguments.to_dict().items() if key in training_argument_types()}
     own = {key: value for key, value in cfg.train.items() if key != "resume_from_checkpoint"}
-    values.pop("hub_token", None)
     values.pop("resume_from_checkpoint", None)
-    return cfg.model_copy(update={"train": {**values, **own}})
+    return cfg.model_copy(update={"train": without_secrets({**values, **own})})

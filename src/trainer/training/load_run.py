@@ -15,6 +15,7 @@ def load_adapted(run: FinishedRun, *, dtype: str | None = None) -> PeftModel:
 
     Raises `ModelError`.
     """
+    run.base_place()
     base = load_base_model(with_dtype(run.cfg, dtype))
     if run.cfg.model.quantization is None:
         base.to(best_device())  # type: ignore[arg-type]

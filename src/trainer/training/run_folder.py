@@ -17,6 +17,7 @@ from trainer.run_layout import RunLayout, step_name
 from trainer.scoring.predictions import write_predictions
 from trainer.types import Tool
 from trainer.util.files import json_line, replace_file, replace_json
+from trainer.util.secrets import hide
 from trainer.values.numbers import finite
 
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "llm-tool-call-sft")
@@ -44,7 +45,7 @@ class RunFolder:
     def append_history(self, record: Mapping[str, Any]) -> None:
         """Add a line to the history."""
         with RunLayout(self.path).history.open("a", encoding="utf-8") as file:
-            file.write(json_line(finite(dict(record))) + "\n")
+            file.write(hide(json_line(finite(dict(record)))) + "\n")
         self.n_history += 1
 
     def rewind(self, n_history: int) -> None:

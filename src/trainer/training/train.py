@@ -18,24 +18,35 @@ from trainer.data import DatasetBundle
 from trainer.data.chat_setup import make_chat_setup
 from trainer.data.domains import domain_datasets, load_domain
 from trainer.data.report import DataReport
-from trainer.errors import ConfigError, OutputError, RunInterrupted, TrainingError
+from trainer.errors import OutputError, RunInterrupted, TrainingError
 from trainer.evaluation import Evaluation
 from trainer.generation.settings import decode_settings
 from trainer.hub import pinned, resolve_base_model
 from trainer.lora_model import add_lora, load_base_model
 from trainer.model_config import check_embedding, check_ids, load_model_config
-from trainer.run_layout import BASE, ENVIRONMENT_FILE, FINAL, METRICS_FILE, REPORT_FILE, RUN_CONFIG, RunLayout
+from trainer.run_layout import (
+    BASE,
+    ENVIRONMENT_FILE,
+    FINAL,
+    METRICS_FILE,
+    MODEL_CARD,
+    REPORT_FILE,
+    RUN_CONFIG,
+    RunLayout,
+)
 from trainer.scoring.tables import report_markdown
 from trainer.tokenizer import load_tokenizer
 from trainer.training.arguments import check_trackers, resolved_config, training_arguments
 from trainer.training.checkpoints import checkpoints, disk_failure, keep_until, step_of
 from trainer.training.log import TrainingLog
 from trainer.training.memory import peak_memory_gb
+from trainer.training.model_card import model_card
 from trainer.training.resume import Start, check_data, find_start
 from trainer.training.run_folder import RunFolder, environment
 from trainer.training.run_place import check_inputs, claim, open_place, settle, take_place
 from trainer.training.run_trainer import RunTrainer
 from trainer.training.stopping import Stopped, StopRequest
+from trainer.training.upload import check_target, upload_finished, upload_target
 from trainer.util.cli import is_first_process
 
 logger = logging.getLogger(__name__)
@@ -60,6 +71,7 @@ def train_run(cfg: Config) -> RunResult:
     transformers_logging.disable_progress_bar()
     check_trackers(cfg)
     writes = is_first_process()
+    target = upload_target(cfg) if writes else None
     start = find_start(cfg)
     if start.is_finished:
         return _finished(cfg)
@@ -84,6 +96,7 @@ def train_run(cfg: Config) -> RunResult:
         for note in check_data(start.record, facts):
             logger.warning(note)
     folder = RunFolder(work, tuple(bundle.global_tools))
+    check_target(target)
     with StopRequest() as stop:
         trainer = make_trainer(cfg, bundle, arguments, folder=folder, stop=stop)
         place = open_place(cfg.output_dir, resume=_goes_on_inside(cfg, start)) if writes else nullcontext()
@@ -91,7 +104,9 @@ def train_run(cfg: Config) -> RunResult:
             if writes:
                 _begin(cfg, arguments, folder, start, facts)
             trainer.accelerator.wait_for_everyone()
-            return _train(cfg, bundle.report, trainer, folder, start)
+            result = _train(cfg, bundle.report, trainer, folder, start)
+    upload_finished(cfg.output_dir, target)
+    return result
 
 
 def _goes_on_inside(cfg: Config, start: Start) -> bool:
@@ -153,26 +168,20 @@ def make_trainer(
     adapted = add_lora(model, cfg.lora, revision=resolve_base_model(cfg).commit)
     if arguments.gradient_checkpointing:
         adapted.enable_input_require_grads()
-    try:
-        trainer = RunTrainer(
-            model=adapted,
-            args=arguments,
-            train_dataset=bundle.train_dataset,
-            eval_dataset=bundle.eval_dataset,
-            data_collator=PaddingCollator(pad_token_id, multiple_of=_length_step(arguments.device)),
-            processing_class=chat.tokenizer,
-            tool_eval_examples=bundle.tool_eval_examples,
-            global_tools=bundle.global_tools,
-            fmt=chat.fmt,
-            decoding=decode_settings(cfg, chat.encoder, model),
-            folder=folder,
-            stop=stop,
-        )
-    except OSError as error:
-        if not arguments.push_to_hub:
-            raise
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"train.push_to_hub: the hub refused {arguments.hub_model_id}: {reason}") from error
+    trainer = RunTrainer(
+        model=adapted,
+        args=arguments,
+        train_dataset=bundle.train_dataset,
+        eval_dataset=bundle.eval_dataset,
+        data_collator=PaddingCollator(pad_token_id, multiple_of=_length_step(arguments.device)),
+        processing_class=chat.tokenizer,
+        tool_eval_examples=bundle.tool_eval_examples,
+        global_tools=bundle.global_tools,
+        fmt=chat.fmt,
+        decoding=decode_settings(cfg, chat.encoder, model),
+        folder=folder,
+        stop=stop,
+    )
     for callback in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(callback)
     return trainer
@@ -211,13 +220,12 @@ def _train(cfg: Config, report: DataReport, trainer: RunTrainer, folder: RunFold
         train |= best
         train |= {"runtime_s": round(trainer.training_seconds, 2), "peak_memory_gb": round(peak_memory_gb(), 2)}
         folder.write_evaluation(FINAL, final)
-        folder.write_json(METRICS_FILE, {**states, "train": train, "data": report.to_json()})
+        metrics = {**states, "train": train, "data": report.to_json()}
+        folder.write_json(METRICS_FILE, metrics)
+        folder.write_text(MODEL_CARD, model_card(cfg, metrics))
         notes = [*report.lines(), *skipped_lines(final)]
         notes.append(f"training: {train['n_steps']} steps, {train['tokens_per_s']} tokens/s")
         folder.write_text(REPORT_FILE, report_markdown(cfg.output_dir.name, states, notes))
-    if trainer.args.push_to_hub:
-        trainer.push_to_hub(commit_message="Adapter and metrics")
-    if trainer.is_world_process_zero():
         take_place(cfg.output_dir)
     trainer.accelerator.wait_for_everyone()
     return RunResult(cfg.output_dir, states)

@@ -4,15 +4,21 @@ import argparse
 import json
 import logging
 import os
+import re
 import sys
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from trainer.errors import ConfigError, ToolSftError
+from trainer.util.secrets import HidingStream, hide, remember
+
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 USER_ERROR = 2
+BUG = 1
 INTERRUPTED = 130
 
 
@@ -27,18 +33,60 @@ class ExitCode:
 def exit_code() -> Iterator[ExitCode]:
     """Run a command's work, with the package's log messages shown on standard error.
 
-    A user's mistake is one message and exit code 2; any other error keeps its traceback.
+    A user's mistake is one message and exit code 2; any other error keeps its traceback. Nothing is printed with a
+    secret in it.
     """
     code = ExitCode()
     try:
-        with messages_shown():
+        with secrets_hidden(), messages_shown():
             yield code
     except ToolSftError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(hide(f"error: {error}"), file=sys.stderr)
         code.value = USER_ERROR
     except KeyboardInterrupt as error:
         print(str(error) or "interrupted", file=sys.stderr)
         code.value = getattr(error, "exit_code", INTERRUPTED)
+    except Exception as error:
+        text = "".join(traceback.format_exception(error))
+        if hide(text) == text:
+            raise
+        print(hide(text), end="", file=sys.stderr)
+        code.value = BUG
+
+
+@contextmanager
+def secrets_hidden() -> Iterator[None]:
+    """Inside the block, what any library prints or logs has no secrets."""
+    make_record = logging.getLogRecordFactory()
+
+    def make_hiding_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        return _without_secrets(make_record(*args, **kwargs))
+
+    out, err = _hiding(sys.stdout), _hiding(sys.stderr)
+    logging.setLogRecordFactory(make_hiding_record)
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            yield
+    finally:
+        logging.setLogRecordFactory(make_record)
+
+
+def _hiding(stream: Any) -> IO[str]:
+    hiding: Any = stream if isinstance(stream, HidingStream) else HidingStream(stream)
+    found: IO[str] = hiding
+    return found
+
+
+def _without_secrets(record: logging.LogRecord) -> logging.LogRecord:
+    try:
+        text = record.getMessage()
+    except Exception:  # wrong arguments; the handler reports them
+        return record
+    if (hidden := hide(text)) != text:
+        record.msg, record.args = hidden, ()
+    if record.exc_info and not record.exc_text:
+        record.exc_text = hide(_PlainFormatter().formatException(record.exc_info))
+    return record
 
 
 @contextmanager
@@ -84,9 +132,14 @@ class _PlainFormatter(logging.Formatter):
         return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
 
 
+class _Parser(argparse.ArgumentParser):
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(hide(message) if message else message, file)
+
+
 def command_parser(prog: str, description: str | None, examples: str) -> argparse.ArgumentParser:
-    """A parser whose help ends with examples; `%(prog)s` in them becomes `prog`."""
-    return argparse.ArgumentParser(
+    """A parser whose help ends with examples; `%(prog)s` in them becomes `prog`. Its messages have no secrets."""
+    return _Parser(
         prog=prog, description=description, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
 
@@ -157,5 +210,16 @@ def api_key(variable: str | None) -> str | None:
         return None
     key = os.environ.get(variable)
     if not key:
+        if not _VARIABLE.fullmatch(variable):
+            remember(variable)
+            raise ConfigError("--api-key-env: takes the name of an environment variable, such as API_KEY, not the key")
         raise ConfigError(f"--api-key-env: {variable} is not set in the environment")
+    remember(key)
     return key
+
+
+def add_base(parser: argparse.ArgumentParser) -> None:
+    """Add `--base`, for runs whose base model has moved."""
+    parser.add_argument(
+        "--base", metavar="PATH_OR_ID", help="base model of the run, if it has moved (default: the configured one)"
+    )

@@ -1,4 +1,7 @@
-"""Write files and folders whole or not at all, and find out before long work whether they can be written."""
+"""Write files and folders whole or not at all, and find out before long work whether they can be written.
+
+Text is written without the secrets that `secrets` knows.
+"""
 
 import json
 import os
@@ -11,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from trainer.errors import OutputError
+from trainer.util.secrets import HidingStream, hider
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -66,7 +70,7 @@ def whole_file(path: Path) -> Iterator[TextIO]:
     """
     if _exists(path) and not path.is_file():
         with path.open("w", encoding="utf-8") as file:
-            yield file
+            yield _hiding(file)
     else:
         with _replacement(path) as file:
             yield file
@@ -108,12 +112,18 @@ def _replacement(path: Path) -> Iterator[TextIO]:
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                yield file
+                yield _hiding(file)
             Path(temporary).chmod(0o644)
             Path(temporary).replace(target)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def _hiding(file: TextIO) -> TextIO:
+    stream: Any = HidingStream(file, hider())
+    hiding: TextIO = stream
+    return hiding
 
 
 @contextmanager
