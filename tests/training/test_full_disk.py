@@ -11,7 +11,7 @@ from tests.training.test_resume import RUN, same_weights
 from trainer.config import Config
 from trainer.errors import OutputError
 from trainer.run_layout import RunLayout
-from trainer.training.checkpoints import checkpoints
+from trainer.training.recovery.checkpoints import checkpoints
 from trainer.training.train import train_run
 
 MakeConfig = Callable[..., Config]

@@ -21,7 +21,7 @@ from tests.support.quick import quick_overrides
 PLACES = (
     "trainer.training.run_trainer:RunTrainer._save_rng_state 2",  # in a checkpoint, weights and optimizer are written
     "trainer.training.run_place:move_files 1",  # the earlier run is gone, nothing has moved
-    "trainer.training.checkpoints:shutil.rmtree+ 4",  # between a written checkpoint and its name
+    "trainer.training.recovery.checkpoints:shutil.rmtree+ 4",  # between a written checkpoint and its name
     "trainer.tool_trainer:ToolTrainer._report 3",  # after an evaluation, before its predictions
     "trainer.evaluation:decode_turns 3",  # in an evaluation
     "trainer.training.run_folder:RunFolder.write_evaluation+ 2",

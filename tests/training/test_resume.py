@@ -16,7 +16,7 @@ from trainer.data.domains import domain_datasets
 from trainer.errors import ConfigError, DataError, OutputError, TrainingError
 from trainer.run_layout import RunLayout
 from trainer.training import train as train_module
-from trainer.training.checkpoints import checkpoints
+from trainer.training.recovery.checkpoints import checkpoints
 from trainer.training.run_trainer import RunTrainer
 from trainer.training.train import train_run
 

@@ -15,7 +15,7 @@ from trainer.errors import RunInterrupted
 from trainer.generation.teacher_forcing import decode_turns
 from trainer.run_layout import RunLayout
 from trainer.training import train as train_module
-from trainer.training.checkpoints import checkpoints
+from trainer.training.recovery.checkpoints import checkpoints
 from trainer.training.run_trainer import RunTrainer
 from trainer.training.train import train_run
 

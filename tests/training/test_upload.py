@@ -13,8 +13,8 @@ from tests.support.uploads import ReceivedUploads
 from trainer.commands.main import main
 from trainer.config import Config, load_config
 from trainer.errors import ConfigError, EndpointError, OutputError
+from trainer.training.publishing.upload import Target, push_run, upload_target
 from trainer.training.train import train_run
-from trainer.training.upload import Target, push_run, upload_target
 
 MakeConfig = Callable[..., Config]
 PUSH = ("train.push_to_hub=true", "train.hub_model_id=me/adapter")

@@ -28,7 +28,7 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Upload, and print the address."""
-    from trainer.training.upload import Target, push_run
+    from trainer.training.publishing.upload import Target, push_run
 
     print(f"Uploaded: {push_run(args.run, Target(args.repo, private=not args.public))}")
     return 0

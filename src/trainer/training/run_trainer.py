@@ -16,10 +16,10 @@ from transformers.trainer_utils import SaveStrategy, rotate_checkpoints
 from trainer.errors import TrainingError
 from trainer.evaluation import Evaluation
 from trainer.tool_trainer import ToolTrainer
-from trainer.training.checkpoints import checkpoint_name, whole_checkpoint
-from trainer.training.row_order import EpochOrder
+from trainer.training.recovery.checkpoints import checkpoint_name, whole_checkpoint
+from trainer.training.recovery.row_order import EpochOrder
+from trainer.training.recovery.stopping import Stopped, StopRequest
 from trainer.training.run_folder import RunFolder
-from trainer.training.stopping import Stopped, StopRequest
 from trainer.util.files import replace_json
 
 _STATE_FILE = "trainer_state.json"  # transformers' name

@@ -37,16 +37,16 @@ from trainer.run_layout import (
 from trainer.scoring.tables import report_markdown
 from trainer.tokenizer import load_tokenizer
 from trainer.training.arguments import check_trackers, resolved_config, training_arguments
-from trainer.training.checkpoints import checkpoints, disk_failure, keep_until, step_of
 from trainer.training.log import TrainingLog
 from trainer.training.memory import peak_memory_gb
-from trainer.training.model_card import model_card
-from trainer.training.resume import Start, check_data, find_start
+from trainer.training.publishing.model_card import model_card
+from trainer.training.publishing.upload import check_target, upload_finished, upload_target
+from trainer.training.recovery.checkpoints import checkpoints, disk_failure, keep_until, step_of
+from trainer.training.recovery.resume import Start, check_data, find_start
+from trainer.training.recovery.stopping import Stopped, StopRequest
 from trainer.training.run_folder import RunFolder, environment
 from trainer.training.run_place import check_inputs, claim, open_place, settle, take_place
 from trainer.training.run_trainer import RunTrainer
-from trainer.training.stopping import Stopped, StopRequest
-from trainer.training.upload import check_target, upload_finished, upload_target
 from trainer.util.cli import is_first_process
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from pathlib import Path
 from trainer.config import Config
 from trainer.errors import ConfigError, EndpointError, OutputError, ToolSftError
 from trainer.training.finished_run import read_run
-from trainer.training.shared_files import SharedFile, shared_files
+from trainer.training.publishing.shared_files import SharedFile, shared_files
 from trainer.util.secrets import hide
 
 logger = logging.getLogger(__name__)

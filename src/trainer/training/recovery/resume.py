@@ -8,7 +8,7 @@ from typing import Any
 from trainer.config import Config, load_config
 from trainer.errors import ConfigError, DataError, OutputError
 from trainer.run_layout import RunLayout
-from trainer.training.checkpoints import checkpoints, missing_files, step_of
+from trainer.training.recovery.checkpoints import checkpoints, missing_files, step_of
 from trainer.training.run_place import has_unfinished
 from trainer.util.records import read_object
 

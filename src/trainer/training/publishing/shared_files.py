@@ -17,7 +17,7 @@ from trainer.run_layout import (
     TOKENIZER_CONFIG,
 )
 from trainer.training.finished_run import FinishedRun
-from trainer.training.model_card import model_card
+from trainer.training.publishing.model_card import model_card
 from trainer.util.secrets import hide, holds_secret
 
 TOKENIZER_FILES = (

@@ -1,0 +1,1 @@
+"""Share a finished run: its model card, and what is uploaded."""
