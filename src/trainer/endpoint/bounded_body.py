@@ -31,8 +31,6 @@ async def read_bounded(response: httpx2.Response, *, most_bytes: int) -> Bounded
         except zlib.error as error:
             return BoundedBody(bytes(body), f"the server's compressed answer is broken: {error}")
         if len(body) > most_bytes:
-            limit = f"{most_bytes / 2**20:g} MiB"
-            return BoundedBody(
-                bytes(body[:most_bytes]), f"the answer is larger than {limit}; it was not read to its end"
-            )
+            failure = f"the answer is larger than {most_bytes / 2**20:g} MiB; it was not read to its end"
+            return BoundedBody(bytes(body[:most_bytes]), failure)
     return BoundedBody(bytes(body))

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from tests.support.quick import ROOT
 from tests.support.tiny_runs import ScriptedEngine, make_run, serving
 from trainer.endpoint import read_answer
 from trainer.serving.local.server import make_server
@@ -31,21 +30,6 @@ TOOLS = [
     }
 ]
 HELLO = [{"role": "system", "content": "Help."}, {"role": "user", "content": "Any Škoda?"}]
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> LocalService:
-    from tests.support.quick import tiny_model
-    from trainer.config import load_config
-    from trainer.tokenizer import load_tokenizer
-
-    folder = tmp_path_factory.mktemp("served")
-    config = ROOT / "configs" / "car_sales" / "quickstart.yaml"
-    tokenizer = load_tokenizer(load_config(config))
-    tiny_model(len(tokenizer)).save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
-    run = make_run(folder / "model", folder / "carsales", "data.max_context_length=400")
-    return load_service(run, plan_serving(run))
 
 
 def scripted(service: LocalService, text: str, finish_reason: str = "stop") -> LocalService:
