@@ -30,7 +30,7 @@ def read_response(sock: socket.socket, method: str = "POST") -> RawResponse:
     response.begin()
     text = response.read().decode()
     is_json = response.headers.get("Content-Type") == "application/json" and text
-    return RawResponse(response.status, response.headers, text, json.loads(text) if is_json else None)
+    return RawResponse(response.status, dict(response.headers.items()), text, json.loads(text) if is_json else None)
 
 
 def exchange(url: str, request: bytes, *, half_close: bool = True, method: str = "POST") -> RawResponse:
