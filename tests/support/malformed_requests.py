@@ -41,6 +41,7 @@ def _bodies() -> Iterator[Malformed]:
     texts += [f'{good[:-1]}, "x": "{text}"}}' for text in ("\x00", "\n", "\\x", "\\u12", "\\ud800", "\\udc00\\ud800")]
     texts += [good.replace("Hello", text) for text in ("\\ud83d", "\\udead!", "\t")]
     texts += [f'{good[:-1]}, "\\ud800": 1}}', f'{good[:-1]}, "x": {{"\\udfff": [1]}}}}']
+    texts += [f'{good[:-1]}, "x": {opened}1{closed}}}' for opened, closed in deep]
     texts += [f'{{"messages": {opened}{closed}}}' for opened, closed in deep] + [f'{{"messages": {deep[2][0]}']
     for position, text in enumerate(texts):
         yield Malformed(f"body {position}", post(text.encode()))

@@ -132,7 +132,7 @@ def test_a_client_that_does_not_read_its_stream_does_not_hold_the_model(
 ) -> None:
     steps = _slow_steps(service, monkeypatch, seconds=0)
     monkeypatch.setattr("trainer.serving.local.text_stream.text_chunk", lambda head, text: {"x": "x" * 2**20})
-    with limited(service, backlog_bytes=2**16, write_s=0.5) as url, connect(url) as sock:
+    with limited(service, backlog_bytes=2**16, write_s=20) as url, connect(url) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.sendall(post({**LONG, "stream": True, "tools": None}))
         _wait(lambda: steps)
