@@ -14,6 +14,7 @@ import httpx2
 
 from trainer.endpoint.address import read_address
 from trainer.endpoint.answer import Answer, printable, read_answer, token_limit
+from trainer.endpoint.bounded_body import ENCODING, read_bounded
 from trainer.endpoint.dialect import REFUSALS, Dialect
 from trainer.endpoint.retries import RETRIED_STATUS, RetryPolicy, retry_after_s
 from trainer.errors import EndpointError
@@ -27,12 +28,16 @@ _N_SHOWN = 300
 
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
-    """The server's address, timeout and retries. `url` is the base address of the API, usually `…/v1`."""
+    """The server's address, timeout and retries. `url` is the base address of the API, usually `…/v1`.
+
+    An answer of more than `max_answer_bytes` is not read to its end; its turn fails.
+    """
 
     url: str
     api_key: str | None = None
     timeout_s: float = 600.0
     n_connections: int = 16
+    max_answer_bytes: int = 8 * 2**20
     retries: RetryPolicy = field(default_factory=RetryPolicy)
 
 
@@ -67,7 +72,7 @@ class Endpoint:
         self._any_success = False
 
     async def __aenter__(self) -> Self:
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", **ENCODING}
         if self._settings.api_key:
             headers["Authorization"] = f"Bearer {self._settings.api_key}"
         n = self._settings.n_connections
@@ -135,15 +140,16 @@ class Endpoint:
             started = time.monotonic()
             requested_s: float | None = None
             try:
-                response = await self._http.request(method, self._address.at(path), content=content)
+                async with self._http.stream(method, self._address.at(path), content=content) as response:
+                    read = await read_bounded(response, most_bytes=self._settings.max_answer_bytes)
             except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError) as error:
                 reply = Reply(
                     None, b"", _transport_failure(error, self._settings.timeout_s), time.monotonic() - started
                 )
                 may_retry = patient and isinstance(error, httpx2.TransportError)
             else:
-                failure = None if response.is_success else _http_failure(response)
-                reply = Reply(response.status_code, response.content, failure, time.monotonic() - started)
+                failure = read.failure if response.is_success else _http_failure(response.status_code, read.content)
+                reply = Reply(response.status_code, read.content, failure, time.monotonic() - started)
                 may_retry = response.status_code in RETRIED_STATUS
                 requested_s = retry_after_s(response.headers.get("Retry-After"))
             if not may_retry:
@@ -164,11 +170,11 @@ def _transport_failure(error: Exception, timeout_s: float) -> str:
     return hide(f"connection lost: {type(error).__name__}{f': {error}' if str(error) else ''}")
 
 
-def _http_failure(response: httpx2.Response) -> str:
-    text = _error_message(response.content)
-    if response.status_code in (400, 413, 422) and _TOO_LONG.search(text):
+def _http_failure(status: int, body: bytes) -> str:
+    text = _error_message(body)
+    if status in (400, 413, 422) and _TOO_LONG.search(text):
         return f"context_too_long: {text}"
-    return f"HTTP {response.status_code}: {text}" if text else f"HTTP {response.status_code}"
+    return f"HTTP {status}: {text}" if text else f"HTTP {status}"
 
 
 def _error_message(body: bytes) -> str:

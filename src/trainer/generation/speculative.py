@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from trainer.generation.kv_cache import CachePrefix, RaggedCache
 from trainer.generation.prompt_lookup import Drafter
@@ -109,9 +109,18 @@ def continue_answers(
 
 
 def generate_answer(
-    model: nn.Module, prompt_ids: Sequence[int], answer: PartialAnswer, settings: DecodeSettings
+    model: nn.Module,
+    prompt_ids: Sequence[int],
+    answer: PartialAnswer,
+    settings: DecodeSettings,
+    *,
+    stopping: Sequence[Callable[..., torch.Tensor]] = (),
+    processors: Sequence[Callable[..., torch.Tensor]] = (),
 ) -> None:
-    """Decode one answer from its prompt, for models whose state cannot be cropped (recurrent layers)."""
+    """Decode one answer from its prompt, for models whose state cannot be cropped (recurrent layers).
+
+    `stopping` and `processors` are stopping criteria and logits processors of transformers.
+    """
     ids = torch.tensor([list(prompt_ids)], device=next(model.parameters()).device)
     sampling = {"do_sample": True, "temperature": settings.temperature} if settings.temperature > 0 else {}
     config = GenerationConfig(
@@ -121,7 +130,13 @@ def generate_answer(
         **{"do_sample": False, **sampling},
     )
     generate: Any = model.generate
-    output = generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=config)
+    output = generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        generation_config=config,
+        stopping_criteria=StoppingCriteriaList(stopping),
+        logits_processor=LogitsProcessorList(processors),
+    )
     for token in output[0, ids.shape[1] :].tolist():
         answer.extend(token)
 

@@ -1,5 +1,7 @@
 """The engine of the small server returns the same tokens as `generate`, with and without kept caches."""
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ from transformers import GenerationConfig
 
 from tests.support.tiny_runs import make_run
 from trainer.generation.settings import DecodeSettings
-from trainer.serving.local.engine import LocalEngine
+from trainer.serving.local.engine import LocalEngine, NucleusSettings
+from trainer.serving.local.waiting_line import WaitingLine
 from trainer.training.load_run import load_adapted
 
 STOP = 2
@@ -89,3 +92,87 @@ def test_the_engine_still_works_after_an_interrupted_answer(model: Any) -> None:
     with pytest.raises(ConnectionResetError):
         engine.generate(prompt, settings(), adapted=True, on_token=leave)
     assert list(engine.generate(prompt, settings(), adapted=True).token_ids) == generated(model, prompt)
+
+
+def test_an_answer_ends_when_its_receiver_says_so(model: Any) -> None:
+    prompt = list(range(5, 45))
+    whole = generated(model, prompt)
+    found = LocalEngine(model).generate(prompt, settings(), adapted=True, on_token=lambda ids: len(ids) == 4)
+    assert (list(found.token_ids), found.finish_reason) == (whole[:4], "stop")
+
+
+def test_a_long_prompt_is_run_in_pieces_between_which_the_receiver_may_leave(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.serving.local.engine._PIECE", 16)
+    engine = LocalEngine(model)
+    prompt, seen = list(range(5, 55)), []
+
+    def look(token_ids: Any) -> None:
+        seen.append(len(token_ids))
+        if len(seen) == 3:
+            raise ConnectionAbortedError
+
+    with pytest.raises(ConnectionAbortedError):
+        engine.generate(prompt, settings(), adapted=True, on_token=look)
+    assert seen == [0, 0, 0]
+    for longer in (prompt, [*prompt, *range(60, 99)]):
+        assert list(engine.generate(longer, settings(), adapted=True).token_ids) == generated(model, longer)
+
+
+def test_a_model_whose_cache_cannot_be_cropped_also_stops(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.serving.local.engine.empty_cache", lambda config: None)
+    engine = LocalEngine(model)
+    prompt = list(range(5, 45))
+    whole = generated(model, prompt)
+    assert list(engine.generate(prompt, settings(), adapted=True).token_ids) == whole
+    found = engine.generate(prompt, settings(), adapted=True, on_token=lambda ids: len(ids) == 4)
+    assert (list(found.token_ids), found.finish_reason) == (whole[:4], "stop")
+
+    def leave(token_ids: Any) -> None:
+        if len(token_ids) == 3:
+            raise ConnectionAbortedError
+
+    with pytest.raises(ConnectionAbortedError):
+        engine.generate(prompt, settings(), adapted=True, on_token=leave)
+    narrow = NucleusSettings(frozenset({STOP}), max_new_tokens=12, max_context_tokens=4096, temperature=2.0, top_p=1e-6)
+    assert list(engine.generate(prompt, narrow, adapted=True).token_ids) == whole
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.6, 0.9])
+def test_top_p_samples_only_from_the_smallest_set_of_tokens_that_reaches_it(model: Any, top_p: float) -> None:
+    temperature, prompt = 1.5, list(range(5, 45))
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([prompt])).logits[0, -1]
+    ordered, ids = torch.softmax(logits / temperature, -1).sort(descending=True)
+    n_kept = int((ordered.cumsum(-1) < top_p).sum()) + 1
+    allowed = set(ids[:n_kept].tolist())
+    engine, found = LocalEngine(model), set()
+    for seed in range(60):
+        sampled = NucleusSettings(
+            frozenset(), max_new_tokens=1, max_context_tokens=99, temperature=temperature, seed=seed, top_p=top_p
+        )
+        found |= set(engine.generate(prompt, sampled, adapted=True).token_ids)
+    assert found <= allowed
+    assert len(found) > min(5, n_kept // 2)
+
+
+def test_requests_get_the_model_in_the_order_of_their_arrival() -> None:
+    line, served, go = WaitingLine(), [], threading.Event()
+
+    def wait(number: int) -> None:
+        with line.turn(lambda: None):
+            go.wait(5)
+            served.append(number)
+
+    threads = []
+    for number in range(8):
+        threads.append(threading.Thread(target=wait, args=(number,)))
+        threads[-1].start()
+        while len(line._line) <= number:
+            time.sleep(0.001)
+    time.sleep(0.7)  # longer than a look at the client
+    go.set()
+    for thread in threads:
+        thread.join(5)
+    assert served == list(range(8))

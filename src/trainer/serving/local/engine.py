@@ -4,7 +4,6 @@ The next prompt of a conversation begins with the previous one, so only its new 
 `service` handles messages and `server` handles HTTP.
 """
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,11 +19,22 @@ from trainer.generation.shared_prefixes import n_shared
 from trainer.generation.speculative import PartialAnswer, generate_answer
 from trainer.kernels.precision import evaluation_precision
 from trainer.lora_model import adapter_off
+from trainer.serving.local.waiting_line import WaitingLine
 
 _N_KEPT = 8
 _SHORTEST_SHARED = 16  # copying a cache costs more than running fewer tokens than this again
 
-OnToken = Callable[[Sequence[int]], None]
+_PIECE = 1024  # tokens of a prompt between two looks at the client
+
+OnToken = Callable[[Sequence[int]], bool | None]
+"""Receives the answer so far, which is empty before the first token. If it returns true, the answer ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class NucleusSettings(DecodeSettings):
+    """Settings with which tokens are sampled only from the most likely ones that sum up to `top_p`."""
+
+    top_p: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,7 @@ class LocalEngine:
 
     def __init__(self, model: PreTrainedModel | PeftModel) -> None:
         self._model = model.eval()
-        self._lock = threading.Lock()
+        self._line = WaitingLine()
         self._kept: list[_Kept] = []  # the last one is the most recently used
 
     def generate(
@@ -59,56 +69,62 @@ class LocalEngine:
         settings: DecodeSettings,
         *,
         adapted: bool,
-        on_token: OnToken = lambda token_ids: None,
+        on_token: OnToken = lambda token_ids: False,
     ) -> Generated:
-        """Decode one answer, greedily if the temperature is 0. `on_token` receives the answer so far."""
+        """Decode one answer, greedily if the temperature is 0.
+
+        `on_token` is called for each token, and also before the first one: twice a second while other requests are
+        answered, and several times for a long prompt. An exception that it raises ends the work, and the next request
+        gets the model.
+        """
         answer = PartialAnswer(settings, name="request")
+        decoding = _Decoding(answer, settings, on_token)
         off = isinstance(self._model, PeftModel) and not adapted
         precision = evaluation_precision(self._model)
-        with self._lock, torch.inference_mode(), adapter_off(self._model, off=off), precision:
+        with (
+            self._line.turn(lambda: on_token(())),
+            torch.inference_mode(),
+            adapter_off(self._model, off=off),
+            precision,
+        ):
             if empty_cache(self._model.config) is None:
-                generate_answer(self._model, prompt_ids, answer, settings)
-                n_cached = 0
+                n_cached = decoding.whole(self._model, prompt_ids)
             else:
-                n_cached = self._decode(tuple(prompt_ids), answer, settings, adapted, on_token)
+                n_cached = self._decode(tuple(prompt_ids), decoding, adapted)
         assert answer.finish_reason is not None
         return Generated(tuple(answer.token_ids), answer.finish_reason, n_cached)
 
-    def _decode(
-        self,
-        prompt_ids: tuple[int, ...],
-        answer: PartialAnswer,
-        settings: DecodeSettings,
-        adapted: bool,
-        on_token: OnToken,
-    ) -> int:
+    def _decode(self, prompt_ids: tuple[int, ...], decoding: "_Decoding", adapted: bool) -> int:
+        answer = decoding.answer
         kept, n_cached = self._nearest(prompt_ids, adapted)
         if kept is not None:
             prefix = CachePrefix(kept.cache, n_cached)
         else:
             prefix = CachePrefix(DynamicCache(), len(prompt_ids))
-            logits = self._run(prompt_ids, prefix.cache)
-        cache = RaggedCache(prefix.cache, n_rows=1, capacity=len(prompt_ids) + settings.max_new_tokens)
+            logits = self._run(prompt_ids, prefix.cache, decoding)
+        cache = RaggedCache(prefix.cache, n_rows=1, capacity=len(prompt_ids) + decoding.settings.max_new_tokens)
         cache.load(0, prefix)
         with ragged_attention(self._model, cache):
             if kept is not None:
-                logits = self._run(prompt_ids[n_cached:], cache)
-            answer.extend(answer.choose(logits))
-            on_token(answer.token_ids)
+                logits = self._run(prompt_ids[n_cached:], cache, decoding)
+            decoding.extend(logits)
             while answer.finish_reason is None:
-                answer.extend(answer.choose(self._run(answer.token_ids[-1:], cache)))
-                on_token(answer.token_ids)
+                decoding.extend(self._run(answer.token_ids[-1:], cache, decoding))
         token_ids = (prompt_ids + tuple(answer.token_ids))[: cache.get_seq_length()]
         self._keep(_Kept(adapted, token_ids, cache), replaced=kept)
         return n_cached
 
-    def _run(self, token_ids: Sequence[int], cache: DynamicCache) -> torch.Tensor:
+    def _run(self, token_ids: Sequence[int], cache: DynamicCache, decoding: "_Decoding") -> torch.Tensor:
         """Run tokens, add them to the cache, and return the logits [vocabulary] after the last one."""
         model: Any = self._model
-        ids = torch.tensor([list(token_ids)], device=model.device)
-        logits = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1]
-        if isinstance(cache, RaggedCache):
-            cache.advance([len(token_ids)])
+        for start in range(0, len(token_ids), _PIECE):
+            if len(token_ids) > 1:
+                decoding.on_token(())
+            piece = list(token_ids[start : start + _PIECE])
+            ids = torch.tensor([piece], device=model.device)
+            logits = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1]
+            if isinstance(cache, RaggedCache):
+                cache.advance([len(piece)])
         assert isinstance(logits, torch.Tensor)
         return logits
 
@@ -127,3 +143,46 @@ class LocalEngine:
         if replaced is not None and kept.token_ids[: len(replaced.token_ids)] == replaced.token_ids:
             self._kept.remove(replaced)
         self._kept = [*self._kept[-(_N_KEPT - 1) :], kept]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoding:
+    """An answer that is being decoded, how its tokens are chosen, and who receives them."""
+
+    answer: PartialAnswer
+    settings: DecodeSettings
+    on_token: OnToken
+
+    def extend(self, logits: torch.Tensor) -> None:
+        """Choose the next token from logits [vocabulary]."""
+        self.answer.extend(self.answer.choose(self._nucleus(logits)))
+        if self.on_token(self.answer.token_ids) and self.answer.finish_reason is None:
+            self.answer.finish_reason = "stop"
+
+    def whole(self, model: Any, prompt_ids: Sequence[int]) -> int:
+        """Decode the whole answer without keeping a cache. Returns 0, the number of cached tokens."""
+        n_prompt = len(prompt_ids)
+
+        def is_done(ids: torch.Tensor, scores: torch.Tensor, **others: Any) -> torch.Tensor:
+            done = bool(self.on_token([token for token in ids[0, n_prompt:].tolist() if not self._ends(token)]))
+            return torch.full(ids.shape[:1], done, device=ids.device)
+
+        def cut(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            return self._nucleus(scores[0])[None]
+
+        generate_answer(model, prompt_ids, self.answer, self.settings, stopping=[is_done], processors=[cut])
+        if self.answer.finish_reason is None:
+            self.answer.finish_reason = "stop"
+        return 0
+
+    def _ends(self, token: int) -> bool:
+        return token in self.settings.stop_token_ids
+
+    def _nucleus(self, logits: torch.Tensor) -> torch.Tensor:
+        """Exclude the tokens after the most likely ones that sum up to `top_p` at the temperature. One always stays."""
+        top_p = self.settings.top_p if isinstance(self.settings, NucleusSettings) else 1.0
+        if top_p >= 1 or self.settings.temperature == 0:
+            return logits
+        ordered, indices = torch.softmax(logits.float() / self.settings.temperature, dim=-1).sort(descending=True)
+        excluded = ordered.cumsum(-1) - ordered >= max(top_p, 1e-12)
+        return logits.index_fill(0, indices[excluded], float("-inf"))

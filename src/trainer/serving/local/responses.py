@@ -10,12 +10,32 @@ from trainer.tool_calls import ToolCallFormat
 from trainer.tool_calls.served import served_call
 from trainer.types import Tool
 
+_CHUNK = "chat.completion.chunk"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerHead:
+    """What the response, or every chunk of its stream, begins with."""
+
+    id: str
+    created: int
+    model: str
+
+    @classmethod
+    def new(cls, model: str) -> "AnswerHead":
+        """Return the head of a new answer."""
+        return cls(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), model)
+
+    def fields(self, kind: str) -> dict[str, Any]:
+        """Return the keys of an object of this kind."""
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
     """An answer to send. `finish_reason` has OpenAI's values: stop, length or tool_calls."""
 
-    model: str
+    head: AnswerHead
     message: dict[str, Any]
     finish_reason: str
     prompt_ids: Sequence[int]
@@ -33,17 +53,23 @@ class ChatAnswer:
         }
 
 
-def read_message(text: str, *, fmt: ToolCallFormat, tools: Sequence[Tool], finished: bool) -> dict[str, Any]:
+def read_message(
+    text: str, *, fmt: ToolCallFormat, tools: Sequence[Tool], finished: bool, most_calls: int | None = None
+) -> dict[str, Any]:
     """Return the assistant message of a generated text, with its calls in OpenAI form.
 
-    A malformed attempt is passed on as `served_call` writes it, as the plugin for vLLM does.
+    A malformed attempt is passed on as `served_call` writes it, as the plugin for vLLM does. Of more than `most_calls`
+    attempts, the first ones are handed over, well formed or not, and the others are dropped. With 0, only the prose
+    is left, which may be empty.
     """
     parsed = fmt.parse(text, finished=finished, tools=tools)
     if not parsed.calls:
         return {"role": "assistant", "content": text}
+    if most_calls == 0:
+        return {"role": "assistant", "content": parsed.content}
     calls = [
         {"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": served_call(call)._asdict()}
-        for call in parsed.calls
+        for call in parsed.calls[:most_calls]
     ]
     return {"role": "assistant", "content": parsed.content or None, "tool_calls": calls}
 
@@ -51,21 +77,21 @@ def read_message(text: str, *, fmt: ToolCallFormat, tools: Sequence[Tool], finis
 def completion(answer: ChatAnswer, *, return_token_ids: bool) -> dict[str, Any]:
     """Return the response for a request without streaming."""
     choice: dict[str, Any] = {"index": 0, "message": answer.message, "finish_reason": answer.finish_reason}
-    response = {**_head("chat.completion", answer.model), "choices": [choice], "usage": answer.usage()}
+    response = {**answer.head.fields("chat.completion"), "choices": [choice], "usage": answer.usage()}
     if return_token_ids:
         choice["token_ids"] = list(answer.token_ids)
         response["prompt_token_ids"] = list(answer.prompt_ids)
     return response
 
 
-def opening_chunk(model: str) -> dict[str, Any]:
+def opening_chunk(head: AnswerHead) -> dict[str, Any]:
     """Return the first chunk of a stream, which is sent with the first token."""
-    return _chunk(model, {"role": "assistant", "content": ""}, None)
+    return _chunk(head, {"role": "assistant", "content": ""}, None)
 
 
-def text_chunk(model: str, text: str) -> dict[str, Any]:
+def text_chunk(head: AnswerHead, text: str) -> dict[str, Any]:
     """Return a chunk of text."""
-    return _chunk(model, {"content": text}, None)
+    return _chunk(head, {"content": text}, None)
 
 
 def closing_chunks(answer: ChatAnswer, *, with_text: bool, include_usage: bool) -> list[dict[str, Any]]:
@@ -75,17 +101,13 @@ def closing_chunks(answer: ChatAnswer, *, with_text: bool, include_usage: bool) 
         delta = {key: value for key, value in answer.message.items() if key != "role" and value}
         if "tool_calls" in delta:
             delta["tool_calls"] = [{"index": index, **call} for index, call in enumerate(delta["tool_calls"])]
-        chunks.append(_chunk(answer.model, delta, None))
-    chunks.append(_chunk(answer.model, {}, answer.finish_reason))
+        chunks.append(_chunk(answer.head, delta, None))
+    chunks.append(_chunk(answer.head, {}, answer.finish_reason))
     if include_usage:
-        chunks.append({**_head("chat.completion.chunk", answer.model), "choices": [], "usage": answer.usage()})
+        chunks.append({**answer.head.fields(_CHUNK), "choices": [], "usage": answer.usage()})
     return chunks
 
 
-def _chunk(model: str, delta: Mapping[str, Any], finish_reason: str | None) -> dict[str, Any]:
+def _chunk(head: AnswerHead, delta: Mapping[str, Any], finish_reason: str | None) -> dict[str, Any]:
     choice = {"index": 0, "delta": dict(delta), "finish_reason": finish_reason}
-    return {**_head("chat.completion.chunk", model), "choices": [choice]}
-
-
-def _head(kind: str, model: str) -> dict[str, Any]:
-    return {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": kind, "created": int(time.time()), "model": model}
+    return {**head.fields(_CHUNK), "choices": [choice]}
