@@ -9,16 +9,18 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer.config import Config
 from trainer.errors import OutputError
-from trainer.evaluation import Evaluation
 from trainer.hub import known_sources
 from trainer.run_layout import RUN_CONFIG, SERVED_FOLDER, RunLayout
 from trainer.scoring.predictions import write_predictions
 from trainer.types import Tool
 from trainer.util.files import claim_folder, replace_file, replace_json
+
+if TYPE_CHECKING:  # it brings torch, and a folder is claimed before that is needed
+    from trainer.evaluation import Evaluation
 
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "llm-tool-call-sft")
 _OPTION = "train.output_dir"
@@ -44,7 +46,7 @@ class RunFolder:
         with RunLayout(self.path).history.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
-    def write_evaluation(self, name: str, evaluation: Evaluation) -> None:
+    def write_evaluation(self, name: str, evaluation: "Evaluation") -> None:
         """Write the predictions of an evaluation, one line per judged turn with its verdict."""
         target = RunLayout(self.path).predictions(name)
         write_predictions(target, evaluation.predictions, self._tools, verdicts=evaluation.scores.verdicts)
