@@ -26,9 +26,9 @@ def run(args: argparse.Namespace) -> int:
 
     cfg = load_config(args.config, args.overrides)
 
-    from trainer.data.domains import load_domain
+    from trainer.training.preflight import preflight
 
-    load_domain(cfg)  # what is wrong with its name is said before torch is imported
+    preflight(cfg)  # what is wrong is reported before torch is imported
 
     from rich.console import Console
 

@@ -1,6 +1,6 @@
 """Find everything that is wrong with a run before it loads, writes or deletes anything. Imports no torch.
 
-What needs torch is checked directly afterwards, by `trainer.training.hardware_preflight`.
+What needs torch or the hub is checked directly afterwards: hardware, rights on the hub, the adapter on an empty model.
 """
 
 from collections.abc import Callable, Iterator

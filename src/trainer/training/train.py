@@ -26,9 +26,13 @@ from trainer.run_layout import BASE, ENVIRONMENT_FILE, FINAL, METRICS_FILE, REPO
 from trainer.scoring.tables import report_markdown
 from trainer.tokenizer import load_tokenizer
 from trainer.tool_trainer import ToolTrainer
-from trainer.training.arguments import check_trackers, resolved_config, training_arguments
+from trainer.training.arguments import resolved_config, training_arguments
+from trainer.training.checks.empty_model import check_adapter
+from trainer.training.checks.hardware import check_hardware
+from trainer.training.checks.hub_rights import check_hub_rights
 from trainer.training.log import TrainingLog
 from trainer.training.memory import peak_memory_gb
+from trainer.training.preflight import preflight
 from trainer.training.run_folder import RunFolder, claim, environment, prepare
 
 logger = logging.getLogger(__name__)
@@ -51,7 +55,9 @@ def train_run(cfg: Config) -> RunResult:
     can fix.
     """
     transformers_logging.disable_progress_bar()
-    check_trackers(cfg)
+    preflight(cfg)
+    check_hardware(cfg)
+    check_hub_rights(cfg)
     overwrite = bool(cfg.train.get("overwrite_output_dir", False))
     resume = bool(cfg.train.get("resume_from_checkpoint"))
     claim(cfg.output_dir, overwrite=overwrite, resume=resume)
@@ -59,7 +65,9 @@ def train_run(cfg: Config) -> RunResult:
     arguments = training_arguments(cfg)
     set_seed(cfg.seed)
     name = cfg.model.base_model_name
-    lacking = check_embedding(load_tokenizer(cfg), load_model_config(cfg), name=name)
+    model_config = load_model_config(cfg)
+    lacking = check_embedding(load_tokenizer(cfg), model_config, name=name)
+    check_adapter(cfg, model_config)
     with arguments.main_process_first(desc="data preparation"):
         bundle = domain_datasets(domain, cfg)
     for rows in (bundle.train_dataset, bundle.eval_dataset):
