@@ -52,8 +52,9 @@ def find_problems(cfg: Config) -> Iterator[Problem]:
     except ToolSftError as error:
         yield problem_of(error, BASE_MODEL.key)
     yield from base_model_problems(files)
-    yield from adapter_problems(cfg.lora, files)
-    if not wrong_keys:
+    wrong_adapter = list(adapter_problems(cfg.lora, files))
+    yield from wrong_adapter
+    if not wrong_keys and not wrong_adapter:
         yield from disk_problems(cfg, files)
 
 
