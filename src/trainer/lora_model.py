@@ -39,12 +39,12 @@ def load_base_model(cfg: Config, *, pad_token_id: int | None = None) -> PreTrain
     if cfg.model.attn_implementation is not None:
         options["attn_implementation"] = cfg.model.attn_implementation
     try:
-        model, loaded = AutoModelForCausalLM.from_pretrained(
-            place.name, output_loading_info=True, ignore_mismatched_sizes=True, **options
-        )
+        options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # so that both are reported below
+        found: Any = AutoModelForCausalLM.from_pretrained(place.name, **options)
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         raise place.failure("base model", error) from error
-    _check_loaded(cfg.model.base_model_name, loaded)
+    model: PreTrainedModel = found[0]
+    _check_loaded(cfg.model.base_model_name, found[1])
     if pad_token_id is not None:
         model.config.pad_token_id = pad_token_id
     return model

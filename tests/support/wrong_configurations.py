@@ -102,10 +102,31 @@ COMBINATIONS = [
     _train("lr_scheduler_type", "constant", "constant_with_warmup", at="warmup_ratio"),
     _train("save_strategy", "best", "best needs evaluations during training", "eval_strategy='no'"),
     _train("load_best_model_at_end", "true", "needs evaluations and checkpoints", at="save_strategy"),
-    _train("load_best_model_at_end", "true", "needs the train.eval_strategy, epoch", "save_strategy=steps", at="save_strategy"),
-    _train("load_best_model_at_end", "true", "not a multiple of train.eval_steps (2)", *_STEPS, "save_steps=3", at="save_steps"),
+    _train(
+        "load_best_model_at_end",
+        "true",
+        "needs the train.eval_strategy, epoch",
+        "save_strategy=steps",
+        at="save_strategy",
+    ),
+    _train(
+        "load_best_model_at_end",
+        "true",
+        "not a multiple of train.eval_steps (2)",
+        *_STEPS,
+        "save_steps=3",
+        at="save_steps",
+    ),
     _train("load_best_model_at_end", "true", "both as a share", *_STEPS, "save_steps=0.5", at="save_steps"),
-    _train("load_best_model_at_end", "true", "no checkpoint is saved", *_STEPS, "save_steps=8", "max_steps=6", at="save_steps"),
+    _train(
+        "load_best_model_at_end",
+        "true",
+        "no checkpoint is saved",
+        *_STEPS,
+        "save_steps=8",
+        "max_steps=6",
+        at="save_steps",
+    ),
     _train("greater_is_better", "true", "perplexity is better if it is lower", "metric_for_best_model=perplexity"),
     _train("early_stopping", "3", "needs evaluations during training", "eval_strategy='no'"),
     _train("lr_scheduler_type", "reduce_lr_on_plateau", "needs evaluations", "eval_strategy='no'"),
@@ -113,7 +134,13 @@ COMBINATIONS = [
     _train("dataloader_prefetch_factor", "2", "needs worker processes"),
     _train("dataloader_persistent_workers", "true", "needs worker processes"),
     _train("optim", "galore_adamw", "needs the modules to project", at="optim_target_modules"),
-    _train("optim", "apollo_adamw_layerwise", "set it to 1", "gradient_accumulation_steps=4", at="gradient_accumulation_steps"),
+    _train(
+        "optim",
+        "apollo_adamw_layerwise",
+        "set it to 1",
+        "gradient_accumulation_steps=4",
+        at="gradient_accumulation_steps",
+    ),
     _train("deepspeed", "{zero_optimization: {stage: 2}}", "both shard the model", "fsdp=full_shard", at="fsdp"),
     _train("auto_find_batch_size", "true", "of one process only", "fsdp=full_shard"),
     _train("push_to_hub", "true", "needs the repository's name: owner/name", at="hub_model_id"),
@@ -153,7 +180,9 @@ OLD_KEYS = [
 ]
 
 PACKAGES = [
-    _train("optim", "paged_adamw_8bit", "needs bitsandbytes, which is not installed; run `uv sync --extra quantization`"),
+    _train(
+        "optim", "paged_adamw_8bit", "needs bitsandbytes, which is not installed; run `uv sync --extra quantization`"
+    ),
     _train("optim", "adamw_torch_8bit", "run `uv pip install torchao`"),
     _train("optim", "galore_adamw", "run `uv pip install galore-torch`", "optim_target_modules=all-linear"),
     _train("optim", "apollo_adamw", "run `uv pip install apollo-torch`", "optim_target_modules=all-linear"),
@@ -187,7 +216,11 @@ FILES = [
     Wrong(("data.load_module=json",), "data.load_module", "has no build_datasets"),
     Wrong(("data.tokenizer=./nowhere",), "data.tokenizer", "./nowhere does not exist"),
     Wrong(("model.base_model_name=./nowhere",), "model.base_model_name", "./nowhere does not exist"),
-    Wrong(("lora.target_modules=all-linear", "lora.r=999999999", "train.save_strategy=epoch"), "train.output_dir", "GB are free"),
+    Wrong(
+        ("lora.target_modules=all-linear", "lora.r=999999999", "train.save_strategy=epoch"),
+        "train.output_dir",
+        "GB are free",
+    ),
 ]
 
 TARGETS = [

@@ -55,7 +55,12 @@ def test_a_new_repository_in_a_namespace_of_ones_own_is_accepted(name: str, monk
     ("name", "account", "access", "expected"),
     [
         ("me/a", LocalTokenNotFoundError("no token"), None, "you are not logged in"),
-        ("me/a", failure(HfHubHTTPError, 401, "invalid token"), None, "the hub refused me/a: invalid token; run `hf auth"),
+        (
+            "me/a",
+            failure(HfHubHTTPError, 401, "invalid token"),
+            None,
+            "the hub refused me/a: invalid token; run",
+        ),
         ("me/a", ACCOUNT, failure(HfHubHTTPError, 403, "read only"), "the hub refused me/a: read only"),
         ("me/a", ACCOUNT, failure(HfHubHTTPError, 500, "down"), "cannot answer for me/a: down; try again later"),
         ("me/a", ConnectionError("no route"), None, r"cannot be reached \(no route\)"),

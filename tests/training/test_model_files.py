@@ -40,7 +40,7 @@ def _header(folder: Path) -> None:
 
 
 def _pointer(folder: Path) -> None:
-    (folder / WEIGHTS).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 1\n", encoding="utf-8")
+    (folder / WEIGHTS).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\n", encoding="utf-8")
 
 
 def _pickled(folder: Path) -> None:
@@ -123,7 +123,7 @@ def test_weights_are_never_filled_at_random(n_rows: int, expected: str, folder: 
     if not n_rows:
         del tensors[name]
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=rf"1 weights {expected}: {name}"):
+    with pytest.raises(ModelError, match=rf"1 weights {expected}.*: {name}"):
         load_base_model(load_config(QUICKSTART, [f"model.base_model_name={folder}"]))
 
 

@@ -59,7 +59,9 @@ def _dataset_problems(data: Any) -> list[Problem]:
     if not isinstance(data, Mapping):  # the schema reports it
         return []
     if data.get("dataset_name") and data.get("sources"):
-        return [Problem("data.sources", "given beside data.dataset_name; keep one, and list every dataset in data.sources")]
+        return [
+            Problem("data.sources", "given beside data.dataset_name; keep one, and list every dataset in data.sources")
+        ]
     if not data.get("dataset_name") and not data.get("sources"):
         return [Problem("data.dataset_name", "missing; name a dataset, or list several in data.sources")]
     return []

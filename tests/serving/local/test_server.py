@@ -96,9 +96,7 @@ def test_text_without_a_call_stays_unchanged(service: LocalService) -> None:
 
 
 @pytest.mark.parametrize(("text", "names"), [(BROKEN, [""]), (CALL + "\n" + BROKEN, ["search_inventory", ""])])
-def test_a_failed_attempt_is_a_call_that_cannot_be_decoded(
-    service: LocalService, text: str, names: list[str]
-) -> None:
+def test_a_failed_attempt_is_a_call_that_cannot_be_decoded(service: LocalService, text: str, names: list[str]) -> None:
     with serving(scripted(service, text)) as url:
         _, value = ask(f"{url}/chat/completions", chat())
     message = value["choices"][0]["message"]

@@ -72,9 +72,13 @@ def _best_model(train: _Train) -> Iterator[Problem]:
         return
     if judging == "no" or saving == "no":
         key = "train.eval_strategy" if judging == "no" else "train.save_strategy"
-        yield Problem(key, "got no, but train.load_best_model_at_end needs evaluations and checkpoints; set both to steps")
+        yield Problem(
+            key, "got no, but train.load_best_model_at_end needs evaluations and checkpoints; set both to steps"
+        )
     elif saving != judging:
-        text = f"got {saving}, but train.load_best_model_at_end needs the train.eval_strategy, {judging}; set both alike"
+        text = (
+            f"got {saving}, but train.load_best_model_at_end needs the train.eval_strategy, {judging}; set both alike"
+        )
         yield Problem("train.save_strategy", text)
     elif saving == "steps":
         yield from _best_steps(train)
@@ -126,5 +130,7 @@ def _scaling(train: _Train) -> Iterator[Problem]:
     if train["deepspeed"] and train["fsdp"]:
         yield Problem("train.fsdp", "set together with train.deepspeed; both shard the model, so keep one of them")
     if train["auto_find_batch_size"] and (train["deepspeed"] or train["fsdp"]):
-        text = "changes the batch size of one process only, which train.deepspeed and train.fsdp cannot follow; remove it"
+        text = (
+            "changes the batch size of one process only, which train.deepspeed and train.fsdp cannot follow; remove it"
+        )
         yield Problem("train.auto_find_batch_size", text)

@@ -1,4 +1,4 @@
-"""The names that keys of `train` and `model` may have: optimizers, schedules, strategies. Installs and loads nothing."""
+"""The names that keys of `train` and `model` may have: optimizers, schedules, strategies. Loads nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache

@@ -96,4 +96,4 @@ def _is_interval(value: float) -> bool:
 
 def _is_on(train: Mapping[str, Any], key: str) -> bool:
     default = "no" if key == "eval_steps" else "steps"
-    return train.get(INTERVALS[key], default) == "steps"
+    return bool(train.get(INTERVALS[key], default) == "steps")

@@ -56,7 +56,7 @@ OLD_KEYS: Mapping[str, Mapping[str, str]] = {
         "dataset_text_field": "rows are conversations; name their columns in data.layout",
         "bf16_training": "here it is train.bf16",
         "use_peft": "an adapter is always trained; remove it",
-        "gradient_checkpointing_use_reentrant": "write it into train.gradient_checkpointing_kwargs: {use_reentrant: false}",
+        "gradient_checkpointing_use_reentrant": "write {use_reentrant: false} into train.gradient_checkpointing_kwargs",
     },
     "model": {
         "name": "here it is model.base_model_name",

@@ -29,7 +29,9 @@ def hardware_problems(cfg: Config) -> Iterator[Problem]:
         if not torch.cuda.is_available():
             yield Problem("train.bf16", "needs a GPU, and there is none; remove it, or set train.use_cpu=true")
         elif not torch.cuda.is_bf16_supported():
-            yield Problem("train.bf16", "this GPU has no bfloat16 (it needs Ampere or newer); set train.fp16=true instead")
+            yield Problem(
+                "train.bf16", "this GPU has no bfloat16 (it needs Ampere or newer); set train.fp16=true instead"
+            )
     if on_gpu:
         return
     where = "train.use_cpu is set" if train.get("use_cpu") else "there is none"
@@ -40,7 +42,9 @@ def hardware_problems(cfg: Config) -> Iterator[Problem]:
     if train.get("use_liger_kernel"):
         yield Problem("train.use_liger_kernel", f"needs a GPU, and {where}; remove it")
     if (cfg.model.attn_implementation or "").startswith(_KERNELS):
-        yield Problem("model.attn_implementation", f"{cfg.model.attn_implementation} needs a GPU, and {where}; use sdpa")
+        yield Problem(
+            "model.attn_implementation", f"{cfg.model.attn_implementation} needs a GPU, and {where}; use sdpa"
+        )
     if cfg.model.quantization is not None:
         text = f"{cfg.model.quantization} needs a CUDA GPU, and {where}; remove the key"
         yield Problem("model.quantization", text, ModelError)
