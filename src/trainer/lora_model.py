@@ -3,13 +3,14 @@
 import importlib.util
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, get_peft_model
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoModelForCausalLM,
@@ -24,6 +25,7 @@ from trainer.lora_targets import check_target_modules, excluded_modules
 from trainer.model_source import base_model_place
 
 _MARKS_OF_SHARDS = ("ds_id", "full_tensor", "_is_flat_param")  # of DeepSpeed, FSDP2 and FSDP1
+_N_KEYS_SHOWN = 5
 
 
 def load_base_model(cfg: Config, *, pad_token_id: int | None = None) -> PreTrainedModel:
@@ -38,12 +40,28 @@ def load_base_model(cfg: Config, *, pad_token_id: int | None = None) -> PreTrain
     if cfg.model.attn_implementation is not None:
         options["attn_implementation"] = cfg.model.attn_implementation
     try:
-        model = AutoModelForCausalLM.from_pretrained(place.name, **options)
-    except (OSError, ValueError, ImportError) as error:
+        options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # so that both are reported below
+        found: Any = AutoModelForCausalLM.from_pretrained(place.name, **options)
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         raise place.failure("base model", error) from error
+    model: PreTrainedModel = found[0]
+    _check_loaded(cfg.model.base_model_name, found[1])
     if pad_token_id is not None:
         model.config.pad_token_id = pad_token_id
     return model
+
+
+def _check_loaded(name: str, loaded: Mapping[str, Any]) -> None:
+    """Refuse a model of which some weights were missing or had another size; transformers fills them at random.
+
+    Weights that the architecture shares or computes are not among the missing ones.
+    """
+    missing = sorted(loaded.get("missing_keys", ()))
+    wrong = sorted(str(one[0]) if isinstance(one, tuple) else str(one) for one in loaded.get("mismatched_keys", ()))
+    for what, keys in (("are missing from its files", missing), ("have another size than config.json says", wrong)):
+        if keys:
+            shown = ", ".join(keys[:_N_KEYS_SHOWN]) + (", …" if len(keys) > _N_KEYS_SHOWN else "")
+            raise ModelError(f"{name}: {len(keys)} weights {what}: {shown}; download the model again")
 
 
 def pick_dtype(name: str) -> torch.dtype:

@@ -10,30 +10,46 @@ from collections.abc import Iterator, Sequence
 from torch import nn
 from transformers import PreTrainedModel
 
+from trainer.config.rules.targets import ALL_LINEAR, matches
 from trainer.errors import ModelError
-
-ALL_LINEAR = "all-linear"
 
 
 def check_target_modules(model: nn.Module, targets: Sequence[str] | str) -> None:
     """Check that every name in a list of targets matches the end of some text module's name; peft ignores other names.
 
+    None of them may mean an output head that shares its weights with the embedding: neither could be merged alone.
     A string is `all-linear` or a regular expression for whole names. Raises `ModelError`.
     """
     if targets == ALL_LINEAR:
         return
+    _refuse_tied(model, targets)
     outside = other_parts(model)
     names = [name for name, _ in model.named_modules() if name]
     text_names = [name for name in names if not _is_in(name, outside)]
-    missing = [target for target in _each(targets) if not any(_matches(target, name) for name in text_names)]
+    missing = [target for target in _each(targets) if not any(matches(target, name) for name in text_names)]
     if missing:
         linear = {name.rpartition(".")[2] for name, m in _linear(model) if not _is_in(name, outside)}
-        elsewhere = any(_matches(target, name) for target in missing for name in names)
+        elsewhere = any(matches(target, name) for target in missing for name in names)
         reason = f" outside {', '.join(outside)}" if elsewhere else ""
         shown = ", ".join(target if isinstance(target, str) else target.pattern for target in missing)
         raise ModelError(
             f"lora.target_modules: no module{reason} is named {shown}; "
             f"linear modules of this model: {', '.join(sorted(linear))}"
+        )
+
+
+def _refuse_tied(model: nn.Module, targets: Sequence[str] | str) -> None:
+    if not isinstance(model, PreTrainedModel):
+        return
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is None or embedding is None or getattr(head, "weight", None) is not getattr(embedding, "weight", head):
+        return
+    tied = [name for name, module in model.named_modules() if module is head or module is embedding]
+    hit = [name for name in tied if any(matches(target, name) for target in _each(targets))]
+    if hit:
+        raise ModelError(
+            f"lora.target_modules: {' and '.join(tied)} share one weight in this model, so an adapter on "
+            f"{' and '.join(hit)} cannot be merged or served; leave it out of the targets"
         )
 
 
@@ -45,7 +61,7 @@ def excluded_modules(model: nn.Module, targets: Sequence[str] | str) -> str | No
         found = [name for name, _ in _linear(model)]
     else:
         wanted = _each(targets)
-        found = [name for name, _ in model.named_modules() if any(_matches(target, name) for target in wanted)]
+        found = [name for name, _ in model.named_modules() if any(matches(target, name) for target in wanted)]
     parts = [part for part in other_parts(model) if any(_is_in(name, [part]) for name in found)]
     return rf"({'|'.join(map(re.escape, parts))})(\..*)?" if parts else None
 
@@ -113,9 +129,3 @@ def _each(targets: Sequence[str] | str) -> list[str | re.Pattern[str]]:
         return [re.compile(targets)]
     except re.error as error:
         raise ModelError(f"lora.target_modules: {targets} is not a regular expression: {error}") from error
-
-
-def _matches(target: str | re.Pattern[str], name: str) -> bool:
-    if isinstance(target, str):
-        return name == target or name.endswith(f".{target}")
-    return target.fullmatch(name) is not None

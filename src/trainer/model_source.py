@@ -115,10 +115,8 @@ def cache_folder() -> Path:
 
 def packaged_model(package: str) -> Path:
     """The folder with the safetensors and tokenizer of an installed package's GGUF model, converted once."""
-    gguf = _gguf_file(package)
-    template = files("trainer").joinpath("templates", _TOOLS_TEMPLATE).read_text(encoding="utf-8")
-    key = f"{gguf.stat().st_size}\0{template}\0{_CONVERSION}"
-    folder = cache_folder() / f"{gguf.stem}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+    gguf, template = _gguf_file(package), _tools_template()
+    folder = converted_folder(package)
     if not folder.is_dir():
         if importlib.util.find_spec("gguf") is None:
             raise ModelError(f"{PACKAGE_PREFIX}{package}: converting it needs the package gguf; {_INSTALL_DEMO}")
@@ -134,6 +132,17 @@ def packaged_model(package: str) -> Path:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return folder
+
+
+def converted_folder(package: str) -> Path:
+    """Where the converted model of an installed package is, or will be. Raises `ModelError` without the package."""
+    gguf = _gguf_file(package)
+    key = f"{gguf.stat().st_size}\0{_tools_template()}\0{_CONVERSION}"
+    return cache_folder() / f"{gguf.stem}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+
+
+def _tools_template() -> str:
+    return files("trainer").joinpath("templates", _TOOLS_TEMPLATE).read_text(encoding="utf-8")
 
 
 def _gguf_file(package: str) -> Path:

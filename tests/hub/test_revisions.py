@@ -214,7 +214,7 @@ def test_a_run_records_the_commits_and_its_configuration_names_them(
 
 
 RUN_COMMANDS = """
-import contextlib, io, json, sys
+import contextlib, io, json, re, sys
 from trainer.commands.main import main
 
 found = []
@@ -222,7 +222,9 @@ for command, *overrides in json.loads(COMMANDS):
     captured = io.StringIO()
     with contextlib.redirect_stderr(captured), contextlib.redirect_stdout(io.StringIO()):
         code = main([command, "--config", CONFIG, *[word for text in overrides for word in ("--set", text)]])
-    found.append([code, [line for line in captured.getvalue().splitlines() if line.startswith("error: ")],
+    # A list of one problem, with the configuration's name above it, becomes one line.
+    said = re.sub(r"error: \\S+: 1 problem\\n  (\\S+) +", r"error: \\1: ", captured.getvalue())
+    found.append([code, [line for line in said.splitlines() if line.startswith("error: ")],
                   "Traceback" in captured.getvalue()])
 print(json.dumps(found))
 """

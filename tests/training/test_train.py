@@ -167,6 +167,15 @@ def test_batching_does_not_change_the_training(quick_config: MakeConfig, tmp_pat
         torch.testing.assert_close(weights[0][name], weights[1][name], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("mixed", ["false", "true"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_every_precision_of_weights_trains_and_evaluates_with_and_without_bfloat16(
+    dtype: str, mixed: str, quick_config: MakeConfig
+) -> None:
+    result = train_run(quick_config(f"model.torch_dtype={dtype}", f"train.bf16={mixed}", "data.train_split=train[:2]"))
+    assert 0 < result.states["final"]["perplexity"] < float("inf")
+
+
 def test_gradient_checkpointing_trains_the_same(quick_config: MakeConfig, tmp_path: Path) -> None:
     runs = [
         train_run(quick_config(f"train.gradient_checkpointing={value}", f"train.output_dir={tmp_path / value}"))
@@ -218,16 +227,18 @@ def test_an_evaluation_of_a_server_from_before_the_run_is_no_obstacle_and_is_kep
             "no module is named qkv; linear modules of this model",
         ),
         ("data.max_context_length=5000", ModelError, "supports at most 4096 tokens"),
-        ("model.base_model_name=./nowhere", ModelError, "model.base_model_name: ./nowhere does not exist"),
+        ("model.base_model_name=./nowhere", ModelError, r"model.base_model_name +\./nowhere does not exist"),
         ("model.base_model_name=package:nowhere", ModelError, "not installed"),
         ("model.chat_template_path=nowhere.jinja", ModelError, "cannot be read"),
-        ("model.quantization=4bit", ModelError, "needs a CUDA GPU"),
+        ("model.quantization=4bit", ConfigError, "needs bitsandbytes, which is not installed"),
+        ("train.fp16=true", ConfigError, r"train.fp16 +needs a GPU, and train.use_cpu is set"),
+        ("train.tf32=true", ConfigError, r"train.tf32 +needs an NVIDIA GPU"),
         ("data.load_module=no_such_domain", ConfigError, "there is no package no_such_domain"),
         ("data.load_module=json", ConfigError, "has no build_datasets"),
         ("train.report_to=trackio", ConfigError, "uv sync --extra trackio"),
         ("train.report_to=mlflow", ConfigError, "must be one of"),
-        ("train.eval_strategy=sometimes", ConfigError, "train: "),
-        ("train.lr_scheduler_type=wavy", ConfigError, "train: "),
+        ("train.eval_strategy=sometimes", ConfigError, r"train.eval_strategy +got 'sometimes'"),
+        ("train.lr_scheduler_type=wavy", ConfigError, r"train.lr_scheduler_type +got 'wavy'"),
     ],
 )
 def test_a_mistake_is_reported_in_one_message_and_nothing_is_written(

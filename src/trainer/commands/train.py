@@ -33,9 +33,9 @@ def run(args: argparse.Namespace) -> int:
     overrides = [*args.overrides, *(["train.resume_from_checkpoint=true"] if args.resume else [])]
     cfg = load_config(args.config, overrides)
 
-    from trainer.data.domains import load_domain
+    from trainer.training.preflight import preflight
 
-    load_domain(cfg)  # what is wrong with its name is said before torch is imported
+    preflight(cfg)  # what is wrong is reported before torch is imported
 
     from rich.console import Console
 

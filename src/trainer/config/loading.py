@@ -3,16 +3,19 @@
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from trainer.config.problems import Problem, refuse
+from trainer.config.rules.old_keys import OLD_KEYS
 from trainer.config.schema import OWN_TRAIN_KEYS, TRAIN_DEFAULTS, Config, SourceConfig
 from trainer.config.training_keys import training_argument_types
+from trainer.config.training_rules import training_problems
 from trainer.config.yaml_file import parse_yaml, read_yaml_mapping
 from trainer.errors import ConfigError
-from trainer.util.secrets import HIDDEN, hide, is_secret_name, remember, remember_in, without_secrets
+from trainer.util.secrets import HIDDEN, is_secret_name, remember, remember_in, without_secrets
 
 _WIDER_TYPES: dict[str, Any] = {
     "resume_from_checkpoint": bool | str | None,
@@ -40,7 +43,11 @@ def as_config(cfg: Config | Mapping[str, Any]) -> Config:
 
 
 def parse_config(raw: Mapping[str, Any], *, source: str) -> Config:
-    """Validate a plain mapping; `source` names it in errors. Raises `ConfigError`."""
+    """Validate a plain mapping; `source` names it in errors. Raises `ConfigError`.
+
+    What is wrong with the values of `train` is refused before a training (`trainer.training.preflight`), not here, but
+    completes the list if something else is wrong.
+    """
     remember_in(raw)
     train, problems = _read_train_sections(raw)
     problems += _dataset_problems(raw.get("data"))
@@ -49,20 +56,19 @@ def parse_config(raw: Mapping[str, Any], *, source: str) -> Config:
     except ValidationError as error:
         problems += [_describe(dict(item)) for item in error.errors(include_url=False)]
     if problems:
-        width = max(len(key) for key, _ in problems)
-        lines = hide("\n".join(f"  {key:<{width}}   {text}" for key, text in problems))
-        count = f"{len(problems)} problem" + "s" * (len(problems) > 1)
-        raise ConfigError(f"{source}: {count}\n{lines}")
+        refuse(source, problems + training_problems(train))
     return cfg
 
 
-def _dataset_problems(data: Any) -> list[tuple[str, str]]:
+def _dataset_problems(data: Any) -> list[Problem]:
     if not isinstance(data, Mapping):  # the schema reports it
         return []
     if data.get("dataset_name") and data.get("sources"):
-        return [("data.sources", "given beside data.dataset_name; keep one, and list every dataset in data.sources")]
+        return [
+            Problem("data.sources", "given beside data.dataset_name; keep one, and list every dataset in data.sources")
+        ]
     if not data.get("dataset_name") and not data.get("sources"):
-        return [("data.dataset_name", "missing; name a dataset, or list several in data.sources")]
+        return [Problem("data.dataset_name", "missing; name a dataset, or list several in data.sources")]
     return []
 
 
@@ -91,10 +97,10 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
     target[name] = value
 
 
-def _read_train_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+def _read_train_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """`train` with `run` merged over it, values converted to the types of TrainingArguments, and the problems."""
     merged = dict(TRAIN_DEFAULTS)
-    problems: list[tuple[str, str]] = []
+    problems: list[Problem] = []
     known = training_argument_types() | _WIDER_TYPES | OWN_TRAIN_KEYS
     for section in ("train", "run"):
         values = raw.get(section, {})
@@ -102,18 +108,26 @@ def _read_train_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[t
             return {}, problems
         for key, value in values.items():
             if key not in known:
-                problems.append((f"{section}.{key}", _unknown(str(key), known)))
+                problems.append(Problem(f"{section}.{key}", _unknown(str(key), known, section="train")))
+                continue
+            if isinstance(value, bool) and not _takes_bool(known[key]):
+                problems.append(Problem(f"{section}.{key}", f"got {value}; must be a number"))
                 continue
             try:
                 merged[key] = TypeAdapter(known[key]).validate_python(value)
             except ValidationError as error:
-                text = _describe(dict(error.errors(include_url=False)[0]))[1]
+                text = _describe(dict(error.errors(include_url=False)[0])).text
                 hint = '; YAML reads an unquoted no as false, so write "no"' if value is False else ""
-                problems.append((f"{section}.{key}", text + hint))
+                problems.append(Problem(f"{section}.{key}", text + hint))
     return merged, problems
 
 
-def _describe(error: dict[str, Any]) -> tuple[str, str]:
+def _takes_bool(kind: Any) -> bool:
+    """Whether a type is not plainly a number; pydantic would read true as 1."""
+    return not {int, float} & {kind, *get_args(kind)} or bool in get_args(kind)
+
+
+def _describe(error: dict[str, Any]) -> Problem:
     location = [str(part) for part in error["loc"]]
     is_source = location[:2] == ["data", "sources"] and len(location) > 3
     key = f"data.sources[{location[2]}].{location[3]}" if is_source else ".".join(location[:2]) or "(file)"
@@ -121,11 +135,11 @@ def _describe(error: dict[str, Any]) -> tuple[str, str]:
         section = Config.model_fields.get(location[0])
         model = section.annotation if section is not None and len(location) > 1 else Config
         model = SourceConfig if is_source else model
-        return key, _unknown(location[-1], getattr(model, "model_fields", {}))
+        return Problem(key, _unknown(location[-1], getattr(model, "model_fields", {}), section=location[0]))
     if error["type"] == "missing":
-        return key, "missing; this key has no default"
+        return Problem(key, "missing; this key has no default")
     found = "nothing" if error["input"] is None else repr(error["input"])
-    return key, f"got {found}; {_requirement(error['msg'])}"
+    return Problem(key, f"got {found}; {_requirement(error['msg'])}")
 
 
 def _requirement(message: str) -> str:
@@ -133,6 +147,8 @@ def _requirement(message: str) -> str:
     return f"must be {text}" if text != message and message.startswith("Input") else text
 
 
-def _unknown(key: str, known: Iterable[str]) -> str:
+def _unknown(key: str, known: Iterable[str], *, section: str) -> str:
+    if key in OLD_KEYS.get(section, {}):
+        return f"unknown key; {OLD_KEYS[section][key]}"
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
     return f"unknown key; did you mean {near[0]}?" if near else "unknown key; see the configuration reference"

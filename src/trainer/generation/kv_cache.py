@@ -69,7 +69,8 @@ class _RaggedLayer(DynamicLayer):
         positions = self._lengths.next_positions(n_new)
         rows = torch.arange(len(positions), device=positions.device)[:, None]
         for buffer, new in ((self.keys, key_states), (self.values, value_states)):
-            buffer[rows, :, positions] = new.transpose(1, 2)
+            # Under autocast, values can be in bfloat16 although the cache that this one is like has float32.
+            buffer[rows, :, positions] = new.transpose(1, 2).to(buffer.dtype)
         width = self.get_seq_length() + n_new
         return self.keys[:, :, :width], self.values[:, :, :width]
 

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer.config import Config
-from trainer.evaluation import Evaluation
 from trainer.hub import known_sources
 from trainer.run_layout import RunLayout, step_name
 from trainer.scoring.predictions import write_predictions
@@ -19,6 +18,9 @@ from trainer.types import Tool
 from trainer.util.files import json_line, replace_file, replace_json
 from trainer.util.secrets import hide
 from trainer.values.numbers import finite
+
+if TYPE_CHECKING:  # it brings torch, and a folder is claimed before that is needed
+    from trainer.evaluation import Evaluation
 
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "llm-tool-call-sft")
 
@@ -66,7 +68,7 @@ class RunFolder:
         records = [json.loads(line) for line in lines]
         return {record["step"] for record in records if any(key.startswith("eval_") for key in record)}
 
-    def write_evaluation(self, name: str, evaluation: Evaluation) -> None:
+    def write_evaluation(self, name: str, evaluation: "Evaluation") -> None:
         """Write the predictions of an evaluation, one line per judged turn with its verdict."""
         target = RunLayout(self.path).predictions(name)
         write_predictions(target, evaluation.predictions, self._tools, verdicts=evaluation.scores.verdicts)

@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from trainer.data import DatasetBundle
 from trainer.data.chat_setup import make_chat_setup
 from trainer.data.domains import domain_datasets, load_domain
 from trainer.data.report import DataReport
-from trainer.errors import OutputError, RunInterrupted, TrainingError
 from trainer.evaluation import Evaluation
 from trainer.generation.settings import decode_settings
 from trainer.hub import pinned, resolve_base_model
@@ -36,16 +35,21 @@ from trainer.run_layout import (
 )
 from trainer.scoring.tables import report_markdown
 from trainer.tokenizer import load_tokenizer
-from trainer.training.arguments import check_trackers, resolved_config, training_arguments
+from trainer.training.arguments import resolved_config, training_arguments
+from trainer.training.checks.empty_model import check_adapter
+from trainer.training.checks.hardware import check_hardware
+from trainer.training.checks.hub_rights import check_hub_rights
 from trainer.training.log import TrainingLog
 from trainer.training.memory import peak_memory_gb
+from trainer.training.preflight import preflight
 from trainer.training.publishing.model_card import model_card
 from trainer.training.publishing.upload import check_target, upload_finished, upload_target
-from trainer.training.recovery.checkpoints import checkpoints, disk_failure, keep_until, step_of
+from trainer.training.recovery.checkpoints import keep_until, step_of
+from trainer.training.recovery.ending import left_explained
 from trainer.training.recovery.resume import Start, check_data, find_start
-from trainer.training.recovery.stopping import Stopped, StopRequest
+from trainer.training.recovery.stopping import StopRequest
 from trainer.training.run_folder import RunFolder, environment
-from trainer.training.run_place import check_inputs, claim, open_place, settle, take_place
+from trainer.training.run_place import open_place, settle, take_place
 from trainer.training.run_trainer import RunTrainer
 from trainer.util.cli import is_first_process
 
@@ -69,22 +73,24 @@ def train_run(cfg: Config) -> RunResult:
     can fix, and `RunInterrupted` if a signal ended the run; both say what is left.
     """
     transformers_logging.disable_progress_bar()
-    check_trackers(cfg)
+    preflight(cfg)
+    check_hardware(cfg)
     writes = is_first_process()
     target = upload_target(cfg) if writes else None
+    if writes:
+        check_hub_rights(cfg)
     start = find_start(cfg)
     if start.is_finished:
         return _finished(cfg)
-    if writes:
-        goes_on = _goes_on_inside(cfg, start)
-        claim(cfg.output_dir, overwrite=bool(cfg.train.get("overwrite_output_dir", False)), resume=goes_on)
-        check_inputs(cfg, resume=goes_on)
+    goes_on = start.goes_on_in(cfg.output_dir)
     domain = load_domain(cfg)
     work = RunLayout(cfg.output_dir).unfinished
     arguments = training_arguments(cfg, folder=work)
     set_seed(cfg.seed)
     name = cfg.model.base_model_name
-    lacking = check_embedding(load_tokenizer(cfg), load_model_config(cfg), name=name)
+    model_config = load_model_config(cfg)
+    lacking = check_embedding(load_tokenizer(cfg), model_config, name=name)
+    check_adapter(cfg, model_config)
     with arguments.main_process_first(desc="data preparation"):
         bundle = domain_datasets(domain, cfg)
     for rows in (bundle.train_dataset, bundle.eval_dataset):
@@ -99,8 +105,8 @@ def train_run(cfg: Config) -> RunResult:
     check_target(target)
     with StopRequest() as stop:
         trainer = make_trainer(cfg, bundle, arguments, folder=folder, stop=stop)
-        place = open_place(cfg.output_dir, resume=_goes_on_inside(cfg, start)) if writes else nullcontext()
-        with place, _explained(cfg, stop):
+        place = open_place(cfg.output_dir, resume=goes_on) if writes else nullcontext()
+        with place, left_explained(cfg, stop):
             if writes:
                 _begin(cfg, arguments, folder, start, facts)
             trainer.accelerator.wait_for_everyone()
@@ -109,15 +115,11 @@ def train_run(cfg: Config) -> RunResult:
     return result
 
 
-def _goes_on_inside(cfg: Config, start: Start) -> bool:
-    """Whether the run goes on in the folder in which it was interrupted."""
-    return start.record is not None and start.record.resolve() == RunLayout(cfg.output_dir).unfinished.resolve()
-
-
 def _finished(cfg: Config) -> RunResult:
     """Return the result of the run in the output folder, which was finished before."""
-    with open_place(cfg.output_dir, resume=True):
-        settle(cfg.output_dir)
+    if is_first_process():
+        with open_place(cfg.output_dir, resume=True):
+            settle(cfg.output_dir)
     metrics = json.loads(RunLayout(cfg.output_dir).metrics.read_text(encoding="utf-8"))
     logger.info(f"{cfg.output_dir}: this run is finished; there is nothing to resume")
     return RunResult(cfg.output_dir, {state: metrics[state] for state in (BASE, FINAL) if state in metrics})
@@ -125,7 +127,7 @@ def _finished(cfg: Config) -> RunResult:
 
 def _begin(cfg: Config, arguments: Any, folder: RunFolder, start: Start, facts: Mapping[str, Any]) -> None:
     """Write what is known before the first step; in a run that goes on, remove what came after its checkpoint."""
-    goes_on = _goes_on_inside(cfg, start)
+    goes_on = start.goes_on_in(cfg.output_dir)
     keep_until(folder.path, step_of(start.checkpoint) if goes_on and start.checkpoint else -1)
     if start.checkpoint is None:
         folder.rewind(0)
@@ -133,29 +135,6 @@ def _begin(cfg: Config, arguments: Any, folder: RunFolder, start: Start, facts: 
         return
     folder.write_text(RUN_CONFIG, config_to_yaml(pinned(resolved_config(cfg, arguments))))
     folder.write_json(ENVIRONMENT_FILE, facts)
-
-
-@contextmanager
-def _explained(cfg: Config, stop: StopRequest) -> Iterator[None]:
-    """Say what is left when a run ends early, and the command that goes on."""
-    try:
-        yield
-    except Stopped as error:
-        raise RunInterrupted(f"stopped; {_what_is_left(cfg)}", stop.exit_code) from error
-    except TrainingError as error:
-        raise TrainingError(f"{error}. The run ended; {_what_is_left(cfg)}") from error
-    except Exception as error:  # libraries raise errors of every kind for a full disk
-        reason = str(error) if isinstance(error, OutputError) else disk_failure(error)
-        if reason is None:
-            raise
-        raise OutputError(f"the run ended, because {reason}; {_what_is_left(cfg)}") from error
-
-
-def _what_is_left(cfg: Config) -> str:
-    work = RunLayout(cfg.output_dir).unfinished
-    found = checkpoints(work)
-    left = f"{found[0]} is complete" if found else f"{work} has no checkpoint yet, so it begins again"
-    return f"{left}. Go on with: tool-sft train --config {RunLayout(work).config} --resume"
 
 
 def make_trainer(

@@ -33,10 +33,9 @@ class Start:
     record: Path | None = None
     is_finished: bool = False
 
-    @property
-    def continues(self) -> bool:
-        """Whether an earlier run goes on."""
-        return self.record is not None
+    def goes_on_in(self, out: Path) -> bool:
+        """Whether the run goes on in the output folder in which it was interrupted."""
+        return self.record is not None and self.record.resolve() == RunLayout(out).unfinished.resolve()
 
 
 def find_start(cfg: Config) -> Start:

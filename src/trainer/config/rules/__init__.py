@@ -1,0 +1,1 @@
+"""Rules for the keys of `train`: numbers, names, combinations, keys without effect, packages. Import no torch."""

@@ -1,0 +1,1 @@
+"""The checks of a run before it starts. Each yields problems; none writes anything."""
