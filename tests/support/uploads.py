@@ -26,12 +26,18 @@ class ReceivedUploads:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> "ReceivedUploads":
         """Take the place of the hub until the test ends."""
-        for name in ("create_repo", "model_info", "create_branch", "create_commit"):
+        for name in ("whoami", "auth_check", "create_repo", "model_info", "create_branch", "create_commit"):
             method = getattr(self, f"_{name}")
             monkeypatch.setattr(f"huggingface_hub.HfApi.{name}", lambda api, *a, _m=method, **k: _m(*a, **k))
         for name in ("upload_folder", "upload_file"):
             monkeypatch.setattr(f"huggingface_hub.HfApi.{name}", self._unexpected)
         return self
+
+    def _whoami(self, **options: Any) -> dict[str, Any]:
+        return {"name": "me"}
+
+    def _auth_check(self, repo_id: str, **options: Any) -> None:
+        """Let everybody write everywhere."""
 
     def _create_repo(self, repo_id: str, **options: Any) -> Any:
         self.created.append({"name": repo_id, **options})

@@ -38,10 +38,19 @@ def size_of(folder: Path) -> int:
     return sum(-(-path.stat().st_size // 4096) * 4 for path in folder.rglob("*") if path.is_file())
 
 
+def test_a_disk_that_is_surely_too_small_is_refused_before_anything_is_written(
+    quick_config: MakeConfig, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    with small_disk(disk, 40):
+        with pytest.raises(OutputError, match=r"checkpoints need at least [\d.]+ MB, but only 0\.0 MB are free"):
+            train_run(quick_config(*RUN, f"train.output_dir={disk / 'run'}"))
+        assert not list(disk.iterdir())
+
+
 @pytest.mark.parametrize(
     ("n_checkpoints", "more", "left"),
     [
-        (0, 4, None),  # not even the configuration
         (0, 400, None),  # the configuration, but no checkpoint
         (2, 400, "checkpoint-2"),  # two checkpoints, and a part of the third
         (6, 400, "checkpoint-6"),  # all of them, but not the adapter and its tokenizer

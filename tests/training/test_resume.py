@@ -139,7 +139,7 @@ def test_early_stopping_keeps_its_patience_and_its_end(quick_config: MakeConfig,
         "train.early_stopping=2",
         "train.load_best_model_at_end=true",
         "train.metric_for_best_model=perplexity",
-        "train.learning_rate=0.0",  # no evaluation is better than the first
+        "train.learning_rate=1e-30",  # no evaluation is better than the first
     )
     whole = train_run(quick_config(*RUN, *choose, f"train.output_dir={tmp_path / 'whole'}"))
     figures = training_figures(whole.output_dir)

@@ -109,7 +109,7 @@ def test_a_refusal_by_the_hub_is_explained_before_training(
     monkeypatch.setattr("huggingface_hub.HfApi.create_repo", create_repo)
     with pytest.raises(ConfigError, match=r"the hub refused me/adapter: 401"):
         train_run(quick_config(*PUSH))
-    assert not list((tmp_path / "run").iterdir())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_failed_upload_leaves_a_complete_run_and_names_the_command(

@@ -52,9 +52,9 @@ def disk_problems(cfg: Config, files: ModelFiles) -> Iterator[Problem]:
     if needed.total_bytes > free:
         yield Problem(
             "train.output_dir",
-            f"{cfg.output_dir}: an adapter of {needed.n_parameters / 1e6:,.0f} million numbers and "
-            f"{needed.n_checkpoints} checkpoints need at least {needed.total_bytes / _GB:,.1f} GB, but only "
-            f"{free / _GB:,.1f} GB are free; choose another disk, or lower train.save_total_limit or lora.r",
+            f"{cfg.output_dir}: an adapter of {needed.n_parameters:,} numbers and "
+            f"{needed.n_checkpoints} checkpoints need at least {_size(needed.total_bytes)}, but only "
+            f"{_size(free)} are free; choose another disk, or lower train.save_total_limit or lora.r",
             OutputError,
         )
 
@@ -78,3 +78,7 @@ def _n_checkpoints(train: Mapping[str, Any]) -> int:
 def _existing(path: Path) -> Path:
     absolute = path.absolute()
     return next(place for place in (absolute, *absolute.parents) if os.path.isdir(place))  # noqa: PTH112
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / _GB:,.1f} GB" if n_bytes >= _GB / 10 else f"{n_bytes * 1000 / _GB:,.1f} MB"
