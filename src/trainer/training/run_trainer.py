@@ -21,6 +21,7 @@ from trainer.training.recovery.row_order import EpochOrder
 from trainer.training.recovery.stopping import Stopped, StopRequest
 from trainer.training.run_folder import RunFolder
 from trainer.util.files import replace_json
+from trainer.values.numbers import finite
 
 _STATE_FILE = "trainer_state.json"  # transformers' name
 _PROGRESS_FILE = "progress.json"
@@ -181,6 +182,7 @@ class RunTrainer(ToolTrainer):
                 for callback in (*self.callback_handler.callbacks, self.control):
                     if isinstance(callback, ExportableState):
                         states[type(callback).__name__] = callback.state()
+                self.state.log_history = finite(self.state.log_history)
                 self.state.save_to_json(str(folder / _STATE_FILE))
                 replace_json(folder / _PROGRESS_FILE, asdict(progress))
         if writes:
