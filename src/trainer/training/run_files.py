@@ -15,7 +15,8 @@ _WRITTEN = re.compile(
     r"(config\.resolved\.yaml|(environment|metrics)\.json|history\.jsonl|report\.(md|html)|README\.md"
     r"|training_args\.bin|adapter_config\.json|adapter_model\.(safetensors|bin)"
     r"|chat_template\.jinja|additional_chat_templates/[^/]+\.jinja"
-    r"|(tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab)\.json|merges\.txt|[^/]*\.model"
+    r"|(tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|tekken|normalizer)\.json"
+    r"|(vocab|merges|bpe\.codes)\.txt|[^/]*\.(model|tiktoken|vocab)"
     r"|predictions/([^/]+\.jsonl|tools\.json)|runs/[^/]+/events\.out\.tfevents[^/]*)"
 )
 

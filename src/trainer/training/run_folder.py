@@ -1,6 +1,7 @@
 """Write the files that explain a run. Computes nothing."""
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -48,6 +49,8 @@ class RunFolder:
         """Add a line to the history."""
         with RunLayout(self.path).history.open("a", encoding="utf-8") as file:
             file.write(hide(json_line(finite(dict(record)))) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # a checkpoint says how many lines there are
         self.n_history += 1
 
     def rewind(self, n_history: int) -> None:

@@ -33,12 +33,17 @@ def claim(path: Path, *, overwrite: bool, resume: bool) -> None:
     claim_folder(path, option=OPTION)
     if not path.exists():
         return
-    files = RunLayout(path)
-    if files.lock.exists():
+    if RunLayout(path).lock.exists():
         with _locked(path):
             pass
-    nothing = (*_NO_OBSTACLE, *(() if has_unfinished(path) else (files.unfinished.name,)))
-    if resume or all(item.name in nothing for item in path.iterdir()):
+    if not resume:
+        _refuse_content(path, overwrite=overwrite)
+
+
+def _refuse_content(path: Path, *, overwrite: bool) -> None:
+    files = RunLayout(path)
+    harmless = (*_NO_OBSTACLE, *(() if has_unfinished(path) else (files.unfinished.name,)))
+    if all(item.name in harmless for item in path.iterdir()):
         return
     if not overwrite and has_unfinished(path):
         raise OutputError(
@@ -96,10 +101,11 @@ def _inputs(cfg: Config, resume: bool) -> Iterator[tuple[str, Path]]:
 
 
 @contextmanager
-def open_place(path: Path, *, resume: bool) -> Iterator[Path]:
+def open_place(path: Path, *, resume: bool, overwrite: bool = True) -> Iterator[Path]:
     """Lock the output folder and yield the folder in it for the unfinished run; create both.
 
-    An earlier unfinished run is removed, unless this run goes on with it. Raises `OutputError`.
+    An earlier unfinished run is removed, unless this run goes on with it. Raises `OutputError`, also for a folder that
+    was free before and is not any more.
     """
     unfinished = RunLayout(path).unfinished
     try:
@@ -108,6 +114,8 @@ def open_place(path: Path, *, resume: bool) -> Iterator[Path]:
         raise OutputError(f"{OPTION}: {path} cannot be created: {error.strerror}") from error
     with _locked(path):
         settle(path)
+        if not resume:
+            _refuse_content(path, overwrite=overwrite)  # another run may have been here since `claim`
         if not resume and unfinished.exists():
             remove_files(unfinished, written_files(unfinished))
         unfinished.mkdir(exist_ok=True)
@@ -119,19 +127,20 @@ def take_place(path: Path) -> None:
     files = RunLayout(path)
     if files.config.exists() and listed_files(path) is None:  # from a version that wrote no list
         list_files(path, written_files(path))
-    list_files(files.unfinished, all_files(files.unfinished))
+    list_files(files.unfinished, written_files(files.unfinished))
     settle(path)
 
 
 def settle(path: Path) -> None:
     """Complete the change to a finished run, if one is in progress. The caller holds the lock."""
     files = RunLayout(path)
-    new = listed_files(files.unfinished)
-    if new is None:
+    if listed_files(files.unfinished) is None:
         return
     # Each list is the last of its files to go: while the earlier one is here, nothing new was moved.
     remove_files(path, [*(listed_files(path) or ()), files.file_list.name])
-    for kept in move_files(files.unfinished, path, [*new, files.file_list.name]):
+    list_name = files.file_list.name
+    new = [name for name in all_files(files.unfinished) if name != list_name]
+    for kept in move_files(files.unfinished, path, [*new, list_name]):
         logger.warning(f"{kept}: a file that no run wrote was in the way and has this name now")
     with suppress(OSError):  # somebody put a file there
         files.unfinished.rmdir()

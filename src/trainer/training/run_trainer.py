@@ -11,12 +11,12 @@ from torch.utils.data import SequentialSampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_pt_utils import BatchRebalanceSampler
-from transformers.trainer_utils import SaveStrategy, rotate_checkpoints
+from transformers.trainer_utils import rotate_checkpoints
 
-from trainer.errors import TrainingError
+from trainer.errors import ConfigError, OutputError, TrainingError
 from trainer.evaluation import Evaluation
 from trainer.tool_trainer import ToolTrainer
-from trainer.training.recovery.checkpoints import checkpoint_name, whole_checkpoint
+from trainer.training.recovery.checkpoints import checkpoint_name, missing_files, whole_checkpoint
 from trainer.training.recovery.row_order import EpochOrder
 from trainer.training.recovery.stopping import Stopped, StopRequest
 from trainer.training.run_folder import RunFolder
@@ -33,6 +33,8 @@ class Progress:
     """What a checkpoint holds besides transformers' state. Losses are sums over steps, in nats per token."""
 
     n_history: int
+    n_processes: int
+    is_evaluated: bool
     is_over: bool
     seconds: float
     n_tokens: int
@@ -45,8 +47,8 @@ class Progress:
 class RunTrainer(ToolTrainer):
     """Trains a run in a `RunFolder`: whole checkpoints, an order of rows that a resumed run repeats, orderly stops.
 
-    Its random numbers at a step do not depend on evaluations or on interruptions before it. `before_training` is called
-    before the first step, when the weights are where they are trained: on their device, and sharded if they will be.
+    Its torch random numbers at a step do not depend on evaluations or on interruptions before it. `before_training` is
+    called before the first step, when the weights are where they are trained: on their device, sharded if they will be.
     """
 
     def __init__(self, *args: Any, folder: RunFolder, stop: StopRequest, **kwargs: Any) -> None:
@@ -54,6 +56,7 @@ class RunTrainer(ToolTrainer):
         self._folder, self._stop = folder, stop
         self._order: Any = None
         self.before_training: Callable[[], None] = lambda: None
+        self._checkpoint: Path | None = None
         self._restored: Progress | None = None
         self._stops = False
         self.training_seconds = 0.0
@@ -63,11 +66,18 @@ class RunTrainer(ToolTrainer):
     def train_run(self, checkpoint: Path | None) -> Any:
         """Train from the first step, or from a complete checkpoint, to the end.
 
-        Raises `Stopped` after a requested stop, with a checkpoint of the last step, and `TrainingError` for numbers
-        that are not finite.
+        Raises `Stopped` after a requested stop, with a checkpoint of the last step, `TrainingError` for numbers that
+        are not finite, and `ConfigError` for a checkpoint of another number of processes.
         """
         if checkpoint is not None:
+            self._checkpoint = checkpoint
             self._restored = Progress(**json.loads((checkpoint / _PROGRESS_FILE).read_text(encoding="utf-8")))
+            if self._restored.n_processes != self.accelerator.num_processes:
+                raise ConfigError(
+                    f"train.resume_from_checkpoint: {checkpoint} is of {self._restored.n_processes} processes, "
+                    f"and these are {self.accelerator.num_processes}; the rows of a step would be others. Start as many"
+                )
+            self.args.eval_on_start = False
             if self.is_world_process_zero():
                 self._folder.rewind(self._restored.n_history)
             self.accelerator.wait_for_everyone()
@@ -100,7 +110,7 @@ class RunTrainer(ToolTrainer):
             return
         self._order.epoch = kwargs["epoch"]
         super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]
-        if self._stops and not self._is_over():
+        if self._stops:
             raise Stopped
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
@@ -164,8 +174,18 @@ class RunTrainer(ToolTrainer):
         if self.args.should_save:
             self._save(output_dir, state_dict=state)
 
+    def _determine_best_metric(self, metrics: Any, trial: Any) -> bool:
+        """ToolTrainer's comparison. The best weights are always saved, whatever `save_steps` is."""
+        better = super()._determine_best_metric(metrics, trial)
+        if better and self.args.load_best_model_at_end:
+            self.control.should_save = True
+        return better
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Trainer's hook: write a checkpoint whole or not at all. Raises `OutputError`."""
+        """Trainer's hook: write a checkpoint whole or not at all, once for a step. Raises `OutputError`."""
+        if self.is_saved():
+            self._find_best()
+            return
         self.store_flos()
         place = self._folder.path / checkpoint_name(self.state.global_step)
         progress = self._progress()
@@ -176,7 +196,7 @@ class RunTrainer(ToolTrainer):
                 self._save_optimizer_and_scheduler(str(folder))
                 self._save_scaler(str(folder))
                 self._save_rng_state(str(folder))
-            self._find_best(also=place)
+            self._find_best(new=place)
             if writes:
                 states: Any = self.state.stateful_callbacks
                 for callback in (*self.callback_handler.callbacks, self.control):
@@ -196,6 +216,8 @@ class RunTrainer(ToolTrainer):
         unlogged = self.accelerator.gather(self._tr_loss.reshape(1)).mean()
         return Progress(
             n_history=self._folder.n_history,
+            n_processes=self.accelerator.num_processes,
+            is_evaluated=self.last_evaluation is not None and self.last_evaluation[0] == self.state.global_step,
             is_over=self._is_over(),
             seconds=self.training_seconds,
             n_tokens=self.n_tokens_seen,
@@ -224,25 +246,36 @@ class RunTrainer(ToolTrainer):
         self.control.should_training_stop |= progress.is_over
         self._find_best()
         step = self.state.global_step
-        if step in self._folder.evaluated_steps() or not self._evaluates_at(step, n_steps_per_epoch):
+        if progress.is_evaluated or not self._evaluates_at(step, n_steps_per_epoch):
             return
         metrics = self._evaluate(None, None)
-        if self._determine_best_metric(metrics, None) and self.args.save_strategy == SaveStrategy.BEST:
+        if self._determine_best_metric(metrics, None):
             self._save_checkpoint(self.model, None)
-        self._find_best()
 
     def _evaluates_at(self, step: int, n_steps_per_epoch: int) -> bool:
+        """Whether Trainer evaluates after a step: in its interval, and after the last one."""
         strategy = self.args.eval_strategy
+        is_last = step >= self.state.max_steps
         if strategy == "epoch":
-            return step % n_steps_per_epoch == 0 and self.args.eval_delay <= step / n_steps_per_epoch
-        return strategy == "steps" and step % self.state.eval_steps == 0 and self.args.eval_delay <= step
+            at_end = is_last or step % n_steps_per_epoch == 0
+            return at_end and self.args.eval_delay <= step / n_steps_per_epoch
+        in_interval = is_last or step % max(int(self.state.eval_steps), 1) == 0
+        return strategy == "steps" and in_interval and self.args.eval_delay <= step
 
-    def _find_best(self, *, also: Path | None = None) -> None:
-        """Note the folder of the best checkpoint, which is another one if the run was moved."""
+    def _find_best(self, *, new: Path | None = None) -> None:
+        """Note the folder of the best checkpoint: in this run, or in the one that it goes on from.
+
+        `new` is a checkpoint that is being written. Raises `OutputError` if the best weights are needed and gone.
+        """
         best = self.state.best_global_step
-        if best:
-            place = self._folder.path / checkpoint_name(best)
-            self.state.best_model_checkpoint = str(place) if place == also or place.is_dir() else None
+        if not best:
+            return
+        folders = [self._folder.path, *([self._checkpoint.parent] if self._checkpoint is not None else [])]
+        places = [folder / checkpoint_name(best) for folder in folders]
+        found = [str(place) for place in places if place == new or not missing_files(place)]
+        if not found and self.args.load_best_model_at_end and best != self.state.global_step:
+            raise OutputError(f"{places[0]}: the best checkpoint so far is not complete; begin again")
+        self.state.best_model_checkpoint = found[0] if found else None
 
     def stops_here(self) -> bool:
         """Whether any process has been asked to stop; the same on all of them."""

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from transformers import set_seed
 from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 from transformers.utils import logging as transformers_logging
 
 from trainer.collate import PaddingCollator
-from trainer.config import Config, config_to_yaml
+from trainer.config import Config, config_to_yaml, parse_config
 from trainer.data import DatasetBundle
 from trainer.data.chat_setup import make_chat_setup
 from trainer.data.domains import domain_datasets, load_domain
 from trainer.data.report import DataReport
+from trainer.errors import OutputError
 from trainer.evaluation import Evaluation
 from trainer.generation.settings import decode_settings
 from trainer.hub import pinned, resolve_base_model
@@ -46,7 +48,7 @@ from trainer.training.publishing.model_card import model_card
 from trainer.training.publishing.upload import check_target, upload_finished, upload_target
 from trainer.training.recovery.checkpoints import keep_until, step_of
 from trainer.training.recovery.ending import left_explained
-from trainer.training.recovery.resume import Start, check_data, find_start
+from trainer.training.recovery.resume import Start, check_data, check_resolved, find_start
 from trainer.training.recovery.stopping import StopRequest
 from trainer.training.run_folder import RunFolder, environment
 from trainer.training.run_place import open_place, settle, take_place
@@ -81,11 +83,15 @@ def train_run(cfg: Config) -> RunResult:
         check_hub_rights(cfg)
     start = find_start(cfg)
     if start.is_finished:
-        return _finished(cfg)
+        result = _finished(cfg)
+        upload_finished(cfg.output_dir, target)
+        return result
     goes_on = start.goes_on_in(cfg.output_dir)
     domain = load_domain(cfg)
     work = RunLayout(cfg.output_dir).unfinished
     arguments = training_arguments(cfg, folder=work)
+    if start.record is not None:
+        check_resolved(start.record, as_written(resolved_config(cfg, arguments)).train)
     set_seed(cfg.seed)
     name = cfg.model.base_model_name
     model_config = load_model_config(cfg)
@@ -105,7 +111,8 @@ def train_run(cfg: Config) -> RunResult:
     check_target(target)
     with StopRequest() as stop:
         trainer = make_trainer(cfg, bundle, arguments, folder=folder, stop=stop)
-        place = open_place(cfg.output_dir, resume=goes_on) if writes else nullcontext()
+        overwrite = bool(cfg.train.get("overwrite_output_dir"))
+        place = open_place(cfg.output_dir, resume=goes_on, overwrite=overwrite) if writes else nullcontext()
         with place, left_explained(cfg, stop):
             if writes:
                 _begin(cfg, arguments, folder, start, facts)
@@ -115,11 +122,17 @@ def train_run(cfg: Config) -> RunResult:
     return result
 
 
+def as_written(cfg: Config) -> Config:
+    """Return a configuration as it is read back from a run folder."""
+    return parse_config(yaml.safe_load(config_to_yaml(cfg)), source="configuration")
+
+
 def _finished(cfg: Config) -> RunResult:
-    """Return the result of the run in the output folder, which was finished before."""
-    if is_first_process():
-        with open_place(cfg.output_dir, resume=True):
-            settle(cfg.output_dir)
+    """Return the result of the run in the output folder, which was finished before; empty on other processes."""
+    if not is_first_process():
+        return RunResult(cfg.output_dir, {})
+    with open_place(cfg.output_dir, resume=True):
+        settle(cfg.output_dir)
     metrics = json.loads(RunLayout(cfg.output_dir).metrics.read_text(encoding="utf-8"))
     logger.info(f"{cfg.output_dir}: this run is finished; there is nothing to resume")
     return RunResult(cfg.output_dir, {state: metrics[state] for state in (BASE, FINAL) if state in metrics})
@@ -128,13 +141,15 @@ def _finished(cfg: Config) -> RunResult:
 def _begin(cfg: Config, arguments: Any, folder: RunFolder, start: Start, facts: Mapping[str, Any]) -> None:
     """Write what is known before the first step; in a run that goes on, remove what came after its checkpoint."""
     goes_on = start.goes_on_in(cfg.output_dir)
+    if start.record is not None and find_start(cfg) != start:
+        raise OutputError(f"{cfg.output_dir}: another run has gone on here in the meantime; look at it, then try again")
     keep_until(folder.path, step_of(start.checkpoint) if goes_on and start.checkpoint else -1)
     if start.checkpoint is None:
         folder.rewind(0)
     if goes_on and RunLayout(folder.path).config.is_file():
         return
-    folder.write_text(RUN_CONFIG, config_to_yaml(pinned(resolved_config(cfg, arguments))))
     folder.write_json(ENVIRONMENT_FILE, facts)
+    folder.write_text(RUN_CONFIG, config_to_yaml(pinned(resolved_config(cfg, arguments))))
 
 
 def make_trainer(
@@ -238,11 +253,12 @@ def _best_checkpoint(trainer: RunTrainer) -> dict[str, Any]:
 def _final_evaluation(trainer: RunTrainer, folder: RunFolder) -> Evaluation:
     """Return the evaluation of the saved weights: the last one during training, unless better weights were restored."""
     last, step = trainer.last_evaluation, trainer.state.global_step
-    if not trainer.args.load_best_model_at_end:
-        if last is not None and last[0] == step:
-            return last[1]
-        if step in folder.evaluated_steps():  # before an interruption
-            return trainer.judge()
+    if trainer.args.load_best_model_at_end:
+        return trainer.judge()  # the history has these weights at their own step
+    if last is not None and last[0] == step:
+        return last[1]
+    if step in folder.evaluated_steps():  # before an interruption
+        return trainer.judge()
     trainer.evaluate()
     assert trainer.last_evaluation is not None
     return trainer.last_evaluation[1]

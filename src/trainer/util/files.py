@@ -113,6 +113,8 @@ def _replacement(path: Path) -> Iterator[TextIO]:
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 yield _hiding(file)
+                file.flush()
+                os.fsync(file.fileno())  # the name must not come to the disk before the text
             Path(temporary).chmod(0o644)
             Path(temporary).replace(target)
         except BaseException:

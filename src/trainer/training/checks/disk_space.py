@@ -46,7 +46,7 @@ def estimate(cfg: Config, files: ModelFiles) -> Estimate:
 def disk_problems(cfg: Config, files: ModelFiles) -> Iterator[Problem]:
     """Yield a problem if the disk of the run folder surely has too little space for the checkpoints."""
     needed = estimate(cfg, files)
-    if not needed.n_parameters:
+    if not needed.n_parameters or cfg.train.get("resume_from_checkpoint"):  # a part of it is there already
         return
     free = shutil.disk_usage(_existing(cfg.output_dir)).free
     if needed.total_bytes > free:

@@ -1,12 +1,13 @@
 """Checkpoints that are there whole or not at all. Knows no model."""
 
+import errno
 import json
 import logging
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trainer.errors import OutputError
@@ -16,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 COMPLETE_FILE = "complete.json"
 """The last file of a checkpoint: the sizes of the others, in bytes."""
+
+_FAILURES_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 _NAME = re.compile(r"checkpoint-(\d+)")
 
@@ -55,7 +58,8 @@ def whole_checkpoint(place: Path, *, writes: bool, wait: Callable[[], None]) -> 
             folder.rename(place)
             _to_disk(place.parent)
     except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        if writes:
+            shutil.rmtree(folder, ignore_errors=True)
         reason = disk_failure(error)
         if reason is None:
             raise
@@ -69,7 +73,7 @@ def disk_failure(error: BaseException) -> str | None:
     torch and safetensors do not raise `OSError`.
     """
     if isinstance(error, OSError):
-        return None if isinstance(error, OutputError) else (error.strerror or str(error))
+        return (error.strerror or str(error)) if error.errno in _FAILURES_OF_DISKS else None
     text = str(error)
     if re.search(r"No space left|File too large|Disk quota|I/O error|os error \d+", text):
         return text.strip().splitlines()[0]
@@ -83,8 +87,10 @@ def missing_files(checkpoint: Path) -> list[str]:
     try:
         sizes = json.loads((checkpoint / COMPLETE_FILE).read_text(encoding="utf-8"))
         pairs = [(str(name), int(size)) for name, size in sizes.items()]
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, AttributeError, TypeError):
         return [COMPLETE_FILE]
+    except OSError as error:  # not a reason to begin again
+        raise OutputError(f"{checkpoint}: cannot be read: {error.strerror or error}") from error
     return [name for name, size in pairs if not _has_size(checkpoint / name, size)]
 
 
@@ -119,11 +125,13 @@ def _has_size(path: Path, size: int) -> bool:
 
 
 def _to_disk(path: Path) -> None:
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:  # Windows cannot open folders
+    if path.is_file():
+        with path.open("r+b") as file:
+            os.fsync(file.fileno())
         return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with suppress(OSError):  # Windows cannot open folders, and some network file systems cannot sync them
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -58,6 +58,11 @@ def _newest(out: Path) -> Start:
         return Start(record=files.unfinished, is_finished=True)
     if has_unfinished(out):
         found = checkpoints(files.unfinished)
+        if not found and any(step_of(path) >= 0 for path in files.unfinished.glob("checkpoint-*")):
+            raise OutputError(
+                f"{_KEY}: {files.unfinished} has checkpoints, but none is complete; set "
+                "train.overwrite_output_dir=true without --resume to begin again"
+            )
         return Start(found[0] if found else None, files.unfinished)
     if files.config.is_file() and files.metrics.is_file():
         return Start(record=out, is_finished=True)
@@ -93,7 +98,23 @@ def _check_same(cfg: Config, recorded: Path) -> None:
     if not recorded.is_file():  # interrupted before its first file
         return
     earlier = load_config(recorded)
-    differences = list(_differences(cfg, earlier))
+    _refuse(recorded, list(_differences(cfg, earlier)))
+
+
+def check_resolved(record: Path, train: Mapping[str, Any]) -> None:
+    """Refuse settings of `train`, with all defaults filled in, that differ from the recorded ones.
+
+    Raises `ConfigError`.
+    """
+    recorded = RunLayout(record).config
+    if not recorded.is_file():
+        return
+    earlier = load_config(recorded).train
+    keys = [key for key in {**earlier, **train} if key not in _FREE and earlier.get(key) != train.get(key)]
+    _refuse(recorded, [f"train.{key}: {earlier.get(key)!r} there, {train.get(key)!r} here" for key in keys])
+
+
+def _refuse(recorded: Path, differences: list[str]) -> None:
     if differences:
         lines = "\n".join(f"  {line}" for line in differences)
         raise ConfigError(

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from trainer.errors import RunInterrupted
+
 logger = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -62,7 +64,7 @@ class StopRequest:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
-            raise KeyboardInterrupt("stopped at once; the last checkpoint is complete")
+            raise RunInterrupted("stopped at once; --resume goes on from the last complete checkpoint", self.exit_code)
         self.number = number
         if self._may_raise:
             raise Stopped
