@@ -138,7 +138,7 @@ def test_serve_refuses_before_it_starts_anything(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = run_of(wrapper(), tmp_path)
-    monkeypatch.setattr("trainer.training.finished_run.read_run", lambda path: run)
+    monkeypatch.setattr("trainer.training.finished_run.read_run", lambda path, **options: run)
     assert serve_script.main(["--run", str(run.path), "--print"]) == 2
     assert "would answer as if these weights were not there" in capsys.readouterr().err
 

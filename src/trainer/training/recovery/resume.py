@@ -21,7 +21,8 @@ _FREE = frozenset({
     "log_level", "log_level_replica", "disable_tqdm", "dataloader_num_workers", "dataloader_prefetch_factor",
     "dataloader_pin_memory", "dataloader_persistent_workers", "save_total_limit", "push_to_hub", "hub_model_id",
     "hub_private_repo", "hub_strategy", "hub_token", "hub_revision", "hub_always_push", "logging_nan_inf_filter",
-    "skip_memory_metrics", "ddp_timeout", "trackio_space_id", "restore_callback_states_from_checkpoint",
+    "skip_memory_metrics", "ddp_timeout", "trackio_space_id", "fsdp_config", "accelerator_config",
+    "restore_callback_states_from_checkpoint",
 })  # fmt: skip
 
 
