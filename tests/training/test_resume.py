@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.support.interrupted import history_of
 from trainer.config import Config
 from trainer.data.domains import domain_datasets
 from trainer.errors import ConfigError, DataError, OutputError, TrainingError
@@ -129,6 +130,7 @@ def test_a_checkpoint_may_be_named(quick_config: MakeConfig, tmp_path: Path) -> 
     checkpoint = whole.output_dir / "checkpoint-2"
     result = train_run(quick_config(*RUN, f"train.resume_from_checkpoint={checkpoint}"))
     assert same_weights(result.output_dir, whole.output_dir)
+    assert history_of(result.output_dir) == history_of(whole.output_dir)
     assert checkpoint.is_dir()
 
 

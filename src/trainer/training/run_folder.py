@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.config import Config
 from trainer.hub import known_sources
-from trainer.run_layout import RunLayout, step_name
+from trainer.run_layout import BASE, METRICS_FILE, RunLayout, step_name
 from trainer.scoring.predictions import write_predictions
 from trainer.types import Tool
 from trainer.util.files import json_line, replace_file, replace_json
@@ -52,6 +52,18 @@ class RunFolder:
             file.flush()
             os.fsync(file.fileno())  # a checkpoint says how many lines there are
         self.n_history += 1
+
+    def take_over(self, record: Path) -> None:
+        """Copy what another folder holds of the run that goes on here: its history and its evaluations."""
+        theirs, ours = RunLayout(record), RunLayout(self.path)
+        if theirs.history.is_file():
+            replace_file(ours.history, theirs.history.read_text(encoding="utf-8"))
+        for path in theirs.predictions(BASE).parent.glob("*.json*"):
+            replace_file(ours.predictions(BASE).parent / path.name, path.read_text(encoding="utf-8"))
+        if theirs.metrics.is_file():
+            base = json.loads(theirs.metrics.read_text(encoding="utf-8")).get(BASE)
+            if base is not None:
+                self.write_json(METRICS_FILE, {BASE: base})
 
     def rewind(self, n_history: int) -> None:
         """Forget what an interrupted run wrote after a checkpoint that was made after `n_history` lines."""

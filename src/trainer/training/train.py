@@ -146,6 +146,8 @@ def _begin(cfg: Config, arguments: Any, folder: RunFolder, start: Start, facts: 
     keep_until(folder.path, step_of(start.checkpoint) if goes_on and start.checkpoint else -1)
     if start.checkpoint is None:
         folder.rewind(0)
+    elif start.record is not None and not goes_on:
+        folder.take_over(start.record)
     if goes_on and RunLayout(folder.path).config.is_file():
         return
     folder.write_json(ENVIRONMENT_FILE, facts)
