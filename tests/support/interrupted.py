@@ -11,7 +11,16 @@ from tests.support.quick import QUICKSTART, ROOT
 SCRIPT = (str(ROOT / "scripts" / "train.py"),)
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
 
+SHORT_SESSIONS = (
+    "data.load_module=chat_rows",
+    f"data.dataset_name={ROOT / 'tests' / 'support' / 'short_sessions'}",
+    "data.sysprompt_path=null",
+    "data.tools_path=null",
+)
+"""Sessions of about a hundred tokens and one tool, which train in moments."""
+
 LONG_RUN = (
+    *SHORT_SESSIONS,
     "data.train_split=train[:7]",
     "data.eval_split=test[:1]",
     "train.max_steps=-1",

@@ -11,6 +11,7 @@ import torch
 from tests.support.quick import QUICKSTART, quick_overrides
 from trainer.config import Config, config_to_yaml, load_config
 from trainer.lora_model import add_lora, load_base_model
+from trainer.serving.local.limits import Limits
 from trainer.serving.local.server import make_server
 from trainer.serving.local.service import LocalService
 from trainer.tokenizer import load_tokenizer
@@ -38,9 +39,9 @@ def write_config(folder: Path, cfg: Config) -> None:
 
 
 @contextmanager
-def serving(service: LocalService) -> Iterator[str]:
-    """The address of a server that runs in a thread."""
-    server = make_server(service, host="127.0.0.1", port=0)
+def serving(service: LocalService, **limits: Any) -> Iterator[str]:
+    """The address of a server that runs in a thread, with the default limits or others."""
+    server = make_server(service, host="127.0.0.1", port=0, limits=Limits(**limits))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

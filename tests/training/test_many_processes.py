@@ -14,13 +14,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.support.interrupted import ENVIRONMENT
+from tests.support.interrupted import ENVIRONMENT, SHORT_SESSIONS
 from tests.support.quick import QUICKSTART, ROOT, quick_overrides
 
 SCRIPT = (str(ROOT / "scripts" / "train.py"),)
 FSDP_SCRIPT = ("-m", "tests.support.fsdp_on_cpus")
 FSDP = ("train.fsdp=true", "train.fsdp_config={fsdp_version: 2, transformer_layer_cls_to_wrap: [LlamaDecoderLayer]}")
 COMMON = (
+    *SHORT_SESSIONS,
     "data.train_split=train[:4]",
     "train.per_device_train_batch_size=1",
     "train.max_steps=2",

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.support.interrupted import history_of
+from tests.support.interrupted import SHORT_SESSIONS, history_of
 from trainer.config import Config
 from trainer.data.domains import domain_datasets
 from trainer.errors import ConfigError, DataError, OutputError, TrainingError
@@ -24,6 +24,7 @@ from trainer.training.train import train_run
 MakeConfig = Callable[..., Config]
 # Two epochs of three steps each, with dropout and accumulation.
 RUN = (
+    *SHORT_SESSIONS,
     "data.train_split=train[:6]",
     "train.max_steps=-1",
     "train.num_train_epochs=2",

@@ -1,8 +1,6 @@
 """A ToolTrainer whose run can end at any moment and go on to the same weights. Chooses no configuration."""
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +11,18 @@ from transformers.trainer_callback import ExportableState
 from transformers.trainer_pt_utils import BatchRebalanceSampler
 from transformers.trainer_utils import rotate_checkpoints
 
-from trainer.errors import ConfigError, OutputError, TrainingError
+from trainer.errors import OutputError
 from trainer.evaluation import Evaluation
 from trainer.tool_trainer import ToolTrainer
 from trainer.training.recovery.checkpoints import checkpoint_name, missing_files, whole_checkpoint
-from trainer.training.recovery.row_order import EpochOrder
+from trainer.training.recovery.finite import check_gradients, check_loss
+from trainer.training.recovery.progress import Progress, read_progress, write_progress
+from trainer.training.recovery.row_order import EpochOrder, row_lengths
 from trainer.training.recovery.stopping import Stopped, StopRequest
 from trainer.training.run_folder import RunFolder
-from trainer.util.files import replace_json
 from trainer.values.numbers import finite
 
 _STATE_FILE = "trainer_state.json"  # transformers' name
-_PROGRESS_FILE = "progress.json"
-_N_ROWS_NAMED = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a checkpoint holds besides transformers' state. Losses are sums over steps, in nats per token."""
-
-    n_history: int
-    n_processes: int
-    is_evaluated: bool
-    is_over: bool
-    seconds: float
-    n_tokens: int
-    n_supervised: int
-    logged_loss: float
-    unlogged_loss: float
-    last_logged_step: int
 
 
 class RunTrainer(ToolTrainer):
@@ -71,12 +52,7 @@ class RunTrainer(ToolTrainer):
         """
         if checkpoint is not None:
             self._checkpoint = checkpoint
-            self._restored = Progress(**json.loads((checkpoint / _PROGRESS_FILE).read_text(encoding="utf-8")))
-            if self._restored.n_processes != self.accelerator.num_processes:
-                raise ConfigError(
-                    f"train.resume_from_checkpoint: {checkpoint} is of {self._restored.n_processes} processes, "
-                    f"and these are {self.accelerator.num_processes}; the rows of a step would be others. Start as many"
-                )
+            self._restored = read_progress(checkpoint, n_processes=self.accelerator.num_processes)
             self.args.eval_on_start = False
             if self.is_world_process_zero():
                 self._folder.rewind(self._restored.n_history)
@@ -98,7 +74,7 @@ class RunTrainer(ToolTrainer):
             self._order = EpochOrder(
                 len(rows),
                 seed=self.args.seed,
-                lengths=_lengths(rows) if strategy == "group_by_length" else None,
+                lengths=row_lengths(rows) if strategy == "group_by_length" else None,
                 group_size=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
             )
         return self._order
@@ -138,32 +114,16 @@ class RunTrainer(ToolTrainer):
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """ToolTrainer's step. Raises `TrainingError` if the loss is not finite, before it changes the weights."""
         loss = super().training_step(model, inputs, *args, **kwargs)
-        if not torch.isfinite(loss):
-            names = ", ".join(self._row_names(inputs))
-            raise TrainingError(
-                f"step {self.state.global_step + 1}: the loss is {loss.item()}; rows in the batch: {names}. "
-                "Lower train.learning_rate, or look at these rows with tool-sft preview"
-            )
+        check_loss(loss, step=self.state.global_step + 1, batch=inputs, rows=self.train_dataset)
         return loss
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """Trainer's norm before an optimizer step. Raises `TrainingError` for gradients that are not finite."""
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[no-untyped-call]
         scales = getattr(self.accelerator, "scaler", None) is not None  # float16 skips such a step itself
-        if norm is not None and not scales and not torch.isfinite(torch.as_tensor(norm)):
-            raise TrainingError(
-                f"step {self.state.global_step + 1}: the norm of the gradients is {float(norm)}; lower "
-                "train.learning_rate, or set train.max_grad_norm"
-            )
+        if not scales:
+            check_gradients(norm, step=self.state.global_step + 1)
         return norm
-
-    def _row_names(self, inputs: dict[str, Any]) -> list[str]:
-        """The sessions of the rows in a batch, found by their tokens."""
-        rows: Any = self.train_dataset
-        lengths = inputs["attention_mask"].sum(dim=1).tolist()
-        wanted = [ids[:length] for ids, length in zip(inputs["input_ids"].tolist(), lengths, strict=True)]
-        found = [index for index in range(len(rows)) if list(rows[index]["input_ids"]) in wanted]
-        return [str(rows[index].get("session_id", f"row {index}")) for index in found[:_N_ROWS_NAMED]]
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Trainer's hook: write the whole adapter, also if FSDP keeps its checkpoints in shards."""
@@ -204,7 +164,7 @@ class RunTrainer(ToolTrainer):
                         states[type(callback).__name__] = callback.state()
                 self.state.log_history = finite(self.state.log_history)
                 self.state.save_to_json(str(folder / _STATE_FILE))
-                replace_json(folder / _PROGRESS_FILE, asdict(progress))
+                write_progress(folder, progress)
         if writes:
             rotate_checkpoints(
                 output_dir=str(self._folder.path),
@@ -315,10 +275,3 @@ class _RunHooks(TrainerCallback):
         if self._trainer.stops_here():
             control.should_save, control.should_training_stop = not self._trainer.is_saved(), True
             control.should_evaluate = False
-
-
-def _lengths(rows: Any) -> list[int]:
-    """The lengths of rows in tokens, from their column if they have one."""
-    if "length" in getattr(rows, "column_names", ()):
-        return list(rows["length"])
-    return [len(row["input_ids"]) for row in rows]

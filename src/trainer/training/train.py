@@ -46,7 +46,7 @@ from trainer.training.memory import peak_memory_gb
 from trainer.training.preflight import preflight
 from trainer.training.publishing.model_card import model_card
 from trainer.training.publishing.upload import check_target, upload_finished, upload_target
-from trainer.training.recovery.checkpoints import keep_until, step_of
+from trainer.training.recovery.checkpoints import incomplete_lines, keep_until, step_of
 from trainer.training.recovery.ending import left_explained
 from trainer.training.recovery.resume import Start, check_data, check_resolved, find_start
 from trainer.training.recovery.stopping import StopRequest
@@ -143,6 +143,8 @@ def _begin(cfg: Config, arguments: Any, folder: RunFolder, start: Start, facts: 
     goes_on = start.goes_on_in(cfg.output_dir)
     if start.record is not None and find_start(cfg) != start:
         raise OutputError(f"{cfg.output_dir}: another run has gone on here in the meantime; look at it, then try again")
+    for line in incomplete_lines(folder.path):
+        logger.warning(line)
     keep_until(folder.path, step_of(start.checkpoint) if goes_on and start.checkpoint else -1)
     if start.checkpoint is None:
         folder.rewind(0)

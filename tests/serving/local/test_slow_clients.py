@@ -4,34 +4,18 @@ import socket
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
 
 from tests.support.malformed_requests import CHAT
 from tests.support.raw_http import connect, exchange, plain, post, read_response
+from tests.support.tiny_runs import serving
 from trainer.serving.local.engine import LocalEngine
-from trainer.serving.local.limits import Limits
-from trainer.serving.local.server import make_server
 from trainer.serving.local.service import LocalService
 
 LONG = {**CHAT, "max_tokens": 250}
-
-
-@contextmanager
-def limited(service: LocalService, **limits: Any) -> Iterator[str]:
-    """The address of a server with limits of its own."""
-    server = make_server(service, host="127.0.0.1", port=0, limits=Limits(**limits))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
 
 
 def answers_quickly(url: str, within_s: float = 3) -> bool:
@@ -53,7 +37,7 @@ SLOW = {
 
 @pytest.mark.parametrize("n_connections", [256, 60])
 def test_a_hundred_slow_clients_do_not_delay_a_good_request(service: LocalService, n_connections: int) -> None:
-    with limited(service, n_connections=n_connections) as url, ExitStack() as stack:
+    with serving(service, n_connections=n_connections) as url, ExitStack() as stack:
         n_threads = threading.active_count()
         slow = []
         for number in range(100):
@@ -72,7 +56,7 @@ def test_a_hundred_slow_clients_do_not_delay_a_good_request(service: LocalServic
 
 
 def test_a_client_that_sends_a_byte_at_a_time_runs_out_of_time(service: LocalService) -> None:
-    with limited(service, head_s=0.6, body_s=0.6, idle_s=0.3, linger_s=0.2) as url:
+    with serving(service, head_s=0.6, body_s=0.6, idle_s=0.3, linger_s=0.2) as url:
         for start in (plain("POST /v1/chat/completions HTTP/1.1")[:-2], post(CHAT)[:-200]):
             started = time.monotonic()
             with connect(url) as sock:
@@ -94,7 +78,7 @@ def test_an_answer_stops_when_its_client_is_gone(
     service: LocalService, monkeypatch: pytest.MonkeyPatch, streamed: bool, ending: str
 ) -> None:
     steps = _slow_steps(service, monkeypatch)
-    with limited(service) as url:
+    with serving(service) as url:
         sock = connect(url)
         sock.sendall(post({**LONG, "stream": streamed}) + b"GET /v1/mod")  # the next request has begun
         _wait(lambda: len(steps) >= 5)
@@ -113,7 +97,7 @@ def test_a_client_that_leaves_the_line_is_never_answered(
 ) -> None:
     steps = _slow_steps(service, monkeypatch)
     line = service.engine._line._line
-    with limited(service) as url, connect(url, 30) as first:
+    with serving(service) as url, connect(url, 30) as first:
         first.sendall(post({**LONG, "max_tokens": 150}))
         _wait(lambda: len(steps) >= 2)
         others = [connect(url) for _ in range(5)]
@@ -132,7 +116,7 @@ def test_a_client_that_does_not_read_its_stream_does_not_hold_the_model(
 ) -> None:
     steps = _slow_steps(service, monkeypatch, seconds=0)
     monkeypatch.setattr("trainer.serving.local.text_stream.text_chunk", lambda head, text: {"x": "x" * 2**20})
-    with limited(service, backlog_bytes=2**16, write_s=20) as url, connect(url) as sock:
+    with serving(service, backlog_bytes=2**16, write_s=20) as url, connect(url) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.sendall(post({**LONG, "stream": True, "tools": None}))
         _wait(lambda: steps)
@@ -143,7 +127,7 @@ def test_a_client_that_does_not_read_its_stream_does_not_hold_the_model(
 
 def test_too_many_waiting_requests_are_refused_with_503(service: LocalService, monkeypatch: pytest.MonkeyPatch) -> None:
     _slow_steps(service, monkeypatch)
-    with limited(service, n_connections=3) as url, ExitStack() as stack:
+    with serving(service, n_connections=3) as url, ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(connect(url)).sendall(post({**LONG, "max_tokens": 100}))
         _wait(lambda: len(service.engine._line._line) == 3)
@@ -155,7 +139,7 @@ def test_too_many_waiting_requests_are_refused_with_503(service: LocalService, m
 
 def test_a_request_may_wait_for_permission_to_send_its_body(service: LocalService) -> None:
     head, _, body = post(CHAT, "Expect: 100-continue").partition(b"\r\n\r\n")
-    with limited(service) as url, connect(url) as sock:
+    with serving(service) as url, connect(url) as sock:
         sock.sendall(head + b"\r\n\r\n")
         assert sock.recv(2**16) == b"HTTP/1.1 100 Continue\r\n\r\n"
         sock.sendall(body)

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import logging
 import os
 import re
 import shutil
@@ -13,13 +12,12 @@ from pathlib import Path
 from trainer.errors import OutputError
 from trainer.util.files import replace_json
 
-logger = logging.getLogger(__name__)
-
 COMPLETE_FILE = "complete.json"
 """The last file of a checkpoint: the sizes of the others, in bytes."""
 
 _FAILURES_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
+_N_FILES_NAMED = 3
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -95,16 +93,22 @@ def missing_files(checkpoint: Path) -> list[str]:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Return the complete checkpoints in a folder, the newest first. Logs those that are incomplete."""
-    found = sorted((path for path in folder.glob("checkpoint-*") if step_of(path) >= 0), key=step_of, reverse=True)
-    complete = []
-    for path in found:
-        missing = missing_files(path)
-        if missing:
-            logger.warning(f"{path}: incomplete checkpoint, not used (missing or cut off: {', '.join(missing[:3])})")
-        else:
-            complete.append(path)
-    return complete
+    """Return the complete checkpoints in a folder, the newest first."""
+    return [path for path in _newest_first(folder) if not missing_files(path)]
+
+
+def incomplete_lines(folder: Path) -> list[str]:
+    """Return a line on each incomplete checkpoint in a folder."""
+    found = [(path, missing_files(path)) for path in _newest_first(folder)]
+    return [
+        f"{path}: incomplete checkpoint, not used (missing or cut off: {', '.join(missing[:_N_FILES_NAMED])})"
+        for path, missing in found
+        if missing
+    ]
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.glob("checkpoint-*") if step_of(path) >= 0), key=step_of, reverse=True)
 
 
 def keep_until(folder: Path, step: int) -> None:
