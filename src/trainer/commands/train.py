@@ -3,7 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
-from trainer.util.cli import add_config, command_parser, is_first_process
+from trainer.util.cli import add_config, command_parser
+from trainer.util.messages import is_first_process
 
 _EXAMPLES = """
 examples:
