@@ -11,6 +11,7 @@ from rich.text import Text
 from trainer.checking.summary import DataSummary, SplitSummary, ToolUse
 from trainer.data.findings import TITLES, Finding, Kind
 from trainer.data.report import rewritten_history
+from trainer.util.terminal import Name
 
 _BAR_WIDTH = 30
 _MOST_TOOLS = 30
@@ -47,9 +48,9 @@ def _plural(n: int, word: str) -> str:
 def _counts(summary: DataSummary) -> Table:
     splits = (summary.train, summary.eval)
     table = Table(title="Sessions", title_justify="left", box=None, pad_edge=False)
-    table.add_column("")
+    table.add_column("", overflow="fold")
     for split in splits:
-        table.add_column(split.name, justify="right")
+        table.add_column(split.name, justify="right", overflow="fold")
     for label, values in (
         ("sessions", [f"{split.n_sessions:,}" for split in splits]),
         ("  with errors", [f"{split.n_dropped_sessions:,}" for split in splits]),
@@ -90,11 +91,11 @@ def _tools(summary: DataSummary, *, show_all: bool) -> Iterator[RenderableType]:
     table = Table(title="Calls per tool", title_justify="left", box=None, pad_edge=False)
     table.add_column("")
     for name in (summary.train.name, summary.eval.name):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     table.add_column("offered in sessions", justify="right")
     shown: Sequence[ToolUse] = summary.tools if show_all else summary.tools[:_MOST_TOOLS]
     for tool in shown:
-        table.add_row(tool.name, f"{tool.n_train_calls:,}", f"{tool.n_eval_calls:,}", f"{tool.n_sessions:,}")
+        table.add_row(Name(tool.name), f"{tool.n_train_calls:,}", f"{tool.n_eval_calls:,}", f"{tool.n_sessions:,}")
     yield Padding(table, (1, 0, 0, 0))
     if len(shown) < len(summary.tools):
         yield f"… and {len(summary.tools) - len(shown):,} more tools (--all shows them)"

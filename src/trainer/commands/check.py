@@ -44,14 +44,13 @@ def run(args: argparse.Namespace) -> int:
     import json
     from pathlib import Path
 
-    from rich.console import Console
-
     from trainer.checking.summary import summarize
     from trainer.checking.tables import summary_tables, verdict
     from trainer.data.chat_setup import make_chat_setup
     from trainer.data.prepare import prepare
     from trainer.model_config import check_embedding, check_ids, load_model_config
     from trainer.util.files import replace_json
+    from trainer.util.terminal import make_console
 
     chat, name = make_chat_setup(cfg), cfg.model.base_model_name
     lacking = check_embedding(chat.tokenizer, load_model_config(cfg), name=name)
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         if args.json is not None:
             replace_json(Path(args.json), summary.to_json())
-        console = Console()
+        console = make_console()
         limit = cfg.data.max_context_length
         for part in summary_tables(summary, max_context_length=limit, show_all=args.all):
             console.print(part, highlight=False, soft_wrap=True)

@@ -29,14 +29,13 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Read and score, then print the tables and write the file."""
-    from rich.console import Console
-
     from trainer.errors import DataError
     from trainer.eval_metrics import read_predictions, read_tools, score
     from trainer.run_layout import TOOLS_FILE
     from trainer.scoring.compare import compare
     from trainer.scoring.tables import comparison_tables, score_tables
     from trainer.util.files import claim_file, write_file
+    from trainer.util.terminal import make_console
 
     claim_file(args.json, option="--json")
     predictions = read_predictions(args.predictions)
@@ -53,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         comparison = compare(read_predictions(args.against), predictions, tools)
         result = comparison.to_json()
         tables += comparison_tables(comparison)
-    console = Console()
+    console = make_console()
     for table in tables:
         console.print(table)
     if args.json:

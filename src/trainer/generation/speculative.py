@@ -81,7 +81,7 @@ def continue_answers(
     unfinished: Sequence[Unfinished],
     settings: DecodeSettings,
     on_done: Callable[[int], None],
-    on_note: Callable[[str], None],
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> None:
     """Decode every answer to its end, as many at a time as the token budget allows.
 

@@ -3,9 +3,10 @@
 import os
 
 from rich.cells import cell_len, chop_cells
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.segment import Segment
+from rich.table import Table
 
 from trainer.util.plain_text import printable
 
@@ -24,6 +25,14 @@ def make_console(*, stderr: bool = False) -> Console:
 def is_plain() -> bool:
     """Return whether the user or the terminal asks for text without escape codes."""
     return os.environ.get("NO_COLOR", "") != "" or os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+
+
+def folding_table(*columns: str, title: str, justify: JustifyMethod = "default") -> Table:
+    """Return a table whose cells are folded where their column ends, never cut."""
+    table = Table(title=title)
+    for name in columns:
+        table.add_column(name, justify=justify, overflow="fold")
+    return table
 
 
 class Name:
