@@ -1,0 +1,64 @@
+"""Render one HTML page that needs no other file and no network. Knows nothing about runs.
+
+Templates are in `templates/`. Everything that a template prints is escaped; unsafe characters are written out and very
+long texts are cut, whatever the template forgot.
+"""
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from trainer.reports.text import plain, shortened
+
+_FOLDER = Path(__file__).parent / "templates"
+_MOST_PRINTED = 50_000  # of one value, in characters; views cut earlier
+
+
+def render_page(template: str, *, title: str, **values: Any) -> str:
+    """Return the page of `templates/<template>` as text that can be encoded as UTF-8.
+
+    The template extends `page.html.jinja` and receives `values`; an undefined name is an error. The page's security
+    policy allows its own style sheet and script by their hashes and nothing else: no request, no other script.
+    """
+    return _environment().get_template(template).render(title=title, **values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_printed,
+    )
+    style, script = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
+    environment.globals |= {"style": Markup(style), "script": Markup(script), "policy": Markup(_policy(style, script))}
+    return environment
+
+
+def _printed(value: Any) -> Any:
+    """Return what is printed for a value: nothing for None, plain text for text; markup of a macro as it is."""
+    if value is None:
+        return ""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return shortened(plain(value), most=_MOST_PRINTED)
+    return value
+
+
+def _policy(style: str, script: str) -> str:
+    return (
+        f"default-src 'none'; style-src {_source(style)}; script-src {_source(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _source(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
