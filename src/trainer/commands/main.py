@@ -19,6 +19,7 @@ COMMANDS = {
     "eval": "score a served model on the turns that training evaluates",
     "score": "score saved predictions again, and compare two sets of them",
     "serve": "serve a finished run at an OpenAI-compatible address",
+    "chat": "talk to a finished run in the terminal, with its tools",
     "merge": "merge an adapter into its base model, and verify the result",
     "parity": "check that a server computes the prompts and answers of training",
     "push": "upload a finished run to the hub, private unless told otherwise",
