@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trainer.config import Config
     from trainer.endpoint import Generation
     from trainer.live_chat.answers import Answerer
+    from trainer.training.finished_run import FinishedRun
 
 _EXAMPLES = """
 examples:
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         now = datetime.now(time_zone(cfg.data.timezone))
         return LiveConversation(now, live_prompt(cfg, now=now))
 
-    with _answering(args, cfg) as (answerer, generation):
+    with _answering(args, cfg, finished) as (answerer, generation):
         screen = Screen(max_context_tokens=answerer.max_context_tokens)
         return ChatLoop(Exchanger(answerer, generation, tools, screen), screen, begin).run()
 
@@ -101,7 +102,9 @@ def _with_files(cfg: "Config", args: argparse.Namespace) -> "Config":
 
 
 @contextmanager
-def _answering(args: argparse.Namespace, cfg: "Config") -> Iterator[tuple["Answerer", "Generation"]]:
+def _answering(
+    args: argparse.Namespace, cfg: "Config", finished: "FinishedRun | None"
+) -> Iterator[tuple["Answerer", "Generation"]]:
     """Yield what answers, and the settings of its requests."""
     from trainer.endpoint import EndpointSettings, Generation
 
@@ -128,9 +131,8 @@ def _answering(args: argparse.Namespace, cfg: "Config") -> Iterator[tuple["Answe
         from trainer.live_chat.in_process import ModelAnswerer
         from trainer.serving.local.service import load_service
         from trainer.serving.plan import plan_serving
-        from trainer.training.finished_run import read_run
 
-        finished = read_run(args.run, base=args.base)
+        assert finished is not None
         service = load_service(finished, plan_serving(finished))
         date_argument = service.plan.chat.encoder.date_argument
         in_process = ModelAnswerer(

@@ -72,7 +72,7 @@ class ChatLoop:
                 near = difflib.get_close_matches(word, self._do, n=1)
                 hint = f"did you mean {near[0]}?" if near else "/help shows the commands"
                 self._screen.note(
-                    f"unknown command {word}; {hint} A message that begins with / needs a space before it"
+                    f"unknown command {word}; {hint} To send a line that begins with /, put a space first"
                 )
         elif line.strip():
             self._say(line.strip())
@@ -109,10 +109,8 @@ class ChatLoop:
             offered = f"{n} tools, which a simulator runs"
         else:
             offered = f"{n} tools, whose results you type"
-        system = "" if prompt.messages else ", no system prompt"
-        self._screen.print(
-            f"{answerer.name}: {offered}{system}, up to {answerer.max_context_tokens:,} tokens", style="bold"
-        )
+        offered += "" if prompt.messages else ", no system prompt"
+        self._screen.print(f"{answerer.name}: {offered}, up to {answerer.max_context_tokens:,} tokens", style="bold")
         self._screen.print(_HINT, style="dim")
 
     def _help(self) -> None:
@@ -152,9 +150,8 @@ class ChatLoop:
         saved = save_row(path, self._conversation)
         answers = f"{saved.n_trained} answer{'' if saved.n_trained == 1 else 's'} to learn"
         rows = f"{saved.n_rows} row{'' if saved.n_rows == 1 else 's'}"
-        self._screen.note(
-            f"saved as {saved.session_id}, with {answers}; {path} has {rows} for data.load_module: chat_rows"
-        )
+        where = f"{path} has {rows} for data.load_module: chat_rows"
+        self._screen.note(f"saved as {saved.session_id}, with {answers}; {where}")
 
 
 def _first_line(function: Mapping[str, object]) -> str:

@@ -21,7 +21,7 @@ _PROMPT = "you> "
 
 
 class Screen:
-    """Writes to standard output and reads lines from standard input. Text of the model is shown without control characters."""
+    """Writes to standard output and reads from standard input. Control characters in texts are written out."""
 
     def __init__(self, *, max_context_tokens: int) -> None:
         self._console = Console(highlight=False, markup=False, emoji=False)
