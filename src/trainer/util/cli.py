@@ -162,6 +162,11 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """Add `--split`."""
+    parser.add_argument("--split", help="split of the dataset (default: data.train_split)")
+
+
 def add_server(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Add `--endpoint` and `--api-key-env`."""
     parser.add_argument(
