@@ -14,7 +14,8 @@ from trainer.util.secrets import remember_words
 COMMANDS = {
     "train": "train a LoRA adapter from one YAML file, and measure tool calls before and after",
     "check": "check every row of the data before training",
-    "preview": "show one conversation as the model will be trained on it",
+    "show": "show the data to people: a session, or the whole dataset as a page",
+    "preview": "show every token of one session, which of them carry loss, and the proof",
     "convert": "write rows of any known layout as rows of this project's layout",
     "eval": "score a served model on the turns that training evaluates",
     "score": "score saved predictions again, and compare two sets of them",
