@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from trainer.chat import ChatEncoder, EncodedRow, Span
@@ -122,7 +123,8 @@ def _blocks(row: EncodedRow, session: Session, splitter: BlockSplitter) -> tuple
 
 def _block(block: Block, session: Session) -> BlockView:
     parts = tuple(
-        PartView.of([piece.text for piece in part.pieces], is_supervised=part.is_supervised) for part in block.parts
+        PartView.of(_visible([piece.text for piece in part.pieces]), is_supervised=part.is_supervised)
+        for part in block.parts
     )
     n = len(session.tools)
     title = f"{n} tool{'' if n == 1 else 's'}" if block.kind == "tools" else block.kind
@@ -133,6 +135,12 @@ def _block(block: Block, session: Session) -> BlockView:
         note += ", context only"
     is_folded = block.kind == "tools" or (block.kind == "system" and block.n_tokens > 100)
     return BlockView(block.kind, title, note, parts, is_folded, bool(block.n_supervised))
+
+
+def _visible(pieces: Sequence[str]) -> list[str]:
+    """Return the texts of tokens; a line break at the very beginning, which would only be a gap, becomes a sign."""
+    n_breaks = len(list(takewhile(lambda piece: not piece.strip("\n"), pieces)))
+    return [*(piece.replace("\n", "↵") for piece in pieces[:n_breaks]), *pieces[n_breaks:]]
 
 
 def _plain_blocks(session: Session) -> tuple[BlockView, ...]:

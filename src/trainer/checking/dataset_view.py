@@ -103,8 +103,13 @@ def _state(findings: Sequence[Finding]) -> str:
 def _counts(summary: DataSummary) -> Table:
     splits = (summary.train, summary.eval)
     columns = (Column(""), *(Column(split.name, is_number=True) for split in splits))
-    rows = tuple((Cell(label.strip()), *(Cell(value) for value in values)) for label, values in count_rows(summary))
-    return Table("Both splits", columns, rows)
+    rows, whole = [], ""
+    for label, values in count_rows(summary):
+        is_part = label.startswith("  ")
+        whole = whole if is_part else label
+        name = f"{whole}, {label.strip()}" if is_part else label
+        rows.append((Cell(name), *(Cell(value) for value in values)))
+    return Table("Both splits", columns, tuple(rows))
 
 
 def _lengths(split: SplitSummary, limit: int) -> Histogram | None:

@@ -66,8 +66,8 @@ def show_session(console: Console, encoder: "ChatEncoder", session: "Session", *
         blocks = splitter.blocks(session, row)
         for text in _texts(blocks, session, is_later=number > 1, show_tools=show_tools, marked=not console.is_terminal):
             write(text)
-        for line in _proof(encoder, session, row):
-            write(line)
+        for proof in _proof(encoder, session, row):
+            write(proof)
 
 
 def _texts(

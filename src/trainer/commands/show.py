@@ -71,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write_page(args: argparse.Namespace, cfg: "Config") -> int:
-    from trainer.checking.dataset_view import PageOptions, dataset_view
+    from trainer.checking.dataset_cards import PageOptions
+    from trainer.checking.dataset_view import dataset_view
     from trainer.commands.check import prepared_data
     from trainer.reports.dataset_page import dataset_page
     from trainer.reports.views import Fact
