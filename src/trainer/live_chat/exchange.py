@@ -25,6 +25,14 @@ BROKEN: Mapping[CallStatus, str] = {
 """Why an attempt at a call cannot be read."""
 
 
+class CommandGiven(Exception):
+    """Somebody wrote a command where the result of a tool was asked for."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        self.line = line
+
+
 @dataclass
 class LiveConversation:
     """A conversation that began at a moment, with the trained prompt of that moment. `messages` follow the prompt."""
@@ -49,7 +57,10 @@ class LiveConversation:
 
 
 class Audience(Protocol):
-    """Sees what happens in an exchange, and says what a tool returns if no simulator runs it."""
+    """Sees what happens in an exchange, and says what a tool returns if no simulator runs it.
+
+    `ask_result` raises `CommandGiven`, or `EOFError` at the end of the input.
+    """
 
     def begin_answer(self) -> None: ...
     def prose(self, piece: str) -> None: ...

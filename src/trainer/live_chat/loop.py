@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from trainer.errors import ToolSftError
-from trainer.live_chat.exchange import Begin, Exchanger, LiveConversation
+from trainer.live_chat.exchange import Begin, CommandGiven, Exchanger, LiveConversation
 from trainer.live_chat.rows import save_row
 from trainer.live_chat.screen import Screen
 
@@ -45,50 +45,58 @@ class ChatLoop:
         self._new()
         if self._screen.is_terminal:
             self._greet()
-        while True:
+        is_over = False
+        while not is_over:
             try:
-                line = self._screen.read()
+                is_over = self._take(self._screen.read())
             except EOFError:
+                is_over = True
                 if self._screen.is_terminal:
                     self._screen.print("")
-                return 1 if self._n_failed and not self._screen.is_terminal else 0
             except KeyboardInterrupt:
                 self._screen.print("\n(/quit or Ctrl-D ends)", style="dim")
-                continue
-            if line.strip() == "/quit":
-                return 1 if self._n_failed and not self._screen.is_terminal else 0
-            try:
-                self._take(line)
             except ToolSftError as error:
                 self._n_failed += 1
                 self._screen.print(f"error: {error}", style="bold red")
+        return 1 if self._n_failed and not self._screen.is_terminal else 0
 
-    def _take(self, line: str) -> None:
-        if line.startswith("/"):
-            word, _, rest = line.strip().partition(" ")
-            if word in self._do:
-                self._do[word](rest.strip())
-            else:
-                near = difflib.get_close_matches(word, self._do, n=1)
-                hint = f"did you mean {near[0]}?" if near else "/help shows the commands"
-                self._screen.note(
-                    f"unknown command {word}; {hint} To send a line that begins with /, put a space first"
-                )
-        elif line.strip():
-            self._say(line.strip())
+    def _take(self, line: str) -> bool:
+        """Do what a line says. Returns whether it ends the chat."""
+        if not line.startswith("/"):
+            return bool(line.strip()) and self._say(line.strip())
+        word, _, rest = line.strip().partition(" ")
+        if word == "/quit":
+            return True
+        if word in self._do:
+            self._do[word](rest.strip())
+        else:
+            near = difflib.get_close_matches(word, [*self._do, "/quit"], n=1)
+            hint = f"did you mean {near[0]}?" if near else "/help shows the commands."
+            self._screen.note(f"unknown command {word}; {hint} To send a line that begins with /, put a space first")
+        return False
 
-    def _say(self, text: str) -> None:
-        """Hold one exchange. One that has no end leaves no trace in the conversation."""
+    def _say(self, text: str) -> bool:
+        """Hold one exchange. One that has no end leaves no trace in the conversation. Returns whether the chat ends."""
         try:
             self._exchanger.say(self._conversation, text)
-        except (KeyboardInterrupt, EOFError):
-            self._screen.interrupted()
-            self._forget()
-            self._screen.note("stopped; your message and what followed it are forgotten")
+        except KeyboardInterrupt:
+            self._break_off("stopped; your message and what followed it are forgotten")
+        except EOFError:
+            self._break_off("the input ended before the result of the call")
+            return True
+        except CommandGiven as given:
+            self._break_off("your message is taken back, because its call got no result")
+            return self._take(given.line)
         except ToolSftError:
-            self._screen.interrupted()
-            self._forget()
+            self._break_off(None)
             raise
+        return False
+
+    def _break_off(self, reason: str | None) -> None:
+        self._screen.interrupted()
+        self._forget()
+        if reason is not None:
+            self._screen.note(reason)
 
     def _new(self) -> None:
         self._conversation = self._begin()

@@ -11,6 +11,7 @@ from rich.status import Status
 from rich.text import Text
 
 from trainer.live_chat.answers import Reply
+from trainer.live_chat.exchange import CommandGiven
 from trainer.live_chat.executing import typed_result
 from trainer.reports.text import plain, shortened
 from trainer.types import Call, ParsedCall
@@ -130,8 +131,11 @@ class Screen:
         self._console.print(Text("  ← ", "magenta") + Text(_result_lines(text), "dim"), soft_wrap=True)
 
     def ask_result(self, call: Call) -> str:
-        """Return what somebody says that a tool returns."""
-        return typed_result(self.read(f"  result of {plain(call.name)} (JSON or text; empty: not available)> "))
+        """Return what somebody says that a tool returns. Raises `CommandGiven` for a line that begins with /."""
+        text = self.read(f"  result of {plain(call.name)} (JSON or text; empty: not available)> ")
+        if text.startswith("/"):
+            raise CommandGiven(text)
+        return typed_result(text)
 
     def _length(self, reply: Reply) -> str:
         if reply.n_prompt_tokens is None or reply.n_tokens is None:
