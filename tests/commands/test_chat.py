@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,10 @@ def test_a_call_is_made_run_and_answered_in_a_terminal(run: Path, tmp_path: Path
     assert [message["role"] for message in row["conversation"]] == ["system", "user", "assistant", "tool", "assistant"]
 
 
+def _patch(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Any], None]:
+    return lambda name, value: monkeypatch.setattr(name, value, raising=False)
+
+
 def talk(monkeypatch: pytest.MonkeyPatch, lines: str, *words: str) -> int:
     monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
     return main(words)
@@ -62,7 +67,7 @@ def talk(monkeypatch: pytest.MonkeyPatch, lines: str, *words: str) -> int:
 def test_in_a_pipe_each_turn_is_one_line(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    use_script(lambda name, value: monkeypatch.setattr(name, value, raising=False), [CALL, "I found\na car.", BROKEN])
+    use_script(_patch(monkeypatch), [CALL, "I found\na car.", BROKEN])
     assert talk(monkeypatch, "A hatchback?\n\nAnd again\n/quit\nnever sent\n", "--run", str(run)) == 0
     assert capsys.readouterr().out.splitlines() == [
         'call: search_inventory {"body": "hatchback", "max_price": 14000}',
@@ -77,7 +82,7 @@ def test_without_a_simulator_results_are_typed(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     use_script(
-        lambda name, value: monkeypatch.setattr(name, value, raising=False),
+        _patch(monkeypatch),
         [CALL, "None.", CALL, "Hm.", CALL],
         tools=False,
     )
@@ -119,7 +124,7 @@ def test_a_server_answers_and_calls_in_its_text_are_found(
 def test_a_conversation_that_is_too_long_says_what_to_do(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    use_script(lambda name, value: monkeypatch.setattr(name, value, raising=False), ["Never."])
+    use_script(_patch(monkeypatch), ["Never."])
     assert talk(monkeypatch, "word " * 5000 + "\n", "--run", str(run)) == 1
     assert "tokens and is too long: the model was trained with at most 4,096 tokens; /undo" in capsys.readouterr().out
 

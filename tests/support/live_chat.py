@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from tests.support.quick import ROOT
@@ -48,7 +47,7 @@ class ScriptedTexts:
 
 
 def use_script(patch: Callable[[str, Any], None], texts: Sequence[str], *, tools: bool = True) -> None:
-    """Make `tool-sft chat` use scripted texts, and car_sales have a simulator. `patch` sets an attribute by its name."""
+    """Make `tool-sft chat` use scripted texts, and car_sales have a simulator. `patch` sets an attribute by name."""
     from trainer.serving.local.service import LocalService, load_service
 
     def load(run: Any, plan: Any) -> LocalService:
@@ -93,9 +92,7 @@ class Terminal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
         os.close(self._master)

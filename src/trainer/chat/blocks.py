@@ -19,6 +19,7 @@ from trainer.types import Message, Session
 
 Kind = Literal["system", "tools", "user", "assistant", "tool"]
 
+_LONG_ENOUGH = 40  # characters of a description, to find it
 _SHORT_REST = 40  # characters after the tools that still count as theirs
 
 
@@ -59,11 +60,12 @@ class Block:
 
 
 class _Cut(NamedTuple):
-    """Where a block begins, in characters of a text."""
+    """Where a block begins, and where its content does, in characters of a text."""
 
     start: int
     kind: Kind
     turn: int | None
+    content: int = 0
 
 
 class BlockSplitter:
@@ -85,7 +87,8 @@ class BlockSplitter:
             text = "".join(piece.text for piece in pieces)
             cuts, lead = self._cuts(text, session.messages, range(n_before, span.turn), is_first=not end)
             if not end:
-                cuts = _with_tools(cuts, self._tools_place(text, session, span.turn, row), end=lead)
+                place = self._tools_place(text, session, span.turn, row)
+                cuts = _with_tools(cuts, place, end=lead, first=_first_mention(text, session, place))
             borders = [*(cut.start for cut in cuts), lead] if cuts else [0]
             indices = _indices(pieces, [0, *borders[1:]])
             for cut, (first, last) in zip(cuts, pairwise(indices), strict=True):
@@ -109,9 +112,8 @@ class BlockSplitter:
             self._end(text, end, following)
             for (_, _, end), following in zip(places, [*(start for _, start, _ in places[1:]), len(text)], strict=True)
         ]
-        cuts = [
-            _Cut(start, messages[turn]["role"], turn) for start, (turn, _, _) in zip([0, *ends], places, strict=False)
-        ]
+        starts = zip([0, *ends[:-1]], places, strict=True)
+        cuts = [_Cut(start, messages[turn]["role"], turn, content) for start, (turn, content, _) in starts]
         first = places[0]
         if is_first and messages[first[0]]["role"] != "system":  # a system prompt of the template's own
             own = self._own_head(text, first[1])
@@ -155,17 +157,28 @@ class BlockSplitter:
         return (start, len(text) - n_after) if len(text) - n_after > start else None
 
 
-def _with_tools(cuts: list[_Cut], place: tuple[int, int] | None, *, end: int) -> list[_Cut]:
-    """Return the cuts with the tools as a block of their own."""
+def _first_mention(text: str, session: Session, place: tuple[int, int] | None) -> int:
+    """Return where the tools are described first. A template may also write other things only if there are tools."""
+    if place is None:
+        return 0
+    functions = [tool["function"] for tool in session.tools]
+    words = [str(function.get("description") or function["name"])[:_LONG_ENOUGH] for function in functions]
+    return min((at for word in words if (at := text.find(word, *place)) >= 0), default=place[0])
+
+
+def _with_tools(cuts: list[_Cut], place: tuple[int, int] | None, *, end: int, first: int) -> list[_Cut]:
+    """Return the cuts with the tools as a block of their own. It begins in the message that describes them `first`."""
     if place is None or not cuts:
         return cuts
     start, after = place
+    start = max(start, *(cut.start for cut in cuts if cut.start <= first))
     before = [cut for cut in cuts if cut.start < start] or cuts[:1]
     inside = [cut for cut in cuts if start <= cut.start <= after and cut not in before]
     later = [cut for cut in cuts if cut.start > after]
     following = later[0].start if later else end
     around = inside[-1] if inside else before[-1]
-    rest = [] if following - after < _SHORT_REST else [around._replace(start=after)]
+    is_markup = around.content < after and following - after < _SHORT_REST
+    rest = [] if is_markup else [around._replace(start=after)]
     if before[0].start >= start:
         before = []
     return [*before, _Cut(start if before else 0, "tools", None), *rest, *later]

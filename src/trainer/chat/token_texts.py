@@ -22,20 +22,20 @@ class TokenTexts:
         self._known: dict[tuple[int, ...], str] = {}
 
     def pieces(self, ids: Sequence[int], start: int, end: int) -> list[Piece]:
-        """Return the tokens `ids[start:end]` as texts. The token before them decides about a space in front."""
+        """Return the tokens `ids[start:end]` as texts. What is before a piece decides about a space in front of it."""
         found = []
+        before = max(start - 1, 0)
         while start < end:
             after = start + 1
-            text = self._text(ids, start, after)
+            text = self._text(ids, before, start, after)
             while text.endswith(_UNKNOWN) and after < min(end, start + _MOST_TOKENS):
                 after += 1
-                text = self._text(ids, start, after)
+                text = self._text(ids, before, start, after)
             found.append(Piece(text, after - start))
-            start = after
+            before, start = start, after
         return found
 
-    def _text(self, ids: Sequence[int], start: int, end: int) -> str:
-        before = max(start - 1, 0)
+    def _text(self, ids: Sequence[int], before: int, start: int, end: int) -> str:
         key = (before - start, *ids[before:end])
         if key not in self._known:
             head, whole = self._decode(ids[before:start]), self._decode(ids[before:end])

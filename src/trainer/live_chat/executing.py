@@ -33,7 +33,9 @@ class ToolRunner:
 
     def begin(self, now: datetime, messages: Sequence[Message] = ()) -> None:
         """Begin at a moment, and make the calls of a conversation again, so the tools are in the state after it."""
-        self._run = None if self._make is None else self._make(now)
+        if self._make is None:
+            return
+        self._run = self._make(now)
         for message in messages:
             for call in message.get("tool_calls") or ():
                 self.run(Call(call["function"]["name"], dict(call["function"]["arguments"])))

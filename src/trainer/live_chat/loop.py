@@ -158,7 +158,7 @@ class ChatLoop:
         saved = save_row(path, self._conversation)
         answers = f"{saved.n_trained} answer{'' if saved.n_trained == 1 else 's'} to learn"
         rows = f"{saved.n_rows} row{'' if saved.n_rows == 1 else 's'}"
-        where = f"{path} has {rows} for data.load_module: chat_rows"
+        where = f"{path} has {rows} for data.load_module: chat_rows with data.layout: project"
         self._screen.note(f"saved as {saved.session_id}, with {answers}; {where}")
 
 
