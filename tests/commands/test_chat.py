@@ -100,7 +100,8 @@ def test_a_server_answers_and_calls_in_its_text_are_found(
     def answer(body: dict[str, Any]) -> dict[str, Any]:
         n = sum(message["role"] == "tool" for message in body["messages"])
         handed_over = {"tool_calls": [wire_call("search_inventory", '{"body": "SUV"}')]}
-        return [handed_over, {"content": CALL}, {"content": "Nothing."}][n]
+        answers: list[dict[str, Any]] = [handed_over, {"content": CALL}, {"content": "Nothing."}]
+        return answers[n]
 
     with StubServer(answer) as server:
         words = ["--config", str(QUICKSTART), "--endpoint", server.url, "--model", "base"]

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from show import main
 
+from trainer.chat.verify import verify_row
+
 CONFIG = "configs/car_sales/quickstart.yaml"
 FEW = ["--set", "data.train_split=train[:6]", "--set", "data.eval_split=test[:2]"]
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)"> \u202eevil\x1b[31m {{ 7 * 7 }} <|im_end|>'
@@ -52,14 +54,11 @@ def test_a_session_is_shown_by_messages_with_tools_and_proof_in_one_line(capsys:
 def test_spans_that_are_not_proven_are_listed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from trainer.checking import session_screen
-
     def wrong_second(*given: Any, **options: Any) -> Any:
-        checks = verify(*given, **options)
+        checks = verify_row(*given, **options)
         return [checks[0], checks[1]._replace(prompt_is_exact=False), *checks[2:]]
 
-    verify = session_screen.verify_row
-    monkeypatch.setattr(session_screen, "verify_row", wrong_second)
+    monkeypatch.setattr("trainer.checking.session_screen.verify_row", wrong_second)
     assert main(["--config", CONFIG, *FEW]) == 0
     end = capsys.readouterr().out.splitlines()[-2:]
     assert re.fullmatch(r"proof: (\d+) of \d+ spans equal the serving prompts; the others:", end[0])

@@ -121,8 +121,11 @@ class Exchanger:
         results: list[Message] = []
         for call, wrong in zip(calls, problems, strict=True):
             self.audience.call(call, wrong)
-            text = self.tools.run(call) if self.tools.can_run else self.audience.ask_result(call)
-            self.audience.result(text)
+            if self.tools.can_run:
+                text = self.tools.run(call)
+                self.audience.result(text)
+            else:
+                text = self.audience.ask_result(call)
             results.append({"role": "tool", "content": text})
         turn: Message = {"role": "assistant", "content": reply.content, "tool_calls": [_as_json(one) for one in calls]}
         if any(problems):

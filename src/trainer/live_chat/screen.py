@@ -12,7 +12,7 @@ from rich.text import Text
 
 from trainer.live_chat.answers import Reply
 from trainer.live_chat.exchange import CommandGiven
-from trainer.live_chat.executing import typed_result
+from trainer.live_chat.executing import SKIPPED, typed_result
 from trainer.reports.text import plain, shortened
 from trainer.types import Call, ParsedCall
 
@@ -135,7 +135,10 @@ class Screen:
         text = self.read(f"  result of {plain(call.name)} (JSON or text; empty: not available)> ")
         if text.startswith("/"):
             raise CommandGiven(text)
-        return typed_result(text)
+        result = typed_result(text)
+        if result == SKIPPED or not self._is_terminal:  # else it is still to be read where it was typed
+            self.result(result)
+        return result
 
     def _length(self, reply: Reply) -> str:
         if reply.n_prompt_tokens is None or reply.n_tokens is None:
