@@ -15,10 +15,12 @@ from trainer.reports.charts import Histogram, histogram
 from trainer.reports.dataset_page import DatasetView, SessionLine
 from trainer.reports.text import shortened
 from trainer.reports.views import Cell, Column, Fact, Table
+from trainer.util.progress import progress_bar
 
 MOST_LISTED = 5000
 """The most sessions that a page lists."""
 
+_MANY = 1_000  # this many sessions or more take seconds to read
 _MOST_FINDINGS = 200
 _MOST_OPENING = 90  # characters of a session's first message
 _LEVELS = ("error", "dropped", "warning")  # the worst one first
@@ -50,9 +52,11 @@ def dataset_view(
     listed += [found for found in sessions[MOST_LISTED:] if found.place.session_id in options.named]
     cards = session_cards(listed, problems, encoder, options)
     lines = []
-    for found in listed:
-        card = cards.get(found.name)
-        lines.append(_line(found, problems[found.name], key=None if card is None else card.key))
+    with progress_bar("Listing", total=len(listed), unit="sessions", show=len(listed) >= _MANY) as step:
+        for found in listed:
+            card = cards.get(found.name)
+            lines.append(_line(found, problems[found.name], key=None if card is None else card.key))
+            step(1)
     return DatasetView(
         title=title,
         facts=tuple(facts),
