@@ -1,5 +1,6 @@
 """`tool-sft show`: a session for people in the terminal, and the whole dataset as one page."""
 
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -76,14 +77,15 @@ def test_the_page_has_every_session_and_its_tokens(tmp_path: Path, capsys: pytes
     assert page.count("figure") == 2
     assert "8 tools" in "".join(page.texts)
     assert not re.search(r"(src|href)=\"(?!#)", text)
-    for tag, attributes in page.tags:
-        if attributes.get("data-lengths"):
-            assert tag in ("mark", "span")
-    lengths = re.findall(r'data-lengths="([\d,]+)">([^<]*)<', text)
-    assert len(lengths) > 150
-    for numbers, part in lengths[:50]:
-        plain = part.replace("&lt;", "<").replace("&gt;", ">").replace("&#34;", '"').replace("&#39;", "'")
-        assert sum(map(int, numbers.split(","))) == len(plain.replace("&amp;", "&"))
+    assert check_lengths(text) > 150
+
+
+def check_lengths(page: str) -> int:
+    """Check that the lengths of the tokens of each part add up to its text, and return the number of parts."""
+    parts = re.findall(r'data-lengths="([\d,]+)">([^<]*)<', page)
+    for lengths, text in parts:
+        assert sum(map(int, lengths.split(","))) == len(html.unescape(text).encode("utf-16-le")) // 2
+    return len(parts)
 
 
 def test_named_sessions_come_first_and_the_rest_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,6 +115,7 @@ def test_hostile_texts_neither_run_nor_hide_anything(tmp_path: Path, capsys: pyt
     assert main(["--config", CONFIG, *data, "--html", str(path)]) == 0
     text = path.read_text(encoding="utf-8")
     page = Page(text)
+    assert check_lengths(text) > 40
     assert page.count("script") == 1
     assert page.count("img") == 0
     assert "‹U+202E›evil‹U+001B›[31m {{ 7 * 7 }} <|im_end|>" in "".join(page.texts)

@@ -1,6 +1,7 @@
 """Answer with a running OpenAI-compatible server. Each answer comes as a whole; nothing is streamed. Needs no torch."""
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,8 @@ from trainer.endpoint.answer import parse_calls
 from trainer.errors import EndpointError
 from trainer.live_chat.answers import OnProse, Reply, too_long
 from trainer.tool_calls import ToolCallFormat
+
+logger = logging.getLogger(__name__)
 
 
 class ServedAnswerer:
@@ -55,7 +58,7 @@ def served_answerer(
 ) -> Iterator[ServedAnswerer]:
     """Yield a connection to a model of a server. Raises `EndpointError` if the server does not offer the model."""
     with asyncio.Runner() as runner:
-        endpoint = Endpoint(settings)
+        endpoint = Endpoint(settings, notify=lambda text: logger.info("%s", text))
         runner.run(endpoint.__aenter__())
         try:
             runner.run(endpoint.require([model]))
