@@ -98,7 +98,7 @@ def test_a_server_answers_and_calls_in_its_text_are_found(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def answer(body: dict[str, Any]) -> dict[str, Any]:
-        n = sum(message["role"] == "tool" for message in body["messages"])
+        n = len([message for message in body["messages"] if message["role"] == "tool"])
         handed_over = {"tool_calls": [wire_call("search_inventory", '{"body": "SUV"}')]}
         answers: list[dict[str, Any]] = [handed_over, {"content": CALL}, {"content": "Nothing."}]
         return answers[n]
