@@ -27,6 +27,7 @@ def run(tiny_model_folder: Path, tmp_path: Path) -> Path:
     return make_run(tiny_model_folder, tmp_path / "carsales", *places).path
 
 
+@pytest.mark.slow
 def test_a_call_is_made_run_and_answered_in_a_terminal(run: Path, tmp_path: Path) -> None:
     answers = tmp_path / "answers.json"
     answers.write_text(json.dumps([CALL, "I found a \x1b[31mFiat Panda.", "slowly " * 40, BROKEN]), encoding="utf-8")

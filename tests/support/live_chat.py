@@ -48,12 +48,11 @@ class ScriptedTexts:
 
 def use_script(patch: Callable[[str, Any], None], texts: Sequence[str], *, tools: bool = True) -> None:
     """Make `tool-sft chat` use scripted texts, and car_sales have a simulator. `patch` sets an attribute by name."""
-    from trainer.serving.local.service import LocalService, load_service
+    from trainer.serving.local.service import LocalService
 
     def load(run: Any, plan: Any) -> LocalService:
-        loaded = load_service(run, plan)
         engine: Any = ScriptedTexts(plan.chat.tokenizer, texts)
-        return LocalService(plan, engine, loaded.stop_token_ids)
+        return LocalService(plan, engine, frozenset(plan.stop_token_ids))
 
     patch("trainer.serving.local.service.load_service", load)
     if tools:
