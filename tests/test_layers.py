@@ -19,11 +19,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("types", "errors", "run_layout"),
     ("util", "config", "hub", "values", "tools", "kernels", "model_source", "collate"),
     ("tool_calls", "messages", "leaks", "scoring", "tokenizer", "model_config", "lora_model", "lora_targets", "loss"),
-    ("eval_metrics", "chat", "layouts", "data", "endpoint", "generation"),
+    ("eval_metrics", "chat", "layouts", "data", "endpoint", "generation", "reports"),
     ("evaluation", "server_eval", "checking"),
     ("tool_trainer",),
     ("training",),
-    ("serving",),
+    ("serving", "live_chat"),
     ("commands", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
