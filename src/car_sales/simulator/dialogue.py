@@ -15,7 +15,7 @@ from ..prompt import DAYS_AHEAD, WEEKDAYS, short_date
 from .cast import Person
 from .dealership import Dealership
 from .replies import Outcome, date_note, fact, report
-from .stock import OwnedCar, Vehicle, is_open
+from .stock import SCHEDULE, OwnedCar, Vehicle
 from .voice import Opening, Voice
 
 
@@ -134,7 +134,9 @@ class Dialogue:
         """
         today = self.now.date()
         ahead = [today + timedelta(days=n) for n in range(1, DAYS_AHEAD + 1)]
-        fitting = [day for day in ahead if is_open(day) == opened]  # on a Sunday, the next Sunday is too far away
+        fitting = [
+            day for day in ahead if SCHEDULE.is_open(day) == opened
+        ]  # on a Sunday, the next Sunday is too far away
         chosen = self.rng.choice(fitting or ahead)
         return self._in_words(chosen)
 
