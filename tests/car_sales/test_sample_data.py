@@ -21,10 +21,10 @@ from car_sales.simulator.cast import TEST, TRAIN
 from car_sales.simulator.phrases import test as phrases_test
 from car_sales.simulator.phrases import train as phrases_train
 from car_sales.simulator.replies import ASK_FILTER, TALK
-from car_sales.simulator.voice import expand
+from simulator_kit.voice import expand
 from tests.support.quick import ROOT
 
-SCRIPT = ROOT / "scripts" / "dev" / "make_car_sales_data.py"
+SCRIPT = ROOT / "scripts" / "dev" / "make_sample_data.py"
 SPLITS = ("train", "test")
 TOOLS = json.loads((ROOT / "data" / "tool_calls.json").read_text(encoding="utf-8"))
 SCHEMAS = {tool["function"]["name"]: tool["function"]["parameters"] for tool in TOOLS}
@@ -70,7 +70,7 @@ def test_there_are_enough_sessions_and_the_files_are_small() -> None:
 
 
 def test_the_script_writes_the_shipped_bytes_with_any_hash_seed(tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPT), "--output", str(tmp_path)]
+    command = [sys.executable, str(SCRIPT), "car_sales", "--output", str(tmp_path)]
     subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "12345"}, check=True, capture_output=True)
     for split in SPLITS:
         shipped = ROOT / "data" / "car_sales" / f"{split}.jsonl"
@@ -78,12 +78,12 @@ def test_the_script_writes_the_shipped_bytes_with_any_hash_seed(tmp_path: Path) 
 
 
 def test_the_seed_and_the_numbers_of_sessions_can_be_set(tmp_path: Path) -> None:
-    specification = importlib.util.spec_from_file_location("make_car_sales_data", SCRIPT)
+    specification = importlib.util.spec_from_file_location("make_sample_data", SCRIPT)
     assert specification
     assert specification.loader
     script = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(script)
-    assert script.main(["--output", str(tmp_path), "--train", "3", "--test", "2", "--seed", "8"]) == 0
+    assert script.main(["car_sales", "--output", str(tmp_path), "--train", "3", "--test", "2", "--seed", "8"]) == 0
     written = (tmp_path / "train.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(written) == 3
     assert len((tmp_path / "test.jsonl").read_text(encoding="utf-8").splitlines()) == 2

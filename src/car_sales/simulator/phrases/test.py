@@ -6,7 +6,7 @@ The words are everyday ones, so that a model is tested on sentences that are new
 OPENERS = ("Good day.", "Hello to you.", "Hi, a quick question.", "Hello, hello.")
 LINKS = ("Got it.", "Cool, thanks.", "Understood.", "Very nice.", "Ok, good.")
 CORRECTIONS = ("{wrong}, no sorry, {right}", "{wrong}, or no, {right}")
-THIS_CAR = ("it", "that one", "the car")
+THIS = ("it", "that one", "the car")
 BY_ID = ("{id}", "{id}", "the car {id}", "no. {id}")
 
 PHRASES: dict[str, tuple[str, ...]] = {
@@ -148,7 +148,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "Do you offer financing for {car}?",
         "How much would {car} be every month?",
     ),
-    "finance_months": (
+    "give_months": (
         "It would be {months} months{extras}.",
         "{months} months{extras} is fine.",
         "Let's do {months} months{extras}.",

@@ -31,7 +31,7 @@ CORRECTIONS = (
     "{wrong}, I mean {right}",
     "{wrong}, no wait, {right}",
 )
-THIS_CAR = ("it", "this car", "this one", "it", "that car")
+THIS = ("it", "this car", "this one", "it", "that car")
 BY_ID = ("{id}", "{id}", "{id}", "the {id}", "car {id}", "number {id}")
 
 PHRASES: dict[str, tuple[str, ...]] = {
@@ -288,7 +288,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "I can't pay {car} at once, can I finance it?",
         "[Can|Could] you calculate financing for {car}?",
     ),
-    "finance_months": (
+    "give_months": (
         "[Over |]{months} months{extras}[|, please].",
         "[Let's take|Maybe|Say] {months} months{extras}.",
         "I [thought of|want] {months} months{extras}.",
