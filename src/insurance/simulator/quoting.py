@@ -28,7 +28,7 @@ def motor(dialogue: InsuranceDialogue) -> None:
         "coverage": coverage,
     }
     words = {"car": arguments["vehicle"]["model"], "year": year, "age": age, "free": driver["claim_free_years"]}
-    if not is_too_old and dialogue.chance(0.12):
+    if not is_too_old and dialogue.chance(0.18):
         _two_coverages(dialogue, arguments, words)
         return
     extras, words["extras"] = _deductible(dialogue, can_fail=not is_too_old)
@@ -80,7 +80,7 @@ def _deductible(dialogue: InsuranceDialogue, *, can_fail: bool) -> tuple[dict[st
     """Choose an optional argument and the words for it, or none."""
     if not dialogue.chance(0.35):
         return {}, ""
-    is_impossible = can_fail and dialogue.chance(0.2)
+    is_impossible = can_fail and dialogue.chance(0.3)
     amount = dialogue.rng.choice((400, 700, 800, 1500) if is_impossible else DEDUCTIBLES)
     return {"deductible": amount}, dialogue.voice.pick("extras_deductible").format(amount=amount)
 

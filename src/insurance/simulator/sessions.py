@@ -24,9 +24,9 @@ _BANKS = {"train": train, "test": test}
 
 # A scene that is listed twice is chosen twice as often.
 _ASKING: tuple[Scene, ...] = (show, show, status, status, show_and_status)
-_PRICING: tuple[Scene, ...] = (motor, motor, household, household)
-_DOING: tuple[Scene, ...] = (report_damage, report_damage, report_damage, move, move, document, show_and_send)
-_CLOSING: tuple[Scene, ...] = (advisor, advisor, advisor, book_directly, book_directly, document)
+_PRICING: tuple[Scene, ...] = (motor, motor, motor, household, household)
+_DOING: tuple[Scene, ...] = (*3 * (report_damage,), *3 * (move,), document, show_and_send)
+_CLOSING: tuple[Scene, ...] = (*4 * (advisor,), *3 * (book_directly,), document)
 
 
 def _open(rng: Random, split: str, now: datetime) -> InsuranceDialogue:
@@ -46,8 +46,8 @@ def _open(rng: Random, split: str, now: datetime) -> InsuranceDialogue:
 
 def _plan(rng: Random) -> list[Scene]:
     """Choose the scenes of a session in a natural order, with some small talk."""
-    scenes: list[Scene] = [rng.choice(_ASKING)] if rng.random() < 0.7 else []
-    scenes += [rng.choice(_PRICING)] if rng.random() < 0.7 else []
+    scenes: list[Scene] = [rng.choice(_ASKING)] if rng.random() < 0.65 else []
+    scenes += [rng.choice(_PRICING)] if rng.random() < 0.85 else []
     scenes += [rng.choice(_DOING)]
     if rng.random() < 0.4:
         rng.shuffle(scenes)
@@ -67,7 +67,7 @@ SIMULATION = Simulation(
     plan=_plan,
     timezone="America/Toronto",
     assistant_turns=range(10, 15),
-    pieces=range(560, 1100),
+    pieces=range(560, 1150),
     n_sessions={"train": 240, "test": 80},
     seed=5,
 )

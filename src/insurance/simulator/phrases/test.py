@@ -96,9 +96,9 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "fact_new_price": ("And how much is it now?", "What will I pay now?", "Tell me the new price."),
     # Car insurance
     "motor_all": (
-        "How much would {coverage} coverage be for a {car} from {year}{extras}? I'm {age}, with {free} years claim-free.",
-        "I want {coverage} coverage{extras} for our {car} from {year}; the driver is {age} with {free} claim-free years.",
-        "The car is a {car} from {year}, I'm {age} and had {free} claim-free years. {coverage} coverage{extras}, please.",
+        "How much would {coverage} coverage be for a {car} from {year}{extras}? I'm {age}, {free} years claim-free.",
+        "I want {coverage} coverage{extras} for our {car} from {year}. The driver: {age}, {free} claim-free years.",
+        "The car is a {car} from {year}, I'm {age} with {free} years claim-free. {coverage} coverage{extras}, please.",
     ),
     "motor_open": (
         "I want to buy a car insurance.",
@@ -115,11 +115,11 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "Our {car} from {year} needs an insurance; the driver is {age} with {free} claim-free years.",
     ),
     "motor_two": (
-        "How much would {coverage} and {other} coverage be for a {car} from {year}? I'm {age}, with {free} years claim-free.",
-        "The car is a {car} from {year}, I'm {age} and had {free} claim-free years. Show me {coverage} and {other} coverage.",
+        "How much would {coverage} and {other} coverage be, {car} from {year}? I'm {age}, {free} years claim-free.",
+        "The car is a {car} from {year}, I'm {age}, {free} claim-free years. Show me {coverage} and {other} coverage.",
     ),
     "give_motor": (
-        "The driver is {age} with {free} claim-free years, the car a {car} from {year}, and {coverage} coverage{extras}.",
+        "The driver is {age} with {free} claim-free years, the car a {car} from {year}. {coverage} coverage{extras}.",
         "I am {age}, {free} years claim-free, and the {car} is from {year}. {coverage} coverage{extras}, please.",
     ),
     "give_driver": (

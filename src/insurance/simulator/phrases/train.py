@@ -150,10 +150,10 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "motor_all": (
         "What does {coverage} coverage for my {car} from {year} cost? I'm {age} with {free} claim-free years{extras}.",
         "I'd like {coverage} coverage for a {car} from {year}{extras}. I'm {age} and {free} years claim-free.",
-        "[Can|Could] you quote {coverage} coverage for my {car} from {year}{extras}? Age {age}, {free} claim-free years.",
+        "[Please quote|Quote] {coverage} coverage{extras} for a {car} from {year}. Age {age}, {free} years claim-free.",
         "I am {age}, {free} years without a claim. How much is {coverage} coverage for a {car} from {year}{extras}?",
-        "[Please calculate|Calculate] {coverage} coverage{extras}: {car} from {year}, driver {age}, {free} claim-free years.",
-        "My {car} is from {year}, I'm {age} and have {free} claim-free years. What does {coverage} coverage cost{extras}?",
+        "[Please|Now] calculate {coverage} coverage{extras}: {car} from {year}, age {age}, {free} claim-free years.",
+        "My {car} is from {year}, I'm {age}, {free} years without a claim. What is {coverage} coverage{extras}?",
     ),
     "motor_open": (
         "[I'd|We'd] like to insure [my|a] car.",
@@ -177,10 +177,10 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "[Can|Could] you insure my {car} from {year}? Age {age}, {free} claim-free years.",
     ),
     "motor_two": (
-        "What do {coverage} and {other} coverage for my {car} from {year} cost? I'm {age} with {free} claim-free years.",
+        "What do {coverage} and {other} coverage for my {car} from {year} cost? I'm {age}, {free} years claim-free.",
         "I'd like prices of {coverage} and {other} coverage: {car} from {year}, age {age}, {free} claim-free years.",
-        "I am {age}, {free} years without a claim. How much are {coverage} and {other} coverage for a {car} from {year}?",
-        "[Can|Could] you quote {coverage} and {other} coverage for my {car} from {year}? Age {age}, {free} years claim-free.",
+        "I'm {age}, {free} years without a claim. How much are {coverage} and {other} coverage, {car} from {year}?",
+        "Please quote {coverage} and {other} coverage for my {car} from {year}. Age {age}, {free} claim-free years.",
     ),
     "give_motor": (
         "I'm {age} with {free} claim-free years, it's a {car} from {year}, {coverage} coverage{extras}.",
