@@ -12,6 +12,7 @@ Opening = Literal["hello", "remark", "none"]
 
 TYPO_RATE = 0.03
 CASUAL_RATE = 0.12
+_COPIED = ("{email}", "{items}")
 REMARK_RATE = 0.3
 HELLO_RATE = 0.35
 CORRECTION_RATE = 0.12
@@ -72,11 +73,11 @@ class Voice:
         if self.rng.random() < TYPO_RATE:
             template = self._with_typo(template)
         text = template.format(**slots)
-        # Values keep their case because they are copied: an address is never capitalized.
+        # Values keep their case because they are copied: an address or a thing is never capitalized.
         is_casual = self.rng.random() < CASUAL_RATE
         if is_casual and not template.startswith(("{", "I ", "I'")):
             text = text[0].lower() + text[1:]
-        elif not is_casual and not template.startswith("{email}"):
+        elif not is_casual and not template.startswith(_COPIED):
             text = text[0].upper() + text[1:]
         if is_casual and text.endswith("."):
             text = text[:-1]

@@ -21,7 +21,7 @@ def motor(dialogue: InsuranceDialogue) -> None:
     year = rng.randrange(newest_old - 4, newest_old + 1) if is_too_old else dialogue.now.year - rng.randrange(1, 11)
     coverage, wrong = ("full", "partial") if is_too_old else rng.sample(COVERAGES, 2)
     age = rng.randrange(19, 80)
-    driver = {"age": age, "claim_free_years": rng.randrange(1, min(30, age - 17))}
+    driver = {"age": age, "claim_free_years": rng.randrange(2, min(30, age - 15))}
     arguments: dict[str, Any] = {
         "driver": driver,
         "vehicle": {"model": rng.choice(dialogue.cast.cars), "year": year},
@@ -93,7 +93,8 @@ def household(dialogue: InsuranceDialogue) -> None:
     total, wrong = (1000 * n for n in rng.sample(range(low, high, 2), 2))
     home = {"kind": rng.choice(("apartment", "house")), "rooms": rng.randrange(2, 9), "postcode": draw_postcode(rng)}
     arguments: dict[str, Any] = {"home": home, "sum_insured": total}
-    words: dict[str, Any] = {**home, "sum": dialogue.voice.corrected(total, wrong), "extras": ""}
+    a_kind = f"{'an' if home['kind'] == 'apartment' else 'a'} {home['kind']}"
+    words: dict[str, Any] = {**home, "a_kind": a_kind, "sum": dialogue.voice.corrected(total, wrong), "extras": ""}
     if dialogue.chance(0.5):
         arguments["extras"] = rng.sample(EXTRAS, rng.choice((1, 1, 2, 2, 3)))
         words["extras"] = dialogue.voice.pick("extras_home").format(extras=_listed(arguments["extras"]))

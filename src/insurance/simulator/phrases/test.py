@@ -146,9 +146,9 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "fact_monthly": ("And what is it monthly?", "What would I pay each month?", "Tell me the price of a month."),
     # Household insurance
     "home_all": (
-        "How much would it be to insure a {kind} with {rooms} rooms in {postcode} for {sum}{extras}?",
-        "We have a {kind} in {postcode} with {rooms} rooms and want to insure it for {sum}{extras}.",
-        "Household insurance for {sum}{extras}, please. It is a {kind} with {rooms} rooms, postcode {postcode}.",
+        "How much would it be to insure {a_kind} with {rooms} rooms in {postcode} for {sum}{extras}?",
+        "We have {a_kind} in {postcode} with {rooms} rooms and want to insure it for {sum}{extras}.",
+        "Household insurance for {sum}{extras}, please. It is {a_kind} with {rooms} rooms, postcode {postcode}.",
     ),
     "home_open": (
         "I want to buy a household insurance.",
@@ -156,12 +156,12 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "What would I pay for a household insurance?",
     ),
     "home_only": (
-        "How much would it be to insure a {kind} with {rooms} rooms in {postcode}?",
-        "We have a {kind} in {postcode} with {rooms} rooms and want to insure it.",
+        "How much would it be to insure {a_kind} with {rooms} rooms in {postcode}?",
+        "We have {a_kind} in {postcode} with {rooms} rooms and want to insure it.",
     ),
     "give_home": (
-        "It is a {kind} with {rooms} rooms, postcode {postcode}, for {sum}{extras}.",
-        "We have a {kind} in {postcode} with {rooms} rooms, and {sum} is the sum{extras}.",
+        "It is {a_kind} with {rooms} rooms, postcode {postcode}, for {sum}{extras}.",
+        "We have {a_kind} in {postcode} with {rooms} rooms, and {sum} is the sum{extras}.",
     ),
     "give_sum": ("It should be {sum}{extras}.", "I'd like {sum}{extras}.", "{sum} would be fine{extras}."),
     "extras_home": (" and with {extras}", " together with {extras}"),
@@ -193,7 +193,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "give_items": ("These are damaged: {items}.", "The damage is {items}.", "There is {items}."),
     "item": ("a {name} for {amount}", "{name} of {amount} dollars", "my {name} for {amount}"),
     "cause_collision": ("an accident with a car", "a bad collision", "a collision on the road"),
-    "cause_theft": ("a theft at night", "a thief here"),
+    "cause_theft": ("a theft at night", "a thief in the house"),
     "cause_fire": ("a bad fire", "a fire at night"),
     "cause_water": ("water in the rooms", "a broken water pipe", "much water damage"),
     "cause_storm": ("a bad storm", "damage by a storm", "a storm with hail"),

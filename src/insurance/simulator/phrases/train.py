@@ -257,7 +257,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "give_home": (
         "[My|Our] {kind} has {rooms} rooms, postcode {postcode}, insured for {sum}{extras}.",
         "{kind}, {rooms} rooms, {postcode}, {sum} dollars{extras}.",
-        "It's {kind}, {rooms} rooms, in {postcode}. The sum is {sum}{extras}.",
+        "It's {a_kind}, {rooms} rooms, in {postcode}. The sum is {sum}{extras}.",
         "{rooms} rooms, {kind}, {postcode}. For {sum}{extras}.",
     ),
     "give_sum": (
