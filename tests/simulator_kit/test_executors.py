@@ -15,6 +15,7 @@ from trainer.tools import read_tools
 # A domain, a configuration of it, and a call that succeeds.
 DOMAINS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "car_sales": ("configs/car_sales/quickstart.yaml", "search_inventory", {"max_price": 90000}),
+    "insurance": ("configs/insurance/quickstart.yaml", "advisor_slots", {"channel": "video", "date": "2026-01-07"}),
 }
 NOW = datetime(2026, 1, 5, 9, 30)
 

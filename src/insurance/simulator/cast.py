@@ -146,7 +146,7 @@ TEST = Cast(
         *("Adam", "Ben", "Carl", "Gavin", "Hugo", "Ian", "Marcus", "René"),
     ),
     last_names=(
-        *("Anderson", "Bell", "Cooper", "Evans", "Fournier", "Gill", "Hughes", "Khan"),
+        *("Anderson", "Bell", "Foster", "Evans", "Fournier", "Gill", "Hughes", "Khan"),
         *("Leblanc", "Mackay", "Nelson", "Ortiz", "Parker", "Quinn", "Simard", "Thériault"),
     ),
 )
