@@ -83,6 +83,7 @@ class Office(ABC):
         self.today = today
         self._next_number = first_number
         self._taken: set[tuple[str, date, str]] = set()
+        self._adapters: dict[str, TypeAdapter[Result]] = {}
 
     @property
     @abstractmethod
@@ -94,10 +95,11 @@ class Office(ABC):
         """The tools by name."""
         return {function.__name__: function for function in self.functions}
 
-    @cached_property
-    def _adapters(self) -> Mapping[str, TypeAdapter[Result]]:
-        # The adapter of a function checks the arguments and then calls the function.
-        return {name: TypeAdapter[Result](cast(Any, function)) for name, function in self.tools.items()}
+    def _adapter(self, name: str) -> TypeAdapter[Result]:
+        """What checks the arguments of a tool and then calls it; made when first needed, because that takes long."""
+        if name not in self._adapters:
+            self._adapters[name] = TypeAdapter[Result](cast(Any, self.tools[name]))
+        return self._adapters[name]
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> str:
         """Run one tool and return its result as compact JSON, so a tool message stays short. See `run`."""
@@ -117,7 +119,7 @@ class Office(ABC):
         except (TypeError, ValueError, RecursionError):
             return {"error": "the arguments cannot be written as JSON"}
         try:
-            return self._adapters[name].validate_json(written, strict=True)
+            return self._adapter(name).validate_json(written, strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
