@@ -125,6 +125,7 @@ MOVE: dict[str, Any] = {"policy_id": "P1", "address": NEW_HOME, "valid_from": "2
         ("report_claim", {**CLAIM, "policy_id": "P9"}, "P9 is unknown"),
         ("report_claim", {**CLAIM, "items": []}, "at least one item is needed"),
         ("report_claim", {**CLAIM, "incident": {**FIRE, "cause": "collision"}}, "P2 does not cover collision"),
+        ("report_claim", {**CLAIM, "policy_id": "P1", "incident": {**FIRE, "cause": "water"}}, "P1 does not cover water"),
         ("report_claim", {**CLAIM, "incident": {**FIRE, "date": "2025-03-15"}}, "2025-03-15 is in the future"),
         ("report_claim", {**CLAIM, "incident": {**FIRE, "date": "now"}}, "now is not a date written YYYY-MM-DD"),
         ("change_address", {**MOVE, "valid_from": "2025-03-13"}, "2025-03-13 is in the past"),

@@ -63,8 +63,14 @@ def test_nothing_that_a_model_may_write_raises(name: str, arguments: dict[str, A
     assert run("no_such_tool", arguments) == {"error": "unknown tool no_such_tool"}
 
 
-@each_domain
-def test_today_is_the_day_in_the_time_zone_of_the_configuration(name: str) -> None:
-    office = executor(name, datetime(2026, 1, 5, 23, 30, tzinfo=UTC)).__self__  # type: ignore[attr-defined]
-    assert office.today.isoformat() == {"car_sales": "2026-01-06", "insurance": "2026-01-05"}[name]
-    assert executor(name).__self__.today.isoformat() == "2026-01-05"  # type: ignore[attr-defined]
+@pytest.mark.parametrize(
+    ("name", "moment", "today"),
+    [
+        ("car_sales", datetime(2026, 1, 5, 23, 30, tzinfo=UTC), "2026-01-06"),
+        ("insurance", datetime(2026, 1, 6, 3, 0, tzinfo=UTC), "2026-01-05"),
+        ("insurance", datetime(2026, 1, 6, 3, 0), "2026-01-06"),
+    ],
+)
+def test_today_is_the_day_in_the_time_zone_of_the_configuration(name: str, moment: datetime, today: str) -> None:
+    run = executor(name, moment)
+    assert run.__self__.today.isoformat() == today  # type: ignore[attr-defined]
