@@ -18,6 +18,7 @@ EMMA = {"name": "Emma Brown", "phone": "416 123 45"}
 DRIVER = {"age": 40, "claim_free_years": 10}
 HOME: dict[str, Any] = {"kind": "house", "rooms": 5, "postcode": "M5V 2T6"}
 FIRE: dict[str, Any] = {"date": "2025-03-10", "cause": "fire", "injured": False}
+LEAK = {**FIRE, "cause": "water"}
 SOFA = {"name": "sofa", "amount": 900}
 NEW_HOME: dict[str, Any] = {"street": "12 Mill Road", "postcode": "K1A 0B1", "city": "Ottawa"}
 
@@ -125,7 +126,7 @@ MOVE: dict[str, Any] = {"policy_id": "P1", "address": NEW_HOME, "valid_from": "2
         ("report_claim", {**CLAIM, "policy_id": "P9"}, "P9 is unknown"),
         ("report_claim", {**CLAIM, "items": []}, "at least one item is needed"),
         ("report_claim", {**CLAIM, "incident": {**FIRE, "cause": "collision"}}, "P2 does not cover collision"),
-        ("report_claim", {**CLAIM, "policy_id": "P1", "incident": {**FIRE, "cause": "water"}}, "P1 does not cover water"),
+        ("report_claim", {**CLAIM, "policy_id": "P1", "incident": LEAK}, "P1 does not cover water"),
         ("report_claim", {**CLAIM, "incident": {**FIRE, "date": "2025-03-15"}}, "2025-03-15 is in the future"),
         ("report_claim", {**CLAIM, "incident": {**FIRE, "date": "now"}}, "now is not a date written YYYY-MM-DD"),
         ("change_address", {**MOVE, "valid_from": "2025-03-13"}, "2025-03-13 is in the past"),

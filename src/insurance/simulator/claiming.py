@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from .dialogue import InsuranceDialogue
-from .world import COVERED, Kind
+from .world import COVERED, Kind, Policy
 
 REPORT = "report_claim"
 STATUS = "claim_status"
@@ -31,7 +31,7 @@ def report_damage(dialogue: InsuranceDialogue) -> None:
         "injured": dialogue.voice.pick("injured_yes" if is_injured else "injured_no"),
         "items": _items(dialogue, items),
     }
-    _say(dialogue, dialogue.refer(policy), words)
+    _say(dialogue, policy, words)
     arguments: dict[str, Any] = {
         "policy_id": policy.id,
         "incident": {"date": day, "cause": cause, "injured": is_injured},
@@ -49,20 +49,20 @@ def report_damage(dialogue: InsuranceDialogue) -> None:
         dialogue.state(topic, result)
 
 
-def _say(dialogue: InsuranceDialogue, policy: str, words: dict[str, str]) -> None:
+def _say(dialogue: InsuranceDialogue, policy: Policy, words: dict[str, str]) -> None:
     kind = dialogue.rng.choice(("all", "all", "open", "policy", "no items"))
     if kind == "all":
-        dialogue.user("claim_all", policy=policy, **words)
+        dialogue.user("claim_all", policy=dialogue.refer(policy), **words)
     elif kind == "open":
         dialogue.user("claim_open")
         dialogue.ask_for("policy_id", "incident.date", "cause", "injured", "items")
-        dialogue.user("give_claim_all", policy=policy, **words)
+        dialogue.user("give_claim_all", policy=dialogue.refer(policy, pronoun=False), **words)
     elif kind == "policy":
-        dialogue.user("claim_policy", policy=policy)
+        dialogue.user("claim_policy", policy=dialogue.refer(policy))
         dialogue.ask_for("incident.date", "cause", "injured", "items")
         dialogue.user("give_claim", **words)
     else:
-        dialogue.user("claim_no_items", policy=policy, **words)
+        dialogue.user("claim_no_items", policy=dialogue.refer(policy), **words)
         dialogue.ask_for("items")
         dialogue.user("give_items", **words)
 

@@ -25,7 +25,7 @@ _BANKS = {"train": train, "test": test}
 # A scene that is listed twice is chosen twice as often.
 _ASKING: tuple[Scene, ...] = (show, show, status, status, show_and_status)
 _PRICING: tuple[Scene, ...] = (motor, motor, motor, household, household)
-_DOING: tuple[Scene, ...] = (*3 * (report_damage,), *3 * (move,), document, show_and_send)
+_DOING: tuple[Scene, ...] = (*5 * (report_damage,), *3 * (move,), show_and_send)
 _CLOSING: tuple[Scene, ...] = (*4 * (advisor,), *3 * (book_directly,), document)
 
 
@@ -51,7 +51,7 @@ def _plan(rng: Random) -> list[Scene]:
     scenes += [rng.choice(_DOING)]
     if rng.random() < 0.4:
         rng.shuffle(scenes)
-    scenes += dict.fromkeys(rng.sample(_CLOSING, rng.choice((1, 1, 2))))
+    scenes += dict.fromkeys(rng.sample(_CLOSING, rng.choice((1, 1, 1, 2))))
     scenes = list(dict.fromkeys(scenes))
     for _ in range(rng.choice((1, 1, 2))):
         scenes.insert(rng.randrange(len(scenes) + 1), digress)

@@ -169,7 +169,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
     # Claims
     "claim_all": (
         "Could you open a claim for {policy}? We had {cause} {day}, {injured}. These are damaged: {items}.",
-        "I need to report {cause} {day}. {injured}. The policy is {policy}, the damage is {items}.",
+        "I need to report {cause} {day}. {injured}. It's about {policy}, the damage is {items}.",
         "We had {cause} {day} and {injured}. Please open a claim on {policy} for {items}.",
     ),
     "claim_open": ("Could you open a claim for me?", "I need to report some damage.", "We had some damage."),
@@ -184,14 +184,14 @@ PHRASES: dict[str, tuple[str, ...]] = {
     ),
     "give_claim_all": (
         "It's about {policy}: {cause} {day}, {injured}, and these are damaged: {items}.",
-        "The policy is {policy}. We had {cause} {day}, {injured}. The damage is {items}.",
+        "For {policy}, we had {cause} {day}, {injured}. The damage is {items}.",
     ),
     "give_claim": (
         "We had {cause} {day}, {injured}. The damage is {items}.",
         "{cause} {day}, and {injured}. These are damaged: {items}.",
     ),
     "give_items": ("These are damaged: {items}.", "The damage is {items}.", "There is {items}."),
-    "item": ("a {name} for {amount}", "{name} of {amount} dollars", "my {name} for {amount}"),
+    "item": ("one {name} for {amount}", "{name} of {amount} dollars", "my {name} for {amount}"),
     "cause_collision": ("an accident with a car", "a bad collision", "a collision on the road"),
     "cause_theft": ("a theft at night", "a thief in the house"),
     "cause_fire": ("a bad fire", "a fire at night"),

@@ -278,7 +278,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "claim_all": (
         "I want to report a claim on {policy}: {cause} {day}, {injured}. Damaged: {items}.",
         "[Please report|Report] {cause} {day} for {policy}. {injured}. It is about {items}.",
-        "There was {cause} {day}, {injured}. I lost {items}. The policy is {policy}.",
+        "There was {cause} {day}, {injured}. I lost {items}. It is for {policy}.",
         "I had {cause} {day}. {injured}. [Can|Could] you report it for {policy}: {items}?",
         "A claim on {policy}, please: {items}, {cause} {day}, {injured}.",
     ),
@@ -293,11 +293,11 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "I want to report a claim on {policy}.",
         "[I'd|We'd] like to report damage for {policy}.",
         "[Can|Could] I report a claim on {policy}?",
-        "There is damage, and the policy is {policy}.",
+        "There is damage, it is for {policy}.",
     ),
     "claim_no_items": (
         "I want to report {cause} {day} on {policy}, {injured}.",
-        "There was {cause} {day}, {injured}. The policy is {policy}.",
+        "There was {cause} {day}, {injured}. It is for {policy}.",
         "I had {cause} {day}. {injured}. Please report it for {policy}.",
     ),
     "give_claim_all": (
