@@ -25,12 +25,15 @@ def render_page(template: str, *, title: str, **values: Any) -> str:
     The template extends `page.html.jinja` and receives `values`; an undefined name is an error. The page's security
     policy allows its own style sheet and script by their hashes and nothing else: no request, no other script.
     """
-    return _environment().get_template(template).render(title=title, **values)
+    style, script = _assets(template.partition(".")[0])
+    policy = _policy(style, script)
+    page = _environment().get_template(template)
+    return page.render(title=title, style=Markup(style), script=Markup(script), policy=Markup(policy), **values)
 
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
+    return Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
@@ -38,9 +41,17 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_printed,
     )
-    style, script = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
-    environment.globals |= {"style": Markup(style), "script": Markup(script), "policy": Markup(_policy(style, script))}
-    return environment
+
+
+@cache
+def _assets(page: str) -> tuple[str, str]:
+    """Return the style sheet and the script of all pages, with what one page adds to them (`PAGE.css`, `PAGE.js`)."""
+    return _joined("style.css", f"{page}.css"), _joined("script.js", f"{page}.js")
+
+
+def _joined(*names: str) -> str:
+    files = [_FOLDER / name for name in names]
+    return "".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
 
 
 def _printed(value: Any) -> Any:
