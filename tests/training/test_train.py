@@ -68,7 +68,7 @@ def test_the_run_folder_explains_itself(finished: RunResult) -> None:
     assert metrics["final"]["n_turns"] == len(read_predictions(folder / "predictions" / "final.jsonl"))
     assert metrics["train"]["n_steps"] == 2
     assert metrics["data"]["train"]["n_sessions"] == 6
-    assert "| perplexity |" in (folder / "report.html").read_text(encoding="utf-8")
+    assert ">perplexity<" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_resolved_configuration_names_every_default_and_runs_again(finished: RunResult) -> None:

@@ -49,7 +49,7 @@ class ServedFiles(EvaluatedFolder):
 def read_run_files(folder: Path) -> RunFiles:
     """Return the files of a run folder. Raises `DataError` if it holds no metrics or a malformed file."""
     files = RunLayout(folder)
-    predictions = {
+    predictions: dict[str, tuple[Prediction, ...]] = {
         state: tuple(read_predictions(files.predictions(state)))
         for state in (BASE, FINAL)
         if files.predictions(state).is_file()

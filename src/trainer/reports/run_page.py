@@ -89,7 +89,9 @@ def run_report(folder: Path) -> str:
 def _report(files: RunFiles) -> RunReport:
     states = [judge_state(name, turns, files.tools) for name, turns in files.predictions.items()]
     last = states[-1] if states else None
-    measured = {name: files.metrics[name] for name in (BASE, FINAL) if isinstance(files.metrics.get(name), Mapping)}
+    measured: dict[str, Mapping[str, Any]] = {
+        name: files.metrics[name] for name in (BASE, FINAL) if isinstance(files.metrics.get(name), Mapping)
+    }
     comparison = compared(states)
     errors = argument_errors(last) if last else []
     output = str(_section(files.config, "train").get("output_dir") or files.path)
@@ -101,7 +103,7 @@ def _report(files: RunFiles) -> RunReport:
         metrics=metrics_table("Tool calls on unseen sessions", measured, comparison),
         counts=count_facts(measured.get(FINAL) or {}),
         skipped=_skipped(last),
-        charts=training_charts(files.history),
+        charts=training_charts(files.history, measured.get(BASE) or {}),
         maps=maps_of(states),
         tools=tool_table(last, errors_by_tool(errors)) if last else None,
         reasons=reason_table(states) if states else None,

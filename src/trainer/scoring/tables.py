@@ -17,6 +17,7 @@ _ARROW = {"higher": "↑", "lower": "↓"}
 
 
 _ROWS: tuple[tuple[str, str, str], ...] = (
+    ("turn_exact", "turns exactly right", "higher"),
     ("tool_name_f1", "tool name F1", "higher"),
     ("tool_name_precision", "tool name precision", "higher"),
     ("tool_name_recall", "tool name recall", "higher"),
@@ -26,7 +27,6 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("hallucination_rate_answered", "hallucinated calls, answered turns", "lower"),
     ("missed_call_rate", "missed calls", "lower"),
     ("missed_call_rate_answered", "missed calls, answered turns", "lower"),
-    ("turn_exact", "turns exactly right", "higher"),
     ("session_exact", "sessions exactly right", "higher"),
     ("perplexity", "perplexity", "lower"),
 )

@@ -39,12 +39,12 @@ def _compared(path: str, gold: Any, predicted: Any, node: SchemaNode, depth: int
     if depth == 0 or (goes_on and _both(dict, gold, predicted)):
         for key in (*gold, *(key for key in predicted if key not in gold)):
             inner = f"{path}.{key}" if path else str(key)
-            members = (value[key] if key in value else node.default(key) for value in (gold, predicted))
-            yield from _compared(inner, *members, node.property(key), depth + 1)
+            ours, theirs = (value[key] if key in value else node.default(key) for value in (gold, predicted))
+            yield from _compared(inner, ours, theirs, node.property(key), depth + 1)
     elif goes_on and _both(list, gold, predicted):
         for index in range(max(len(gold), len(predicted))):
-            items = (value[index] if index < len(value) else MISSING for value in (gold, predicted))
-            yield from _compared(f"{path}[{index}]", *items, node.item(), depth + 1)
+            ours, theirs = (value[index] if index < len(value) else MISSING for value in (gold, predicted))
+            yield from _compared(f"{path}[{index}]", ours, theirs, node.item(), depth + 1)
     elif gold is not MISSING or predicted is not MISSING:
         yield ComparedPath(path, _kind(gold, predicted, node), gold, predicted)
 

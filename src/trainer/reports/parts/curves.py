@@ -9,21 +9,25 @@ from trainer.reports.charts import Histogram, LineChart, Point, Series, histogra
 _MOST_BINS = 40
 
 
-def training_charts(history: Sequence[Mapping[str, Any]]) -> list[LineChart]:
-    """Return the charts of a history; those without a finite value are left out."""
+def training_charts(history: Sequence[Mapping[str, Any]], base: Mapping[str, Any]) -> list[LineChart]:
+    """Return the charts of a history; those without a line are left out.
+
+    `base` are the metrics before training, at step 0 of the evaluations.
+    """
+    judged = [{"step": 0, **{f"eval_{key}": value for key, value in base.items()}}, *history]
     loss = [series(history, "loss", "training"), series(history, "eval_loss", "evaluation")]
     rate = [series(history, "learning_rate", "learning rate")]
     norm = [series(history, "grad_norm", "gradient norm")]
     calls = [
-        series(history, "eval_turn_exact", "turns exactly right"),
-        series(history, "eval_tool_name_f1", "tool name F1"),
-        series(history, "eval_arguments_exact_match", "arguments exact match"),
-        series(history, "eval_hallucination_rate", "hallucinated calls"),
-        series(history, "eval_missed_call_rate", "missed calls"),
+        series(judged, "eval_turn_exact", "turns exactly right"),
+        series(judged, "eval_tool_name_f1", "tool name F1"),
+        series(judged, "eval_arguments_exact_match", "arguments exact match"),
+        series(judged, "eval_hallucination_rate", "hallucinated calls"),
+        series(judged, "eval_missed_call_rate", "missed calls"),
     ]
     perplexity = [
-        series(history, "eval_perplexity_call_tokens", "calls"),
-        series(history, "eval_perplexity_prose_tokens", "prose"),
+        series(judged, "eval_perplexity_call_tokens", "calls"),
+        series(judged, "eval_perplexity_prose_tokens", "prose"),
     ]
     charts = (
         line_chart("loss", "Loss", loss, x_name="step", y_name="nats per token", from_zero=True),
@@ -32,7 +36,7 @@ def training_charts(history: Sequence[Mapping[str, Any]]) -> list[LineChart]:
         line_chart("calls", "Tool calls in evaluations", calls, x_name="step", y_name="share", from_zero=True),
         line_chart("perplexity", "Perplexity in evaluations", perplexity, x_name="step", y_name="1 is certainty"),
     )
-    return [chart for chart in charts if chart is not None]
+    return [chart for chart in charts if chart is not None and len(chart.table.rows) > 1]
 
 
 def series(history: Iterable[Mapping[str, Any]], key: str, name: str) -> Series:

@@ -12,7 +12,7 @@ from trainer.scoring.tables import state_rows
 
 _MOST_TOOLS = 200
 _MOST_CONFUSED = 24
-_BETTER_WORDS = {"higher": "↑ higher", "lower": "↓ lower"}
+_BETTER_WORDS = {"higher": "↑\u00a0higher", "lower": "↓\u00a0lower"}
 
 _FURTHER = (
     ("perplexity_call_tokens", "perplexity of calls", "lower"),
@@ -25,20 +25,21 @@ def metrics_table(caption: str, states: Mapping[str, Mapping[str, Any]], compari
 
     With a comparison of the first and the last state, also their difference on the turns that both were asked.
     """
-    columns = [Column("metric"), Column("better"), *(Column(name, is_number=True) for name in states)]
+    columns = [Column("metric"), *(Column(name, is_number=True) for name in states)]
     if comparison is not None:
         columns += [Column("difference", is_number=True), Column("beyond chance")]
+    columns.append(Column("better"))
     rows = []
     for row in state_rows(states):
-        cells = [Cell(row.label), Cell(_BETTER_WORDS[row.better])]
+        cells = [Cell(row.label)]
         for state, text, interval in zip(states.values(), row.cells, row.intervals, strict=True):
             cells.append(Cell(text, _float(state.get(row.key)), note=f"({interval})" if interval else None))
-        rows.append((*cells, *_difference(comparison, row.key)))
+        rows.append((*cells, *_difference(comparison, row.key), Cell(_BETTER_WORDS[row.better])))
     for key, label, better in _FURTHER:
         values = [_float(state.get(key)) for state in states.values()]
         if any(value is not None for value in values):
-            cells = [Cell(label), Cell(_BETTER_WORDS[better]), *(Cell(_shown(value), value) for value in values)]
-            rows.append((*cells, *_difference(comparison, key)))
+            cells = [Cell(label), *(Cell(_shown(value), value) for value in values)]
+            rows.append((*cells, *_difference(comparison, key), Cell(_BETTER_WORDS[better])))
     note = "In parentheses: 95% intervals, computed over sessions."
     if comparison is not None:
         note += " Differences have been tested with a sign-flip test over sessions (p < 0.05; all but the headline "
