@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
+    from trainer.run_layout import RunLayout
     from trainer.scoring.tables import before_after_table
     from trainer.training.train import train_run
 
@@ -48,4 +49,6 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     console.print(before_after_table(result.states))
     console.print(f"Run folder: {result.output_dir}", highlight=False, soft_wrap=True)
+    if (report := RunLayout(result.output_dir).report).is_file():
+        console.print(f"Report:     {report}", highlight=False, soft_wrap=True)
     return 0
