@@ -44,7 +44,7 @@ from trainer.training.checks.hub_rights import check_hub_rights
 from trainer.training.log import TrainingLog
 from trainer.training.memory import peak_memory_gb
 from trainer.training.preflight import preflight
-from trainer.training.publishing.model_card import model_card
+from trainer.training.publishing.card_of_run import card_of_run
 from trainer.training.publishing.upload import check_target, upload_finished, upload_target
 from trainer.training.recovery.checkpoints import incomplete_lines, keep_until, step_of
 from trainer.training.recovery.ending import left_explained
@@ -220,7 +220,7 @@ def _train(cfg: Config, report: DataReport, trainer: RunTrainer, folder: RunFold
         folder.write_evaluation(FINAL, final)
         metrics = {**states, "train": train, "data": report.to_json()}
         folder.write_json(METRICS_FILE, metrics)
-        folder.write_text(MODEL_CARD, model_card(cfg, metrics))
+        folder.write_text(MODEL_CARD, card_of_run(folder.path, resolved_config(cfg, trainer.args), metrics))
         notes = [*report.lines(), *skipped_lines(final)]
         notes.append(f"training: {train['n_steps']} steps, {train['tokens_per_s']} tokens/s")
         folder.write_text(REPORT_FILE, report_markdown(cfg.output_dir.name, states, notes))
