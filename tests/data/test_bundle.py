@@ -45,16 +45,12 @@ def test_a_bundle_is_frozen_and_unpacks(quick_config: MakeConfig) -> None:
 
 
 def test_a_plain_tuple_trains_the_same(quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = train_run(
-        quick_config("data.n_tool_sessions_eval=1", "train.output_dir=" + str(quick_config().output_dir / "usual"))
-    )
+    little = ("data.train_split=train[:2]", "data.n_tool_sessions_eval=1", "train.max_steps=1")
+    folder = quick_config().output_dir
+    usual = train_run(quick_config(*little, f"train.output_dir={folder / 'usual'}"))
     for name, change in (("tuple", tuple), ("tokens", tokens_only)):
         domain = plain_domain(monkeypatch, change)
-        plain = train_run(
-            quick_config(
-                "data.n_tool_sessions_eval=1", domain, "train.output_dir=" + str(quick_config().output_dir / name)
-            )
-        )
+        plain = train_run(quick_config(*little, domain, f"train.output_dir={folder / name}"))
         for state in ("base", "final"):
             assert plain.states[state]["turn_exact"] == usual.states[state]["turn_exact"]
             assert plain.states[state]["n_turns"] == usual.states[state]["n_turns"]

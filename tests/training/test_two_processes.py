@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.interrupted import SHORT_SESSIONS
 from tests.support.quick import QUICKSTART, ROOT, quick_overrides
 
 TRAIN = str(ROOT / "scripts" / "train.py")
 # Two processes train on other batches than one does, so a learning rate of almost zero keeps the weights equal.
-COMMON = ("train.learning_rate=1e-30", "train.max_steps=1", "data.train_split=train[:4]")
+COMMON = (*SHORT_SESSIONS, "train.learning_rate=1e-30", "train.max_steps=1", "data.train_split=train[:4]")
 # torch.distributed.run starts each process with one thread. The order of sums in a product depends on their number.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "src")}
 

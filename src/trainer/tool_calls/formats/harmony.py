@@ -12,6 +12,7 @@ _START, _MESSAGE = "<|start|>", "<|message|>"
 _CALL = "<|call|>"
 _ENDS = ("<|end|>", _CALL, "<|return|>", _START)
 _RECIPIENT = re.compile(r"\bto=(functions\.)?([^\s<]*)")
+_AFTER_RECIPIENT = re.compile(r"(?:<\|\w++\|>|[^\S\n]++|[^\s<]{1,40}+|<){0,6}+")
 _CHANNEL = re.compile(r"<\|channel\|>\s*+(?:analysis|commentary|final)\b")
 _REASONING = re.compile(r"<\|channel\|>\s*+analysis\b")
 _PEOPLE = ("user", "assistant")
@@ -55,8 +56,12 @@ def _may_be_header(header: str) -> bool:
 
 
 def _tool_called(header: str) -> str | None:
-    """Return the tool that a message is addressed to, or None if it is addressed to a person."""
-    recipient = _RECIPIENT.search(header)
+    """Return the tool that a message is addressed to, or None if it is addressed to a person.
+
+    A recipient is followed by a channel and a type of content at most; anything longer is prose that mentions one.
+    """
+    found = _RECIPIENT.finditer(header)
+    recipient = next((each for each in found if _AFTER_RECIPIENT.fullmatch(header, each.end())), None)
     if recipient is None or (not recipient[1] and recipient[2] in _PEOPLE):
         return None
     return recipient[2]
