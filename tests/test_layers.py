@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("types", "errors", "run_layout"),
     ("util", "config", "hub", "values", "tools", "kernels", "model_source", "collate", "vllm_flags"),
     ("tool_calls", "messages", "leaks", "scoring", "tokenizer", "model_config", "lora_model", "lora_targets", "loss"),
-    ("eval_metrics", "chat", "layouts", "data", "endpoint", "generation"),
+    ("eval_metrics", "chat", "layouts", "data", "endpoint", "generation", "side_by_side"),
     ("evaluation", "server_eval", "checking"),
     ("tool_trainer",),
     ("training",),

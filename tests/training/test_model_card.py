@@ -56,12 +56,12 @@ def test_intervals_counts_settings_and_limits_are_in_the_text(tmp_path: Path) ->
     write_predictions(tmp_path / "predictions" / "final.jsonl", FINAL, TOOLS)
     text = card_of_run(tmp_path, config("lora.target_modules='.*(q|v)_proj'"), metrics())
     low, high = score(FINAL, TOOLS).intervals["turn_exact"]
-    assert f"| turns exactly right | higher | 0.000 (0.000–{1 - low:.3f}" in text or "| 0.000 (0.000–" in text
+    assert "| turns exactly right | higher | 0.000 (0.000–" in text
     assert f"0.917 ({low:.3f}–{high:.3f}) |" in text
     assert "on the same turns: turn_exact differs by +0.917, better beyond chance" in text
     assert "| sessions | 1,234 | 12 |" in text
     assert "| supervised tokens | 25.0% | 25.0% |" in text
-    assert "| steps | `40, 1 epochs, weights of step 30`" in text or "weights of step 30" in text
+    assert "| steps | `40, 1 epochs, weights of step 30` |" in text
     assert r"| adapted modules | `.*(q\|v)_proj` |" in text
     assert "The wording of prose is not judged" in text
     assert "None" not in text

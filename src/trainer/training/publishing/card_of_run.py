@@ -13,9 +13,7 @@ from trainer.training.publishing.model_card import model_card
 
 def card_of_run(folder: Path, cfg: Config, metrics: Mapping[str, Any]) -> str:
     """Return the card of the run in a folder; `cfg` has a value for every key, `metrics` is its `metrics.json`."""
-    return model_card(
-        cfg, metrics, comparison=compare_states(folder), template_kwargs=_template_kwargs(folder, cfg)
-    )
+    return model_card(cfg, metrics, comparison=compare_states(folder), template_kwargs=_template_kwargs(folder, cfg))
 
 
 def _template_kwargs(folder: Path, cfg: Config) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 Names no path of this machine and nothing about the data but its counts. Reads no file of the run.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -65,7 +66,8 @@ def model_card(
         command=_serving_command(cfg, base, commit, fmt, template_kwargs or {}),
     )
     base_id = base if _is_hub_id(source.name) else None
-    return f"---\n{yaml.safe_dump(_front_matter(cfg, metrics, base_id), sort_keys=False, allow_unicode=True)}---\n\n{text}\n"
+    matter = yaml.safe_dump(_front_matter(cfg, metrics, base_id), sort_keys=False, allow_unicode=True)
+    return f"---\n{matter}---\n\n{text}\n"
 
 
 @cache
@@ -149,6 +151,4 @@ def _serving_command(cfg: Config, base: str, commit: str | None, fmt: str, kwarg
 
 
 def _json(value: Mapping[str, Any]) -> str:
-    import json
-
     return json.dumps(dict(value)).replace("'", "\\u0027")
