@@ -19,6 +19,7 @@ COMMANDS = {
     "eval": "score a served model on the turns that training evaluates",
     "score": "score saved predictions again, and compare two sets of them",
     "compare": "compare runs and evaluations turn by turn, with intervals and a test",
+    "runs": "list all runs under a folder with their main results",
     "serve": "serve a finished run at an OpenAI-compatible address",
     "merge": "merge an adapter into its base model, and verify the result",
     "parity": "check that a server computes the prompts and answers of training",
