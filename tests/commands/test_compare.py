@@ -33,8 +33,8 @@ def test_states_runs_served_evaluations_and_files_are_sides(tmp_path: Path) -> N
     run = save_run(tmp_path / "run", steps={40: HALF})
     served = save_served(tmp_path / "served", HALF)
     write_predictions(tmp_path / "bare.jsonl", HALF)
-    sides = [f"{run}:base", run, f"{run}:step-40", f"{run}:step-000040", served, f"{served}:lenient", "bare.jsonl"]
-    assert compare(*sides, "--json", "out/all.json") == 0
+    states = (f"{run}:base", run, f"{run}:step-40", f"{run}:step-000040")
+    assert compare(*states, served, f"{served}:lenient", "bare.jsonl", "--json", "out/all.json") == 0
     assert differences(tmp_path / "out" / "all.json") == [1.0, 0.5, 0.5, 0.5, 1.0, 0.5]
 
 

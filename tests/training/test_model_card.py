@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
@@ -39,16 +40,17 @@ def config(*overrides: str) -> Config:
 
 def test_the_hub_reads_the_metrics_and_the_base_model() -> None:
     card = ModelCard(model_card(config("train.hub_model_id=me/cars"), metrics()))
-    assert card.data.base_model == "Qwen/Qwen3-4B"
-    assert card.data.library_name == "peft"
-    found = {one.metric_type: one.metric_value for one in card.data.eval_results}
+    data: Any = card.data
+    assert data.base_model == "Qwen/Qwen3-4B"
+    assert data.library_name == "peft"
+    found = {one.metric_type: one.metric_value for one in data.eval_results}
     assert found["turn_exact"] == pytest.approx(11 / 12, abs=1e-4)
     assert found["perplexity"] == 1.25
     assert "hallucination_rate" not in found  # there was no turn to measure it on
-    assert {(one.dataset_name, one.task_type) for one in card.data.eval_results} == {
+    assert {(one.dataset_name, one.task_type) for one in data.eval_results} == {
         ("12 turns of 12 held-out sessions like the training data", "text-generation")
     }
-    assert card.data.to_dict()["model-index"][0]["name"] == "cars"
+    assert data.to_dict()["model-index"][0]["name"] == "cars"
 
 
 def test_intervals_counts_settings_and_limits_are_in_the_text(tmp_path: Path) -> None:
@@ -75,7 +77,8 @@ def test_failed_and_cut_answers_are_noted() -> None:
 
 def test_a_run_without_metrics_has_a_card() -> None:
     card = ModelCard(model_card(config(), {}))
-    assert card.data.eval_results is None
+    data: Any = card.data
+    assert data.eval_results is None
     assert "turns of held-out sessions" in card.text
 
 

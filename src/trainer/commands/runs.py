@@ -13,9 +13,8 @@ _SORT_KEYS = (
 )  # fmt: skip
 _EXAMPLES = """
 examples:
-  %(prog)s
-  %(prog)s experiments --sort turn_exact
-  %(prog)s --json runs.json
+  %(prog)s --sort turn_exact
+  %(prog)s experiments --json runs.json
 """
 
 

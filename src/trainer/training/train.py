@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,7 @@ from trainer.training.recovery.stopping import StopRequest
 from trainer.training.run_folder import RunFolder, environment
 from trainer.training.run_place import open_place, settle, take_place
 from trainer.training.run_trainer import RunTrainer
+from trainer.training.trackers import Trackers
 from trainer.util.cli import is_first_process
 
 logger = logging.getLogger(__name__)
@@ -194,6 +195,25 @@ def _length_step(device: Any) -> int:
 
 
 def _train(cfg: Config, report: DataReport, trainer: RunTrainer, folder: RunFolder, start: Start) -> RunResult:
+    trackers = Trackers(trainer)
+    trainer.on_evaluation = _written_and_tracked(folder, trackers)
+    try:
+        return _train_tracked(cfg, report, trainer, folder, start, trackers)
+    finally:
+        trackers.close()
+
+
+def _written_and_tracked(folder: RunFolder, trackers: Trackers) -> Callable[[str, Evaluation], None]:
+    def on_evaluation(name: str, evaluation: Evaluation) -> None:
+        folder.write_evaluation(name, evaluation)
+        trackers.evaluated(name, evaluation)
+
+    return on_evaluation
+
+
+def _train_tracked(
+    cfg: Config, report: DataReport, trainer: RunTrainer, folder: RunFolder, start: Start, trackers: Trackers
+) -> RunResult:
     log = TrainingLog(trainer, folder.append_history)
     trainer.add_callback(log)
     if (patience := cfg.train.get("early_stopping")) is not None:
@@ -218,6 +238,8 @@ def _train(cfg: Config, report: DataReport, trainer: RunTrainer, folder: RunFold
         train |= best
         train |= {"runtime_s": round(trainer.training_seconds, 2), "peak_memory_gb": round(peak_memory_gb(), 2)}
         folder.write_evaluation(FINAL, final)
+        trackers.evaluated(FINAL, final)
+        trackers.close()
         metrics = {**states, "train": train, "data": report.to_json()}
         folder.write_json(METRICS_FILE, metrics)
         folder.write_text(MODEL_CARD, card_of_run(folder.path, resolved_config(cfg, trainer.args), metrics))

@@ -19,14 +19,12 @@ _TRAIN_KEYS = (
 
 def data_rows(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return label, training split and evaluation split of each count in the `data` of `metrics.json`."""
-    splits = [data.get(name) for name in ("train", "eval")]
-    if not all(isinstance(split, Mapping) for split in splits):
+    train, held_out = data.get("train"), data.get("eval")
+    if not isinstance(train, Mapping) or not isinstance(held_out, Mapping):
         return []
-    rows = []
-    for label, key in (("sessions", "n_sessions"), ("rows", "n_rows"), ("tokens", "n_tokens")):
-        rows.append((label, *(f"{split.get(key, 0):,}" for split in splits)))
-    rows.append(("supervised tokens", *(_share(split) for split in splits)))
-    return rows
+    counts = (("sessions", "n_sessions"), ("rows", "n_rows"), ("tokens", "n_tokens"))
+    rows = [(label, f"{train.get(key, 0):,}", f"{held_out.get(key, 0):,}") for label, key in counts]
+    return [*rows, ("supervised tokens", _share(train), _share(held_out))]
 
 
 def _share(split: Mapping[str, Any]) -> str:
