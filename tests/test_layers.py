@@ -19,11 +19,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("types", "errors", "run_layout"),
     ("util", "config", "hub", "values", "tools", "kernels", "model_source", "collate", "vllm_flags"),
     ("tool_calls", "messages", "leaks", "scoring", "tokenizer", "model_config", "lora_model", "lora_targets", "loss"),
-    ("eval_metrics", "chat", "layouts", "data", "endpoint", "generation", "side_by_side"),
+    ("eval_metrics", "chat", "layouts", "data", "endpoint", "generation", "reports", "side_by_side"),
     ("evaluation", "server_eval", "checking"),
     ("tool_trainer",),
     ("training",),
-    ("serving",),
+    ("serving", "live_chat"),
     ("commands", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -170,13 +170,22 @@ def test_the_trainer_never_imports_a_domain() -> None:
         assert not {module.split(".")[0] for module in imports_of(path)} & domains
 
 
-def test_a_domain_needs_no_tensors_and_little_of_the_trainer() -> None:
-    for path in modules_of("car_sales"):
+@pytest.mark.parametrize("package", ["car_sales", "insurance", "simulator_kit"])
+def test_a_domain_needs_no_tensors_and_little_of_the_trainer(package: str) -> None:
+    assert len(modules_of(package)) > 5
+    for path in modules_of(package):
         imported = imports_of(path)
         assert not {module.split(".")[0] for module in imported} & {"torch", "transformers", "peft", "datasets"}
         used = {module for module in imported if module.startswith("trainer.")}
-        allowed = ("data", "types", "errors", "util", "util.ordering", "util.clock", "config")
+        allowed = ("data", "types", "errors", "util", "util.ordering", "util.clock", "util.session_prompt", "config")
         assert used <= {f"trainer.{name}" for name in allowed}
+
+
+def test_the_simulator_kit_and_the_domains_know_no_other_domain() -> None:
+    domains = {path.name for path in SRC.iterdir() if path.is_dir()} - {"trainer", "simulator_kit"}
+    for package in ("simulator_kit", *domains):
+        for path in modules_of(package):
+            assert not {module.split(".")[0] for module in imports_of(path)} & (domains - {package}), path
 
 
 def test_light_modules_import_neither_torch_nor_transformers() -> None:
