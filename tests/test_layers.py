@@ -62,7 +62,7 @@ FACES: dict[str, set[str]] = {
     },
 }  # fmt: skip
 
-MOST_FILES_IN_A_FOLDER = 16
+MOST_FILES_IN_A_FOLDER = 16  # but one module per command
 
 
 def modules_of(package: str) -> list[Path]:
@@ -149,7 +149,7 @@ def test_a_cycle_is_found() -> None:
 
 
 def test_no_folder_has_too_many_modules() -> None:
-    for folder in {path.parent for path in modules_of("trainer")}:
+    for folder in {path.parent for path in modules_of("trainer")} - {SRC / "trainer" / "commands"}:
         assert len(list(folder.glob("*.py"))) <= MOST_FILES_IN_A_FOLDER
 
 
