@@ -82,6 +82,25 @@ def test_control_characters_and_markup_are_shown_as_they_are(tmp_path: Path, cap
     assert "\x1b[31m" not in out
 
 
+def test_the_page_has_differences_curves_settings_and_flipped_turns(tmp_path: Path) -> None:
+    odd = [replace(turn, session_id=f"<b>{turn.session_id}", text="<script>alert(1)</script>") for turn in PERFECT]
+    bad = [replace(turn, session_id=f"<b>{turn.session_id}", content="<script>alert(1)</script>") for turn in NOTHING]
+    save_run(tmp_path / "first", base=bad, final=odd, learning_rate=0.1)
+    save_run(tmp_path / "second", base=bad, final=[*odd[:3], *bad[3:]], learning_rate=0.2)
+    assert compare("first", "second", "--html", "out/page.html") == 0
+    page = (tmp_path / "out" / "page.html").read_text(encoding="utf-8")
+    assert "B minus A" in page
+    assert "-0.700 worse" in page
+    assert page.count("stopped being exact</span>") == 7
+    assert "Training loss" in page
+    assert page.count('<polyline class="line') == 4  # two curves of two runs
+    assert "train.learning_rate" in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>alert" not in page
+    assert "<b>s0" not in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -84,6 +84,19 @@ def test_the_table_fits_80_columns_and_cuts_no_name(tmp_path: Path, capsys: Capt
     assert row.split()[1:] == ["40", "1.000", "1.000", "1.000", "–", "0.000", "1.500", "1h02"]
 
 
+def test_the_page_has_all_runs_in_a_table_that_can_be_sorted(tmp_path: Path) -> None:
+    save_run(tmp_path / "runs" / "<b>good")
+    save_run(tmp_path / "runs" / "torn")
+    (tmp_path / "runs" / "torn" / "metrics.json").write_text("{")
+    assert main(["runs", "--html", "page.html"]) == 0
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;good" in page
+    assert "<b>" not in page
+    assert "data-sortable" in page
+    assert 'data-value="3700.0">1h02</td>' in page
+    assert "torn: not a JSON object" in page
+
+
 def test_a_folder_without_runs_is_an_empty_list_and_a_missing_one_a_mistake(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "runs").mkdir()
     assert listed() == []

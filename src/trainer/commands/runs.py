@@ -25,23 +25,29 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
     add("folder", nargs="?", type=Path, default=Path("runs"), help="folder that holds runs (default: runs)")
     add("--sort", metavar="KEY", choices=_SORT_KEYS, default="date",
         help=f"best or newest first (default: date); one of {', '.join(_SORT_KEYS)}")  # fmt: skip
+    add("--html", type=Path, metavar="PATH", help="also write the table as a page")
     add("--json", type=Path, metavar="PATH", help="also write everything as JSON")
     return parser.parse_args(argv)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Find and sort the runs, then print the table and write the file."""
+    """Find and sort the runs, then print the table and write the files."""
     from rich.console import Console
 
     from trainer.side_by_side.all_runs import find_runs, sorted_runs
+    from trainer.side_by_side.runs_page import runs_page
     from trainer.side_by_side.runs_table import run_tables
     from trainer.util.files import claim_file, write_file
 
+    claim_file(args.html, option="--html")
     claim_file(args.json, option="--json")
     runs = sorted_runs(find_runs(args.folder), args.sort)
     console = Console()
     for part in run_tables(runs):
         console.print(part)
+    if args.html:
+        write_file(args.html, runs_page(runs, title=f"Runs in {args.folder}"), option="--html")
+        console.print(f"Written: {args.html}", highlight=False, markup=False, soft_wrap=True)
     if args.json:
         text = json.dumps([run.to_json() for run in runs], indent=2, allow_nan=False) + "\n"
         write_file(args.json, text, option="--json")

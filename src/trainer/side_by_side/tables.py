@@ -44,12 +44,12 @@ def sides_tables(compared: SidesCompared) -> Iterator[RenderableType]:
     """For each side its differences from the first, the conclusion and the flipped turns; then settings and notes."""
     reference = compared.sides[0]
     yield cell(f"A (reference)  {reference.name}")
-    for letter, side in zip(_letters(len(compared.sides))[1:], compared.sides[1:], strict=True):
+    for letter, side in zip(letters(len(compared.sides))[1:], compared.sides[1:], strict=True):
         yield cell(f"{letter}              {side.name}")
-    for letter, comparison in zip(_letters(len(compared.sides))[1:], compared.comparisons, strict=True):
+    for letter, comparison in zip(letters(len(compared.sides))[1:], compared.comparisons, strict=True):
         yield ""
         yield _difference_table(comparison, letter)
-        yield from map(Text, _sentences(comparison, letter))
+        yield from map(Text, sentences(comparison, letter))
         if comparison.flips:
             yield ""
             yield _flip_table(comparison, letter)
@@ -60,7 +60,7 @@ def sides_tables(compared: SidesCompared) -> Iterator[RenderableType]:
         yield cell(f"note: {note}")
 
 
-def _letters(n_sides: int) -> list[str]:
+def letters(n_sides: int) -> list[str]:
     """Return short names of the sides: A to Z, then S27 and so on."""
     return [chr(ord("A") + index) if index < 26 else f"S{index + 1}" for index in range(n_sides)]
 
@@ -86,7 +86,13 @@ def _difference_table(comparison: Comparison, letter: str) -> Table:
     return table
 
 
-def _sentences(comparison: Comparison, letter: str) -> Iterator[str]:
+def better_arrow(metric: str) -> str:
+    """Return an arrow in the direction in which a metric is better."""
+    return _BETTER[metric]
+
+
+def sentences(comparison: Comparison, letter: str) -> Iterator[str]:
+    """Yield what was compared, which turns flipped, how many answers failed, and the conclusion."""
     n_gained = sum(flip.gained for flip in comparison.flips)
     yield (
         f"{comparison.n_paired} turns compared, {comparison.n_unpaired} left out; in {letter}, {n_gained} became exact "
@@ -113,7 +119,7 @@ def _flip_table(comparison: Comparison, letter: str) -> Table:
 
 
 def _settings_table(compared: SidesCompared) -> Table:
-    table = plain_table("setting", *_letters(len(compared.sides)), title="Settings that differ")
+    table = plain_table("setting", *letters(len(compared.sides)), title="Settings that differ")
     for key, values in compared.settings.items():
         table.add_row(cell(key), *map(cell, values))
     return table
