@@ -1,5 +1,6 @@
 """Trackers receive the metrics and a sample of the predictions of base, evaluations and final state, and no secrets."""
 
+import importlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from transformers.integrations import TensorBoardCallback
+from transformers.integrations.integration_utils import TensorBoardCallback
 
 from tests.support.saved_runs import GOLD, HALF, NOTHING, PERFECT, TOOLS
 from tests.support.scoring import number_turns, turn
@@ -46,8 +47,8 @@ class Writer:
 
 def trackers(writer: Any, *, step: int) -> Trackers:
     """Return the trackers of a training that reports to TensorBoard, which need not be installed."""
-    one = TensorBoardCallback.__new__(TensorBoardCallback)
-    one.tb_writer, one.logging_dir, one._SummaryWriter = writer, "logs", None  # type: ignore[attr-defined]
+    one: Any = TensorBoardCallback.__new__(TensorBoardCallback)
+    one.tb_writer, one.logging_dir, one._SummaryWriter = writer, "logs", None
     callbacks = [one]
     return Trackers(
         SimpleNamespace(
@@ -116,8 +117,8 @@ def test_the_arguments_that_a_tracker_copies_have_no_secrets() -> None:
 
 def test_tensorboard_holds_them(quick_config: MakeConfig) -> None:
     pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+    module = "tensorboard.backend.event_processing.event_accumulator"
+    EventAccumulator = importlib.import_module(module).EventAccumulator
     folder = train_run(quick_config("train.report_to=tensorboard", *WITH_EVALUATION)).output_dir
     (events,) = folder.glob("runs/*/events*")
     read = EventAccumulator(str(events)).Reload()

@@ -10,7 +10,7 @@ from trainer.scoring.compare import Comparison, Difference, Flip
 from trainer.side_by_side.comparing import SidesCompared
 from trainer.side_by_side.curves import run_charts
 from trainer.side_by_side.sides import Side
-from trainer.side_by_side.tables import better_arrow, letters, sentences
+from trainer.side_by_side.tables import TEST, better_arrow, letters, sentences
 from trainer.types import Prediction
 
 _MOST_CARDS = 100
@@ -50,7 +50,8 @@ def comparison_page(compared: SidesCompared) -> str:
 def _table(comparison: Comparison, letter: str) -> Table:
     columns = (Column("metric"), *(Column(name, is_number=True) for name in ("A", letter, "change", "p")))
     rows = tuple(_row(name, row) for name, row in comparison.differences.items())
-    note = "↑ higher is better, ↓ lower is better. The interval of a change is a 95% interval over sessions."
+    note = "↑ higher is better, ↓ lower is better. Intervals are 95% intervals over sessions. better, worse: "
+    note += f"{TEST}."
     return Table(f"{letter} minus A", columns, rows, note)
 
 

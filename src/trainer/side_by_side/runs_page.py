@@ -10,9 +10,10 @@ from trainer.side_by_side.runs_table import duration, shown
 
 def runs_page(runs: Sequence[RunSummary], *, title: str) -> str:
     """Return the page as HTML."""
-    columns = (Column("run"), Column("state"), Column("date"), Column("base model"), Column("steps", is_number=True))
-    columns += tuple(Column(name, is_number=True) for name in (*METRICS, "training time"))
-    table = Table("All runs; the metrics are those of the final state", columns, tuple(map(_row, runs)))
+    words = (Column(name) for name in ("run", "state", "date", "base model"))
+    numbers = (Column(name, is_number=True) for name in ("steps", *METRICS, "training time"))
+    caption = "All runs; the metrics are those of the final state"
+    table = Table(caption, (*words, *numbers), tuple(map(_row, runs)))
     problems = [f"{run.name}: {run.problem}" for run in runs if run.problem is not None]
     return render_page("runs.html.jinja", title=title, table=table, problems=problems)
 
@@ -22,7 +23,7 @@ def _row(run: RunSummary) -> tuple[Cell, ...]:
     return (
         Cell(run.name),
         Cell(run.state, tone="plain" if run.state == "finished" else "warn"),
-        Cell(run.date[:10], note=run.date[11:16]),
+        Cell(run.date[:10].replace("-", "\N{NON-BREAKING HYPHEN}")),
         Cell(run.base_model or "–"),
         steps,
         *(Cell(shown(name, run.metrics.get(name)), run.metrics.get(name)) for name in METRICS),

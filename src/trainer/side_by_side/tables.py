@@ -13,6 +13,8 @@ from trainer.scoring.score import MACRO_F1
 from trainer.side_by_side.comparing import SidesCompared
 from trainer.util.plain_text import printable
 
+TEST = "differs beyond chance (sign-flip test over sessions; corrected for all rates but turn_exact)"
+
 _N_FLIPS = 20
 _ARROWS = {"higher": "↑", "lower": "↓"}
 _BETTER = {rate.name: _ARROWS[rate.better] for rate in RATES} | {MACRO_F1: _ARROWS["higher"]}
@@ -50,6 +52,8 @@ def sides_tables(compared: SidesCompared) -> Iterator[RenderableType]:
         yield ""
         yield _difference_table(comparison, letter)
         yield from map(Text, sentences(comparison, letter))
+        if any(row.verdict for row in comparison.differences.values()):
+            yield Text(f"* {TEST}")
         if comparison.flips:
             yield ""
             yield _flip_table(comparison, letter)
@@ -103,8 +107,6 @@ def sentences(comparison: Comparison, letter: str) -> Iterator[str]:
         if n_errors or n_cut:
             yield f"{name}: {n_errors} answers failed, {n_cut} were cut; they make no calls, right or wrong."
     yield f"{comparison.conclusion()}."
-    if any(row.verdict for row in comparison.differences.values()):
-        yield "* differs beyond chance (sign-flip test over sessions; corrected for all rates but turn_exact)"
 
 
 def _flip_table(comparison: Comparison, letter: str) -> Table:
