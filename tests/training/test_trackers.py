@@ -87,6 +87,20 @@ def test_a_tracker_that_fails_is_a_warning(caplog: pytest.LogCaptureFixture) -> 
     assert "TensorBoardCallback did not take final" in caplog.text
 
 
+def test_the_end_comes_once_and_its_failure_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    writer = Writer()
+    tracked = trackers(writer, step=1)
+    tracked.close()
+    assert not writer.is_closed  # it has not begun
+    tracked._is_open = True
+    tracked.close()
+    assert writer.is_closed
+    failing = trackers(SimpleNamespace(), step=1)
+    failing._is_open = True
+    failing.close()
+    assert "TensorBoardCallback did not end" in caplog.text
+
+
 def test_the_sample_is_fixed_worst_first_and_of_bounded_size() -> None:
     said = {index: GOLD if index % 2 else "x" * 1000 for index in range(80)}
     turns = [replace(one, context_hash=f"{hash(one.session_id):x}") for one in

@@ -7,7 +7,8 @@ table `…/predictions` for each evaluation.
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -47,7 +48,7 @@ class Trackers(TrainerCallback):
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         for one in self._inner:
-            one.on_log(_CleanArguments(args), state, control, **kwargs)  # type: ignore[no-untyped-call]
+            one.on_log(_CleanArguments(args), state, control, **kwargs)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         for one in self._inner:
@@ -64,23 +65,22 @@ class Trackers(TrainerCallback):
         metrics = {} if group == "eval" else _numbers(f"{group}/", evaluation.metrics)
         rows = prediction_rows(evaluation.predictions, evaluation.scores)
         for one in self._inner:
-            try:
+            with _failure_noted(one, f"did not take {group}"):
                 self._report(one, metrics, f"{group}/predictions", rows)
-            except Exception as error:  # of any kind: from the network, from another version of a tracker
-                logger.warning(hide(f"train.report_to: {type(one).__name__} did not take {group}: {error}"))
 
     def close(self) -> None:
-        """End the trackers; after training, and after a failure."""
+        """End the trackers; after training, and after a failure. A tracker that fails is a warning."""
         if not self._is_open:
             return
         self._is_open = False
         trainer = self._trainer
         for one in self._inner:
-            one.on_train_end(  # type: ignore[no-untyped-call]
-                trainer.args, trainer.state, trainer.control, model=trainer.model, processing_class=None
-            )
-            if isinstance(one, WandbCallback) and self._owns_wandb_run and one._wandb.run is not None:
-                one._wandb.finish()
+            with _failure_noted(one, "did not end"):
+                one.on_train_end(
+                    trainer.args, trainer.state, trainer.control, model=trainer.model, processing_class=None
+                )
+                if isinstance(one, WandbCallback) and self._owns_wandb_run and one._wandb.run is not None:
+                    one._wandb.finish()
 
     def _report(self, one: Any, metrics: Mapping[str, float], table: str, rows: Sequence[Sequence[str]]) -> None:
         step = self._trainer.state.global_step
@@ -95,6 +95,15 @@ class Trackers(TrainerCallback):
         else:
             shown = one._trackio.Table(columns=list(COLUMNS), data=[list(row) for row in rows])
             one._trackio.log({**metrics, table: shown, _STEP: step})
+
+
+@contextmanager
+def _failure_noted(tracker: TrainerCallback, what: str) -> Iterator[None]:
+    """Inside the block, an error is a warning: a run does not depend on a tracker."""
+    try:
+        yield
+    except Exception as error:  # of any kind: from the network, from another version of the tracker
+        logger.warning(hide(f"train.report_to: {type(tracker).__name__} {what}: {error}"))
 
 
 class _CleanArguments:
