@@ -17,9 +17,9 @@ SRC = ROOT / "src"
 # From the bottom up. A part is a package or a single file; it may import parts of its own layer and of lower ones.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("types", "errors", "run_layout"),
-    ("util", "config", "hub", "values", "tools", "kernels", "model_source", "collate"),
+    ("util", "config", "hub", "values", "tools", "kernels", "model_source", "collate", "vllm_flags"),
     ("tool_calls", "messages", "leaks", "scoring", "tokenizer", "model_config", "lora_model", "lora_targets", "loss"),
-    ("eval_metrics", "chat", "layouts", "data", "endpoint", "generation", "reports"),
+    ("eval_metrics", "chat", "layouts", "data", "endpoint", "generation", "reports", "side_by_side"),
     ("evaluation", "server_eval", "checking"),
     ("tool_trainer",),
     ("training",),
@@ -62,7 +62,7 @@ FACES: dict[str, set[str]] = {
     },
 }  # fmt: skip
 
-MOST_FILES_IN_A_FOLDER = 16
+MOST_FILES_IN_A_FOLDER = 16  # but one module per command
 
 
 def modules_of(package: str) -> list[Path]:
@@ -149,7 +149,7 @@ def test_a_cycle_is_found() -> None:
 
 
 def test_no_folder_has_too_many_modules() -> None:
-    for folder in {path.parent for path in modules_of("trainer")}:
+    for folder in {path.parent for path in modules_of("trainer")} - {SRC / "trainer" / "commands"}:
         assert len(list(folder.glob("*.py"))) <= MOST_FILES_IN_A_FOLDER
 
 

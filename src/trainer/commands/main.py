@@ -19,6 +19,8 @@ COMMANDS = {
     "convert": "write rows of any known layout as rows of this project's layout",
     "eval": "score a served model on the turns that training evaluates",
     "score": "score saved predictions again, and compare two sets of them",
+    "compare": "compare runs and evaluations turn by turn, with intervals and a test",
+    "runs": "list all runs under a folder with their main results",
     "serve": "serve a finished run at an OpenAI-compatible address",
     "chat": "talk to a finished run in the terminal, with its tools",
     "merge": "merge an adapter into its base model, and verify the result",

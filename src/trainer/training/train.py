@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ from trainer.training.checks.hub_rights import check_hub_rights
 from trainer.training.log import TrainingLog
 from trainer.training.memory import peak_memory_gb
 from trainer.training.preflight import preflight
-from trainer.training.publishing.model_card import model_card
+from trainer.training.publishing.card_of_run import card_of_run
 from trainer.training.publishing.upload import check_target, upload_finished, upload_target
 from trainer.training.recovery.checkpoints import incomplete_lines, keep_until, step_of
 from trainer.training.recovery.ending import left_explained
@@ -50,6 +50,7 @@ from trainer.training.recovery.stopping import StopRequest
 from trainer.training.run_folder import RunFolder, environment
 from trainer.training.run_place import open_place, settle, take_place
 from trainer.training.run_trainer import RunTrainer
+from trainer.training.trackers import Trackers
 from trainer.util.cli import is_first_process
 
 logger = logging.getLogger(__name__)
@@ -189,6 +190,25 @@ def _length_step(device: Any) -> int:
 
 
 def _train(cfg: Config, bundle: DatasetBundle, trainer: RunTrainer, folder: RunFolder, start: Start) -> RunResult:
+    trackers = Trackers(trainer)
+    trainer.on_evaluation = _written_and_tracked(folder, trackers)
+    try:
+        return _train_tracked(cfg, bundle, trainer, folder, start, trackers)
+    finally:
+        trackers.close()
+
+
+def _written_and_tracked(folder: RunFolder, trackers: Trackers) -> Callable[[str, Evaluation], None]:
+    def on_evaluation(name: str, evaluation: Evaluation) -> None:
+        folder.write_evaluation(name, evaluation)
+        trackers.evaluated(name, evaluation)
+
+    return on_evaluation
+
+
+def _train_tracked(
+    cfg: Config, bundle: DatasetBundle, trainer: RunTrainer, folder: RunFolder, start: Start, trackers: Trackers
+) -> RunResult:
     log = TrainingLog(trainer, folder.append_history)
     trainer.add_callback(log)
     if (patience := cfg.train.get("early_stopping")) is not None:
@@ -213,10 +233,12 @@ def _train(cfg: Config, bundle: DatasetBundle, trainer: RunTrainer, folder: RunF
         train |= best
         train |= {"runtime_s": round(trainer.training_seconds, 2), "peak_memory_gb": round(peak_memory_gb(), 2)}
         folder.write_evaluation(FINAL, final)
+        trackers.evaluated(FINAL, final)
+        trackers.close()
         folder.write_conversations(bundle.tool_eval_examples)
         metrics = {**states, "train": train, "data": bundle.report.to_json()}
         folder.write_json(METRICS_FILE, metrics)
-        folder.write_text(MODEL_CARD, model_card(cfg, metrics))
+        folder.write_text(MODEL_CARD, card_of_run(folder.path, resolved_config(cfg, trainer.args), metrics))
         folder.write_report()
         take_place(cfg.output_dir)
     trainer.accelerator.wait_for_everyone()
