@@ -85,13 +85,14 @@ def test_control_characters_and_markup_are_shown_as_they_are(tmp_path: Path, cap
 def test_the_page_has_differences_curves_settings_and_flipped_turns(tmp_path: Path) -> None:
     odd = [replace(turn, session_id=f"<b>{turn.session_id}", text="<script>alert(1)</script>") for turn in PERFECT]
     bad = [replace(turn, session_id=f"<b>{turn.session_id}", content="<script>alert(1)</script>") for turn in NOTHING]
-    save_run(tmp_path / "first", base=bad, final=odd, learning_rate=0.1)
-    save_run(tmp_path / "second", base=bad, final=[*odd[:3], *bad[3:]], learning_rate=0.2)
+    save_run(tmp_path / "first", base=bad, final=[bad[0], *odd[1:]], learning_rate=0.1)
+    save_run(tmp_path / "second", base=bad, final=[odd[0], *bad[1:]], learning_rate=0.2)
     assert compare("first", "second", "--html", "out/page.html") == 0
     page = (tmp_path / "out" / "page.html").read_text(encoding="utf-8")
     assert "B minus A" in page
-    assert "-0.700 worse" in page
-    assert page.count("stopped being exact</span>") == 7
+    assert "-0.800 worse" in page
+    assert page.count("stopped being exact</span>") == 9
+    assert page.index("stopped being exact</span>") < page.index("became exact</span>")
     assert "Training loss" in page
     assert page.count('<polyline class="line') == 4  # two curves of two runs
     assert "train.learning_rate" in page
@@ -123,6 +124,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, capsys: Capture, 
     save_served(tmp_path / "served", HALF)
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.jsonl").write_text("\n")
+    write_predictions(tmp_path / "x.jsonl", HALF)
     write_predictions(tmp_path / "bare.jsonl", HALF)
     assert compare(*words) == 2
     err = capsys.readouterr().err
