@@ -91,8 +91,8 @@ def test_the_page_has_differences_curves_settings_and_flipped_turns(tmp_path: Pa
     page = (tmp_path / "out" / "page.html").read_text(encoding="utf-8")
     assert "B minus A" in page
     assert "-0.800 worse" in page
-    assert page.count("stopped being exact</span>") == 9
-    assert page.index("stopped being exact</span>") < page.index("became exact</span>")
+    assert page.count("▼ lost</span>") == 9
+    assert page.index("▼ lost</span>") < page.index("▲ gained</span>")
     assert "Training loss" in page
     assert page.count('<polyline class="line') == 4  # two curves of two runs
     assert "train.learning_rate" in page

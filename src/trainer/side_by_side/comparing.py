@@ -15,10 +15,12 @@ from trainer.types import Tool
 class SidesCompared:
     """The sides, and for each but the first its comparison with the first.
 
-    `settings` are the values, one per side, of each key in which the runs of the sides differ.
+    `tools` are the schemas that all were judged by; `settings` the values, one per side, of each key in which the runs
+    of the sides differ.
     """
 
     sides: tuple[Side, ...]
+    tools: tuple[Tool, ...]
     comparisons: tuple[Comparison, ...]
     settings: dict[str, tuple[str, ...]]
     notes: tuple[str, ...]
@@ -47,6 +49,7 @@ def compare_sides(sides: Sequence[Side], tools: Sequence[Tool]) -> SidesCompared
         notes.append("each side is tested against the reference alone; with many sides, some differ by chance")
     return SidesCompared(
         sides=tuple(sides),
+        tools=tuple(tools),
         comparisons=tuple(_compared(reference, other, tools) for other in others),
         settings=different_settings([side.run for side in sides]),
         notes=tuple(notes),

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import DataError
-from trainer.run_layout import FINAL, TOOLS_FILE, RunLayout, ServedLayout, step_name
+from trainer.run_layout import CONVERSATIONS_FILE, FINAL, TOOLS_FILE, RunLayout, ServedLayout, step_name
+from trainer.scoring.conversations import ConversationRecord, read_conversations
 from trainer.scoring.predictions import read_predictions
 from trainer.tools import read_tools
 from trainer.types import Prediction, Tool
@@ -29,6 +30,10 @@ class Side:
     predictions: tuple[Prediction, ...]
     tools: tuple[Tool, ...] | None
     run: Path | None = None
+
+    def conversations(self) -> dict[str, ConversationRecord]:
+        """Read the conversations beside the predictions; empty if there are none. Raises `DataError`."""
+        return read_conversations(self.file.with_name(CONVERSATIONS_FILE))
 
 
 def read_side(word: str) -> Side:

@@ -55,11 +55,13 @@ class ShownTurns:
     choices: Mapping[str, Mapping[str, int]]
 
 
-def show_turns(states: Sequence[JudgedState], conversations: Mapping[str, ConversationRecord]) -> ShownTurns:
+def show_turns(
+    states: Sequence[JudgedState], conversations: Mapping[str, ConversationRecord], *, prefix: str = ""
+) -> ShownTurns:
     """Return the turns that are not exact in the last state, or flipped between the first and the last.
 
     Turns that were lost come first, then the others that are wrong, then those that were gained. If there are too many
-    for one page, every reason is represented.
+    for one page, every reason is represented. `prefix` keeps the addresses apart if a page shows several.
     """
     candidates = _candidates(states)
     keys: dict[str, str] = {}
@@ -72,8 +74,10 @@ def show_turns(states: Sequence[JudgedState], conversations: Mapping[str, Conver
         if turns and (len(turns) >= MOST_TURNS or room < 0):
             break
         if record is not None:
-            keys.setdefault(session, f"c{len(keys) + 1}")
-        turns.append(_turn_view(candidate, states, record, key=f"t{len(turns) + 1}", conversation=keys.get(session)))
+            keys.setdefault(session, f"{prefix}c{len(keys) + 1}")
+        turns.append(
+            _turn_view(candidate, states, record, key=f"{prefix}t{len(turns) + 1}", conversation=keys.get(session))
+        )
     return ShownTurns(
         turns=tuple(turns),
         conversations=tuple(conversation_view(conversations[session], key) for session, key in keys.items()),
