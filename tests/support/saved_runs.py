@@ -42,7 +42,8 @@ def save_run(
         metrics[FINAL] = score(final, TOOLS).to_state() | {"perplexity": 1.5}
         metrics["train"] = {"n_steps": 40, "runtime_s": 3700.0}
     files.metrics.write_text(json.dumps(metrics), encoding="utf-8")
-    lines = [{"step": 1, "loss": 2.0}, {"step": 40, "loss": 0.5}, {"step": 40, "eval_turn_exact": 1.0}]
+    lines = [{"step": 1, "loss": 2.0}, {"step": 40, "loss": 0.5}]
+    lines += [{"step": 20, "eval_turn_exact": 0.5}, {"step": 40, "eval_turn_exact": 1.0}]
     files.history.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return folder
 

@@ -137,10 +137,17 @@ def nice_ticks(low: float, high: float, *, most: int = 6) -> list[float]:
     """
     if not high > low:
         return [low]
+    step = _nice_step(low, high, most)
+    return _multiples(step, math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9))
+
+
+def _nice_step(low: float, high: float, most: int) -> float:
     raw = (high - low) / max(most - 1, 1)
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
+
+
+def _multiples(step: float, first: int, last: int) -> list[float]:
     return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
 
 
@@ -185,13 +192,8 @@ def _around(low: float, high: float) -> list[float]:
     if not high > low:
         margin = abs(low) * 0.1 or 0.5
         low, high = low - margin, high + margin
-    ticks = nice_ticks(low, high, most=5)
-    step = ticks[1] - ticks[0] if len(ticks) > 1 else high - low
-    if ticks[0] > low:
-        ticks.insert(0, ticks[0] - step)
-    if ticks[-1] < high:
-        ticks.append(ticks[-1] + step)
-    return [float(f"{tick:.12g}") for tick in ticks]
+    step = _nice_step(low, high, 5)
+    return _multiples(step, math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9))
 
 
 def _line(series: Series, style: int, x_scale: _Scale, y_scale: _Scale) -> Line:

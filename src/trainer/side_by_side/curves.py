@@ -24,7 +24,8 @@ def run_charts(sides: Sequence[Side]) -> list[LineChart]:
     charts = []
     for key, title, unit in _CURVES:
         series = [Series(name, _points(lines, key)) for name, lines in histories.items()]
-        if (chart := line_chart(f"curve-{key}", title, series, x_name="step", y_name=unit)) is not None:
+        chart = line_chart(f"curve-{key}", title, series, x_name="step", y_name=unit)
+        if chart is not None and len(chart.table.rows) > 1:
             charts.append(chart)
     return charts
 
