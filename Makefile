@@ -40,7 +40,8 @@ format: $(UV)  ## Fix lint and formatting
 	$(UV) run ruff format .
 
 data: $(UV)  ## Generate the sample sessions again
-	$(UV) run python scripts/dev/make_car_sales_data.py
+	$(UV) run python scripts/dev/make_sample_data.py car_sales
+	$(UV) run python scripts/dev/make_sample_data.py insurance
 
 requirements: $(UV)  ## Write the versions of the working environment to requirements.txt
 	$(UV) pip freeze --exclude-editable | sed 's/+cpu$$//' >requirements.txt

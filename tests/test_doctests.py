@@ -26,8 +26,9 @@ def test_the_examples_of_a_module_hold(path: Path) -> None:
 def test_these_modules_have_examples() -> None:
     assert {name_of(path) for path in MODULES} >= {
         "trainer.util.clock",
-        "car_sales.simulator.replies",
-        "car_sales.simulator.voice",
+        "simulator_kit.dialogue",
+        "simulator_kit.replies",
+        "simulator_kit.voice",
         "trainer",
         "trainer.scoring.perplexity",
         "trainer.tools.equality",

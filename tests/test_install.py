@@ -35,12 +35,12 @@ def wheel(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_wheel_has_types_and_templates_and_no_generator_of_sample_data(wheel: Path) -> None:
+def test_the_wheel_has_types_templates_and_the_simulated_offices(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"trainer/py.typed", "car_sales/py.typed", "trainer/templates/chatml_tools.jinja"} <= names
-    assert {name for name in names if name.startswith("car_sales/")} == {
-        "car_sales/__init__.py", "car_sales/data_prep.py", "car_sales/prompt.py", "car_sales/py.typed",
-    }  # fmt: skip
+    for package in ("car_sales", "insurance", "simulator_kit"):
+        modules = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src" / package).rglob("*.py")}
+        assert modules | {f"{package}/py.typed"} == {name for name in names if name.startswith(f"{package}/")}
 
 
 @pytest.mark.usefixtures("wheel")

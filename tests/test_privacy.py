@@ -195,7 +195,7 @@ def test_an_evaluation_of_an_echoing_server_leaks_nothing(
     assert main(bench) in (0, 1)
     places = files_of(folder)
     served = "served/base"
-    assert {f"{served}/{name}" for name in ("predictions.jsonl", "request.json", "report.md", "metrics.json")} <= set(
+    assert {f"{served}/{name}" for name in ("predictions.jsonl", "request.json", "report.html", "metrics.json")} <= set(
         places
     )
     told = capfd.readouterr()

@@ -35,8 +35,8 @@ def test_no_other_module_spells_the_name_of_a_file(path: Path) -> None:
 
 
 def test_a_spelled_name_is_found() -> None:
-    source = "a = folder / 'report.md'\nb = 'x/metrics.json'\nc = f'step-{n}'\nd = 'see report.md for more'\n"
-    assert sorted(spelled_names(source)) == ["report.md", "step-", "x/metrics.json"]
+    source = "a = folder / 'report.html'\nb = 'x/metrics.json'\nc = f'step-{n}'\nd = 'see report.html for more'\n"
+    assert sorted(spelled_names(source)) == ["report.html", "step-", "x/metrics.json"]
     assert {"config.resolved.yaml", "adapter_model.safetensors", ".lock"} <= NAMES
 
 
@@ -45,7 +45,7 @@ def test_a_run_folder_is_laid_out_as_documented(tmp_path: Path) -> None:
     files = [run.config, run.environment, run.metrics, run.history, run.report]
     files += [run.adapter_config, run.adapter_weights, run.chat_template, run.tokenizer_config]
     assert [str(file.relative_to(tmp_path)) for file in files] == [
-        "config.resolved.yaml", "environment.json", "metrics.json", "history.jsonl", "report.md",
+        "config.resolved.yaml", "environment.json", "metrics.json", "history.jsonl", "report.html",
         "adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "tokenizer_config.json",
     ]  # fmt: skip
     assert run.predictions(step_name(40)) == tmp_path / "predictions" / "step-000040.jsonl"
@@ -56,5 +56,5 @@ def test_a_model_with_an_owner_gets_one_folder(tmp_path: Path) -> None:
     assert served.predictions == tmp_path / "served" / "Owner--Model" / "predictions.jsonl"
     names = [served.lenient, served.tools, served.request, served.metrics, served.report, served.lock]
     assert [file.name for file in names] == [
-        "lenient.jsonl", "tools.json", "request.json", "metrics.json", "report.md", ".lock"
+        "lenient.jsonl", "tools.json", "request.json", "metrics.json", "report.html", ".lock"
     ]  # fmt: skip

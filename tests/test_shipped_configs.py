@@ -37,7 +37,7 @@ DOCUMENTED_KEYS = {
 }
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_shipped_configuration_is_valid_and_its_files_exist(path: Path) -> None:
     cfg = load_config(path)
     assert cfg.data.sysprompt_path is not None
@@ -56,6 +56,7 @@ def test_all_variants_are_shipped() -> None:
         "qwen3-4b",
         "gemma-3-4b",
     }
+    assert {path.parent.name for path in CONFIGS if path.stem == "quickstart"} == {"car_sales", "insurance"}
 
 
 def test_the_full_example_has_the_documented_keys_in_order() -> None:
@@ -102,7 +103,7 @@ def overrides_of(stem: str, model: Path, run: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_shipped_configuration_trains_a_tiny_model_of_its_architecture(
     path: Path, embedded_folder: Path, tmp_path: Path
 ) -> None:

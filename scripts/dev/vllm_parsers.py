@@ -200,9 +200,10 @@ def check_plugin(name: str, n_rendered: int, n_damaged: int) -> PluginReport:
     """Read texts with the plugin through vLLM's serving code, and compare with the reading in process."""
     from vllm_corpus import TOOLS, damaged, rendered
 
-    from trainer.serving.vllm_parser.plugin_file import parser_name, plugin_source
+    from trainer.serving.vllm_parser.plugin_file import plugin_source
     from trainer.serving.vllm_parser.replay import Piece, open_reader, receive_streamed, receive_whole
     from trainer.tool_calls import get_format
+    from trainer.vllm_flags import parser_name
 
     fmt = get_format(name)
     with tempfile.TemporaryDirectory() as folder:

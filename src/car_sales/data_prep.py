@@ -15,8 +15,7 @@ from trainer.data import (
     tokenize_session,
 )
 from trainer.types import EvalTurn, Message
-
-from .prompt import build_system_prompt, live_system_prompt
+from trainer.util.session_prompt import build_system_prompt, live_system_prompt
 
 COLUMNS = ("inferred_date", "conversation")
 

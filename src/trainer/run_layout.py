@@ -15,10 +15,13 @@ RUN_CONFIG = "config.resolved.yaml"
 ENVIRONMENT_FILE = "environment.json"
 METRICS_FILE = "metrics.json"
 HISTORY_FILE = "history.jsonl"
-REPORT_FILE = "report.md"
+REPORT_FILE = "report.html"
 PREDICTIONS_FOLDER = "predictions"
 TOOLS_FILE = "tools.json"
 """The tool schemas beside the predictions files of a folder. They are kept once, which keeps the lines small."""
+
+CONVERSATIONS_FILE = "conversations.jsonl"
+"""The judged conversations beside the predictions files of a folder: the history of a turn is the beginning of one."""
 
 UNFINISHED_FOLDER = "unfinished"
 """Where a run is written until it is finished; then it takes the place of the earlier run around it."""
@@ -69,6 +72,8 @@ class RunLayout:
         self.environment = path / ENVIRONMENT_FILE
         self.metrics = path / METRICS_FILE
         self.history = path / HISTORY_FILE
+        self.tools = path / PREDICTIONS_FOLDER / TOOLS_FILE
+        self.conversations = path / PREDICTIONS_FOLDER / CONVERSATIONS_FILE
         self.report = path / REPORT_FILE
         self.adapter_config = path / ADAPTER_CONFIG
         self.adapter_weights = path / ADAPTER_WEIGHTS
@@ -96,6 +101,7 @@ class ServedLayout:
         self.predictions = path / PREDICTIONS_FILE
         self.lenient = path / LENIENT_FILE
         self.tools = path / TOOLS_FILE
+        self.conversations = path / CONVERSATIONS_FILE
         self.request = path / REQUEST_FILE
         self.metrics = path / METRICS_FILE
         self.report = path / REPORT_FILE

@@ -1,19 +1,17 @@
-"""The dealership: every shipped tool is implemented, works as described, and answers mistakes helpfully."""
+"""The dealership: every tool works as described, and answers mistakes helpfully."""
 
 import json
 from datetime import date
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from pydantic import TypeAdapter
 
 from car_sales.simulator.dealership import Dealership
-from car_sales.simulator.stock import TEST_DRIVE_TIMES, OwnedCar, Vehicle, times_offered
-from tests.support.quick import ROOT
+from car_sales.simulator.stock import OwnedCar, Vehicle, times_offered
+from tests.support.samples import schemas_of
 
-TOOLS = json.loads((ROOT / "data" / "tool_calls.json").read_text(encoding="utf-8"))
-SCHEMAS: dict[str, dict[str, Any]] = {t["function"]["name"]: t["function"]["parameters"] for t in TOOLS}
+SCHEMAS = schemas_of("car_sales")
 TODAY = date(2025, 3, 14)
 ANNA = {"name": "Anna Keller", "phone": "079 123 45"}
 
@@ -45,56 +43,6 @@ def free_day(vehicle_id: str, *, n_times: int = 1) -> tuple[str, list[str]]:
     days = (date(2025, 3, day) for day in range(15, 32))
     day, times = next((d, t) for d in days if len(t := times_offered(vehicle_id, d)) >= n_times)
     return day.isoformat(), list(times)
-
-
-def plain(schema: Any, definitions: dict[str, Any]) -> Any:
-    """A derived schema, reduced to what the tool file contains: no titles, nulls or references."""
-    if isinstance(schema, list):
-        return [plain(item, definitions) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "$ref" in schema:
-        return plain(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    if "anyOf" in schema:
-        (kept,) = [option for option in schema["anyOf"] if option != {"type": "null"}]
-        return plain(kept, definitions)
-    dropped = ("title", "$defs", "description", "additionalProperties", "minimum", "maximum")
-    return {
-        key: {name: plain(value, definitions) for name, value in item.items()}
-        if key == "properties"
-        else plain(item, definitions)
-        for key, item in schema.items()
-        if key not in dropped
-    }
-
-
-def test_the_dealership_implements_exactly_the_shipped_tools(dealership: Dealership) -> None:
-    assert list(dealership.tools) == list(SCHEMAS)
-
-
-@pytest.mark.parametrize("name", SCHEMAS)
-def test_a_signature_matches_its_schema(dealership: Dealership, name: str) -> None:
-    derived: dict[str, Any] = TypeAdapter(cast(Any, dealership.tools[name])).json_schema()
-    stated = {key: value for key, value in SCHEMAS[name].items() if key != "minProperties"}
-    assert plain(derived, derived.get("$defs", {})) == stated
-    assert list(derived["properties"]) == list(stated["properties"])
-
-
-@pytest.mark.parametrize("name", SCHEMAS)
-def test_a_schema_is_valid_and_its_tool_is_described(name: str) -> None:
-    Draft202012Validator.check_schema(SCHEMAS[name])
-    (tool,) = [tool for tool in TOOLS if tool["function"]["name"] == name]
-    assert tool["type"] == "function"
-    assert tool["function"]["description"]
-
-
-def test_the_tools_show_every_kind_of_argument() -> None:
-    written = json.dumps(TOOLS)
-    for kind in ("string", "integer", "boolean", "array", "object"):
-        assert f'"type": "{kind}"' in written
-    assert '"enum"' in written
-    assert '"default"' in written
-    assert any(set(schema["properties"]) - set(schema.get("required", ())) for schema in SCHEMAS.values())
 
 
 def test_a_search_returns_the_three_cheapest_that_match_all_filters(dealership: Dealership) -> None:
@@ -229,14 +177,3 @@ def test_wrong_arguments_are_answered_and_never_raise(
 def test_results_are_compact_and_keep_umlauts(dealership: Dealership) -> None:
     assert dealership.call("vehicle_details", {"vehicle_id": "Vü"}) == '{"error":"Vü is unknown"}'
     assert ", " not in dealership.call("search_inventory", {"max_price": 99999})
-
-
-def test_the_calendar_offers_few_sorted_times_and_none_on_sundays() -> None:
-    days = [date(2025, month, day) for month in range(1, 13) for day in range(1, 29)]
-    for day in days:
-        times = times_offered("V1", day)
-        assert len(times) <= 3
-        assert list(times) == sorted(times)
-        assert set(times) <= set(TEST_DRIVE_TIMES)
-        assert not (day.weekday() == 6 and times)
-    assert len({times_offered("V1", day) for day in days}) > 20

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -110,8 +111,11 @@ def test_two_domains_live_side_by_side_and_nothing_else_changes() -> None:
 @pytest.mark.parametrize("name", ["insurance_eu2", "test_train_dev"])  # the second has names of splits in its name
 def test_it_trains_and_evaluates(name: str, tiny_model_folder: Path) -> None:
     write_domain(name, Path())
-    cfg = load_config(f"configs/{name}.yaml", quick_overrides(tiny_model_folder, Path("run")))
+    overrides = [*quick_overrides(tiny_model_folder, Path("run")), "train.max_steps=5", "train.logging_steps=1"]
+    cfg = load_config(f"configs/{name}.yaml", overrides)
     result = train_run(cfg)
+    lines = Path("run", "history.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [step["step"] for step in map(json.loads, lines) if "loss" in step] == [1, 2, 3, 4, 5]
     predictions = read_predictions(result.output_dir / "predictions" / "final.jsonl")
     assert result.states["final"]["n_turns"] == len(predictions) > 0
     turns = load_domain(cfg).read_turns(cfg)
@@ -166,6 +170,36 @@ def test_its_own_test_passes() -> None:
     done = run_module("pytest", "tests/test_insurance_eu2.py")
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout
+
+
+def test_in_a_project_like_this_one_the_tests_stay_green(tmp_path: Path) -> None:
+    project = tmp_path / "copy"
+    for name in ("src", "tests", "scripts", "configs", "data", "docs", "benchmarks"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", "*.jsonl"))
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, project / name)
+    assert main(["new-domain", "toys", "--into", str(project)]) == 0
+    words = [
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "not slow",
+        "-k",
+        "not light_modules and not re_export and not imports_only",
+    ]
+    tests = ["tests/test_toys.py", "tests/test_layers.py", "tests/test_shipped_configs.py", "tests/test_readme.py"]
+    environment = {**os.environ, "PYTHONPATH": str(project / "src")}
+    done = subprocess.run(
+        [sys.executable, "-m", *words, *tests],
+        cwd=project, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    passed = subprocess.run(
+        [sys.executable, "-c", "import toys, trainer; print(toys.__file__, trainer.__file__)"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert passed.stdout.count(str(project)) == 2
 
 
 def test_its_own_test_fails_for_a_call_that_breaks_its_tool() -> None:

@@ -222,7 +222,7 @@ def test_the_final_state_is_shown_for_comparison_with_the_share_of_identical_ans
     assert result.states["final, in process"]["turn_exact"] == scores.metrics["turn_exact"]
     metrics = json.loads((result.output / "metrics.json").read_text(encoding="utf-8"))["in_process"]
     assert (metrics["n_paired"], metrics["n_identical"]) == (len(turns), len(turns) - 1)
-    assert "final, in process" in (result.output / "report.md").read_text(encoding="utf-8")
+    assert "final, in process" in (result.output / "report.html").read_text(encoding="utf-8")
     metrics = json.loads((limited.output / "metrics.json").read_text(encoding="utf-8"))["in_process"]
     assert (metrics["n_paired"], metrics["n_identical"], metrics["headline"]["p_value"]) == (5, 4, None)
 
@@ -293,7 +293,7 @@ def test_what_the_server_does_not_accept_is_in_metrics_and_report(cfg: Config) -
         result = evaluate(cfg, server, extra_body={"chat_template_kwargs": {"a": 1}})
     facts = json.loads((result.output / "metrics.json").read_text(encoding="utf-8"))["server"]
     assert (facts["without_parser"], facts["dropped_fields"]) == (True, ["chat_template_kwargs"])
-    report = (result.output / "report.md").read_text(encoding="utf-8")
+    report = (result.output / "report.html").read_text(encoding="utf-8")
     assert "requests had tool_choice none" in report
     assert "the server refuses chat_template_kwargs" in report
 
@@ -365,7 +365,7 @@ def test_the_base_model_s_answers_stay_valid_after_the_training_of_an_adapter(cf
         assert set(server.requests.values()) == {1}
 
 
-@pytest.mark.parametrize("name", ["config.resolved.yaml", "metrics.json", "report.md"])
+@pytest.mark.parametrize("name", ["config.resolved.yaml", "metrics.json", "report.html"])
 def test_a_training_run_s_folder_is_refused_as_output(cfg: Config, tmp_path: Path, name: str) -> None:
     folder = tmp_path / "trained"
     folder.mkdir()

@@ -12,7 +12,6 @@ from trainer.data.chat_setup import make_chat_setup
 from trainer.errors import EndpointError, ModelError
 from trainer.serving.plan import plan_serving
 from trainer.serving.vllm import (
-    VLLM_RANKS,
     find_vllm,
     refuse_unservable,
     shell_line,
@@ -21,6 +20,7 @@ from trainer.serving.vllm import (
 )
 from trainer.tool_calls import get_format
 from trainer.training.finished_run import FinishedRun, read_run
+from trainer.vllm_flags import VLLM_RANKS
 
 
 @pytest.fixture

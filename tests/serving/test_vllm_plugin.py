@@ -17,9 +17,10 @@ from trainer.errors import FormatError
 from trainer.scoring.predictions import make_prediction
 from trainer.server_eval.readings import read_twice
 from trainer.serving.vllm_parser.plugin import FormatParser, register_parser
-from trainer.serving.vllm_parser.plugin_file import parser_name, plugin_source
+from trainer.serving.vllm_parser.plugin_file import plugin_source
 from trainer.tool_calls import ToolCallFormat, formats, get_format, registry
 from trainer.types import EvalTurn
+from trainer.vllm_flags import parser_name
 
 N_TEXTS = 8
 

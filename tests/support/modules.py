@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 TORCH_FREE = (
     "types", "errors", "run_layout", "util", "config", "hub", "values", "tools", "tool_calls", "messages", "leaks",
-    "chat", "data", "layouts", "scoring", "eval_metrics", "endpoint", "server_eval", "checking", "commands",
+    "chat", "data", "layouts", "scoring", "eval_metrics", "endpoint", "server_eval", "checking", "reports", "commands",
+    "vllm_flags", "side_by_side",
 )  # fmt: skip
 
 
 def torch_free_modules() -> Iterator[str]:
     """The names of all modules that must not import torch."""
-    yield "car_sales"
+    yield from ("car_sales", "insurance")
     for name in TORCH_FREE:
         module = importlib.import_module(f"trainer.{name}")
         yield module.__name__

@@ -16,7 +16,7 @@ from trainer.training.run_place import check_inputs, claim, has_unfinished, open
 MakeConfig = Callable[..., Config]
 KEPT = {
     "photo.jpg": "photo",
-    "served/base/report.md": "served",
+    "served/base/report.html": "served",
     "predictions/notes.txt": "notes",
     "base/model.bin": "base",
 }
@@ -54,11 +54,11 @@ def finish(folder: Path, files: dict[str, str]) -> None:
 
 
 def test_a_second_run_replaces_the_first_and_keeps_the_rest(tmp_path: Path) -> None:
-    finish(tmp_path, run_of("first", "report.md"))
+    finish(tmp_path, run_of("first", "report.html"))
     write(tmp_path, KEPT)
     with open_place(tmp_path, resume=False) as unfinished:
         write(unfinished, run_of("second", "history.jsonl"))
-        assert content(tmp_path).items() >= run_of("first", "report.md").items()  # until the second one is finished
+        assert content(tmp_path).items() >= run_of("first", "report.html").items()  # until the second one is finished
         take_place(tmp_path)
     assert content(tmp_path) == run_of("second", "history.jsonl") | KEPT
     assert not has_unfinished(tmp_path)
@@ -79,7 +79,7 @@ class Killed(BaseException):
 def test_the_change_is_completed_after_an_interruption_at_any_moment(
     moment: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finish(tmp_path, run_of("first", "report.md"))
+    finish(tmp_path, run_of("first", "report.html"))
     write(tmp_path, KEPT)
     count = 0
 
@@ -101,7 +101,7 @@ def test_the_change_is_completed_after_an_interruption_at_any_moment(
         with suppress(Killed):
             take_place(tmp_path)
     if moment < 2:  # the list of the second run was not written, so it is not finished
-        assert content(tmp_path).items() >= (run_of("first", "report.md") | KEPT).items()
+        assert content(tmp_path).items() >= (run_of("first", "report.html") | KEPT).items()
         return
     with open_place(tmp_path, resume=True):
         settle(tmp_path)

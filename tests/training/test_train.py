@@ -47,7 +47,7 @@ def test_the_run_folder_explains_itself(finished: RunResult) -> None:
         "environment.json",
         "metrics.json",
         "history.jsonl",
-        "report.md",
+        "report.html",
         "predictions/base.jsonl",
         "predictions/step-000001.jsonl",
         "predictions/step-000002.jsonl",
@@ -68,7 +68,7 @@ def test_the_run_folder_explains_itself(finished: RunResult) -> None:
     assert metrics["final"]["n_turns"] == len(read_predictions(folder / "predictions" / "final.jsonl"))
     assert metrics["train"]["n_steps"] == 2
     assert metrics["data"]["train"]["n_sessions"] == 6
-    assert "| perplexity |" in (folder / "report.md").read_text(encoding="utf-8")
+    assert ">perplexity<" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_resolved_configuration_names_every_default_and_runs_again(finished: RunResult) -> None:
@@ -129,7 +129,7 @@ def test_turns_that_do_not_fit_in_the_context_are_named_in_the_report(quick_conf
     longest = max([*bundle.eval_dataset["length"], *bundle.train_dataset["length"]])
     # The longest session fits, but its last turns with a long answer do not.
     result = train_run(quick_config(f"data.max_context_length={longest}", "eval.max_new_tokens_eval=400"))
-    report = (result.output_dir / "report.md").read_text(encoding="utf-8")
+    report = (result.output_dir / "report.html").read_text(encoding="utf-8")
     predictions = read_predictions(result.output_dir / "predictions" / "final.jsonl")
     skipped = [p for p in predictions if p.finish_reason == "skipped_for_length"]
     assert 0 < len(skipped) == result.states["final"]["n_skipped_for_length"] < len(predictions)
@@ -209,7 +209,7 @@ def test_an_earlier_run_is_replaced_and_nothing_else(quick_config: MakeConfig, t
 
 
 def test_an_evaluation_of_a_server_from_before_the_run_is_no_obstacle_and_is_kept(tmp_path: Path) -> None:
-    report = tmp_path / "served" / "base" / "report.md"
+    report = tmp_path / "served" / "base" / "report.html"
     report.parent.mkdir(parents=True)
     report.write_text("mine", encoding="utf-8")
     for overwrite in (False, True):

@@ -36,7 +36,13 @@ def run_folder(tiny_model_folder: Path, tmp_path: Path) -> Path:
     """Return a finished run with metrics, and with files that must stay."""
     folder = make_run(tiny_model_folder, tmp_path / "run").path
     (folder / "metrics.json").write_text('{"final": {"n_turns": 3, "turn_exact": 0.5}}', encoding="utf-8")
-    for name in ("notes.txt", "training_args.bin", "served/base/report.md", "predictions/final.jsonl", "history.jsonl"):
+    for name in (
+        "notes.txt",
+        "training_args.bin",
+        "served/base/report.html",
+        "predictions/final.jsonl",
+        "history.jsonl",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("mine", encoding="utf-8")
     return folder

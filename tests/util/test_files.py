@@ -1,12 +1,14 @@
 """A file is written whole or not at all, and one that cannot be written is reported before the work."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from trainer.errors import OutputError
-from trainer.util.files import claim_file, claim_folder, replace_file, replace_json, write_file
+from trainer.util.files import claim_file, claim_folder, remove_partial, replace_file, replace_json, write_file
 
 
 def test_a_free_place_is_claimed_without_creating_anything(tmp_path: Path) -> None:
@@ -47,6 +49,23 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path
         replace_json(path, {"loss": float("nan")})
     assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_write_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    code = "import os, sys; from trainer.util import files; files.os.fsync = lambda _: os._exit(9)\n"
+    code += "from pathlib import Path; files.replace_file(Path(sys.argv[1]), 'text')"
+    others = [tmp_path / name for name in (".lock", ".gitignore", "a.jsonl", ".env.backup01x", ".tools.json.LICENSES")]
+    for path in (tmp_path / "in" / "tools.json", tmp_path / "in" / "metrics.json", *others):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("kept", encoding="utf-8")
+    for name in ("tools.json", "metrics.json"):
+        assert subprocess.run([sys.executable, "-c", code, tmp_path / "in" / name], check=False).returncode == 9
+    assert len(list((tmp_path / "in").iterdir())) == 4
+    remove_partial((tmp_path / "in").glob(".tools.json.*"))
+    assert len(list((tmp_path / "in").iterdir())) == 3
+    remove_partial(list(tmp_path.rglob(".*")))
+    assert {path.name for path in (tmp_path / "in").iterdir()} == {"tools.json", "metrics.json"}
+    assert all(path.exists() for path in others)
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ def test_nested_mappings_json_text_and_command_lines_are_read() -> None:
         ["--api-key", "option-key-1", "--set", "train.hub_token=set-token-1", "--extra", '{"key": "body-key-1"}']
     )
     remember_words(["--token", "--config"])
+    remember_words([])
     text = "nested-key-1 json-token-1 option-key-1 set-token-1 body-key-1 --config"
     assert hide(text) == "*** *** *** *** *** --config"
 

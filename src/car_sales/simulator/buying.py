@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from .dialogue import Dialogue
+from .dialogue import CarDialogue
 from .paying import FINANCE, TERMS
-from .replies import ASK_FILTER, fact
+from .replies import ASK_FILTER
 from .stock import Vehicle
 
 SEARCH = "search_inventory"
@@ -14,9 +14,9 @@ FACTS = ("color", "seats", "gearbox", "fuel", "km")
 _PRICE_STEP = 1000
 
 
-def search(dialogue: Dialogue) -> None:
+def search(dialogue: CarDialogue) -> None:
     """Search with filters, sometimes after being asked for some; then sometimes widen or change the search."""
-    target = dialogue.rng.choice(tuple(dialogue.dealership.stock.values()))
+    target = dialogue.rng.choice(tuple(dialogue.office.stock.values()))
     filters = _filters_for(dialogue, target)
     hits_nothing = dialogue.chance(0.15)
     if hits_nothing:
@@ -36,7 +36,7 @@ def search(dialogue: Dialogue) -> None:
         _ask_listed_km(dialogue)
 
 
-def details(dialogue: Dialogue) -> None:
+def details(dialogue: CarDialogue) -> None:
     """Ask for the details of one car or of two at once, then sometimes for a fact in the result."""
     if dialogue.chance(0.15):
         _details_of_wrong_id(dialogue)
@@ -59,7 +59,7 @@ def details(dialogue: Dialogue) -> None:
         ask_fact(dialogue)
 
 
-def details_and_rate(dialogue: Dialogue) -> None:
+def details_and_rate(dialogue: CarDialogue) -> None:
     """Ask for the details of a car and its monthly rate in one message."""
     vehicle = dialogue.pick_car()
     months = dialogue.rng.choice(TERMS)
@@ -70,16 +70,16 @@ def details_and_rate(dialogue: Dialogue) -> None:
         ask_fact(dialogue)
 
 
-def ask_fact(dialogue: Dialogue) -> None:
+def ask_fact(dialogue: CarDialogue) -> None:
     """Ask for one or two facts that earlier details already contain."""
     vehicle_id = dialogue.focus or dialogue.rng.choice(tuple(dialogue.details))
     known = dialogue.details[vehicle_id]
     for topic in dialogue.rng.sample(FACTS, 2 if dialogue.chance(0.35) else 1):
-        dialogue.user(f"fact_{topic}", car=dialogue.refer(dialogue.dealership.stock[vehicle_id]))
-        dialogue.say(fact(topic, known))
+        dialogue.user(f"fact_{topic}", car=dialogue.refer(dialogue.office.stock[vehicle_id]))
+        dialogue.state(topic, known)
 
 
-def compare(dialogue: Dialogue) -> None:
+def compare(dialogue: CarDialogue) -> None:
     """Compare two or three cars."""
     vehicles = [dialogue.pick_car()]
     for _ in range(2 if dialogue.chance(0.3) else 1):
@@ -89,23 +89,23 @@ def compare(dialogue: Dialogue) -> None:
     dialogue.call(("compare_vehicles", {"vehicle_ids": [vehicle.id for vehicle in vehicles]}))
 
 
-def _ask_listed_km(dialogue: Dialogue) -> None:
-    vehicle = dialogue.dealership.stock[dialogue.rng.choice(dialogue.listed)]
+def _ask_listed_km(dialogue: CarDialogue) -> None:
+    vehicle = dialogue.office.stock[dialogue.rng.choice(dialogue.listed)]
     dialogue.user("fact_km", car=dialogue.refer(vehicle))
-    dialogue.say(fact("km", {"id": vehicle.id, "km": vehicle.km}))
+    dialogue.state("km", {"id": vehicle.id, "km": vehicle.km})
     dialogue.listed, dialogue.focus = (), vehicle.id
 
 
-def _details_of_wrong_id(dialogue: Dialogue) -> None:
-    vehicle = dialogue.rng.choice(tuple(dialogue.dealership.stock.values()))
-    wrong = dialogue.rng.choice([f"V{n}" for n in range(1, 100) if f"V{n}" not in dialogue.dealership.stock])
+def _details_of_wrong_id(dialogue: CarDialogue) -> None:
+    vehicle = dialogue.rng.choice(tuple(dialogue.office.stock.values()))
+    wrong = dialogue.rng.choice([f"V{n}" for n in range(1, 100) if f"V{n}" not in dialogue.office.stock])
     dialogue.user("details", car=wrong)
     dialogue.call((DETAILS, {"vehicle_id": wrong}))
     dialogue.user("wrong_id", id=vehicle.id)
     dialogue.call((DETAILS, {"vehicle_id": vehicle.id}))
 
 
-def _filters_for(dialogue: Dialogue, target: Vehicle) -> dict[str, Any]:
+def _filters_for(dialogue: CarDialogue, target: Vehicle) -> dict[str, Any]:
     kinds = dialogue.rng.choice(
         (*8 * (("make",), ("body",), ("fuel",)), ("make", "body"), ("body", "fuel"), ("make", "fuel"))
     )
@@ -116,28 +116,28 @@ def _filters_for(dialogue: Dialogue, target: Vehicle) -> dict[str, Any]:
     return filters
 
 
-def _matching(dialogue: Dialogue, filters: dict[str, Any]) -> list[Vehicle]:
+def _matching(dialogue: CarDialogue, filters: dict[str, Any]) -> list[Vehicle]:
     wanted = {kind: value for kind, value in filters.items() if kind != "max_price"}
-    stock = dialogue.dealership.stock.values()
+    stock = dialogue.office.stock.values()
     return [v for v in stock if all(getattr(v, kind) == value for kind, value in wanted.items())]
 
 
-def _below_all(dialogue: Dialogue, filters: dict[str, Any]) -> int:
+def _below_all(dialogue: CarDialogue, filters: dict[str, Any]) -> int:
     cheapest = min(vehicle.price for vehicle in _matching(dialogue, filters))
     return (cheapest - 1) // _PRICE_STEP * _PRICE_STEP - dialogue.rng.randrange(3) * _PRICE_STEP
 
 
-def _raise_limit(dialogue: Dialogue, filters: dict[str, Any], target: Vehicle) -> None:
+def _raise_limit(dialogue: CarDialogue, filters: dict[str, Any], target: Vehicle) -> None:
     limit = (-(-target.price // _PRICE_STEP) + dialogue.rng.randrange(3)) * _PRICE_STEP
     dialogue.user("refine_price", price=_price(dialogue, limit))
     dialogue.call((SEARCH, {**filters, "max_price": limit}))
 
 
-def _change_mind(dialogue: Dialogue, filters: dict[str, Any]) -> None:
+def _change_mind(dialogue: CarDialogue, filters: dict[str, Any]) -> None:
     """Change or add one filter so that the search still finds something; the other filters stay."""
     kind = dialogue.rng.choice(("fuel", "make"))
     rest = {key: value for key, value in filters.items() if key != kind}
-    shown = {str(getattr(dialogue.dealership.stock[i], kind)) for i in dialogue.listed}
+    shown = {str(getattr(dialogue.office.stock[i], kind)) for i in dialogue.listed}
     options = {str(getattr(vehicle, kind)) for vehicle in _matching(dialogue, rest)}
     if len(shown) == 1:
         # Nobody who has just been shown only Fiats asks for a Fiat.
@@ -150,7 +150,7 @@ def _change_mind(dialogue: Dialogue, filters: dict[str, Any]) -> None:
     dialogue.call((SEARCH, {key: changed[key] for key in FILTERS if key in changed}))
 
 
-def _noun_phrase(dialogue: Dialogue, filters: dict[str, Any]) -> str:
+def _noun_phrase(dialogue: CarDialogue, filters: dict[str, Any]) -> str:
     make, body, fuel = (filters.get(kind) for kind in ("make", "body", "fuel"))
     if make and body and dialogue.chance(0.3):
         words = [fuel, body, "from", make]
@@ -164,5 +164,5 @@ def _noun_phrase(dialogue: Dialogue, filters: dict[str, Any]) -> str:
     return f"{phrase} {limit}"
 
 
-def _price(dialogue: Dialogue, price: int) -> str:
+def _price(dialogue: CarDialogue, price: int) -> str:
     return dialogue.rng.choice(("{} francs", "CHF {}", "{}")).format(price)

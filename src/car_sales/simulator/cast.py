@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from random import Random
 
+from simulator_kit.people import Person, draw_person
+
 from .stock import Body, Fuel, OwnedCar, Vehicle
 
 N_VEHICLES = 14
 COLORS = ("black", "white", "grey", "blue", "red", "green", "silver")
+_PHONES = ("076", "077", "078", "079")
 CANTONS = ("ZH", "BE", "LU", "SG", "AG", "BS", "TG", "ZG")
 
 
@@ -20,15 +23,6 @@ class CarModel:
     fuels: tuple[Fuel, ...]
     list_price: int
     seats: int = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """A customer."""
-
-    name: str
-    phone: str
-    email: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +45,8 @@ class Cast:
         )
 
     def draw_person(self, rng: Random) -> Person:
-        """Draw a customer; phone numbers are too short to exist, and e-mail addresses use reserved example domains."""
-        first, last = rng.choice(self.first_names), rng.choice(self.last_names)
-        domain = rng.choice(("example.com", "example.org", "example.net"))
-        local = f"{first[0]}.{last}".lower()
-        for letter, plain in (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("é", "e"), ("ë", "e")):
-            local = local.replace(letter, plain)
-        phone = f"0{rng.choice((76, 77, 78, 79))} {rng.randrange(100, 1000)} {rng.randrange(10, 100)}"
-        return Person(f"{first} {last}", phone, f"{local}@{domain}")
+        """Draw a customer of this split."""
+        return draw_person(rng, first_names=self.first_names, last_names=self.last_names, prefixes=_PHONES)
 
     def draw_owned_car(self, rng: Random) -> OwnedCar:
         """Draw the car that a customer wants to trade in."""

@@ -3,8 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from .dialogue import Dialogue
-from .replies import ask_for, fact
+from .dialogue import CarDialogue
 from .stock import OwnedCar, Vehicle
 
 FINANCE = "financing_rate"
@@ -12,7 +11,7 @@ TERMS = (12, 24, 36, 48, 60, 72)
 _ERROR_RATE = 0.15
 
 
-def finance(dialogue: Dialogue) -> None:
+def finance(dialogue: CarDialogue) -> None:
     """Ask for a monthly rate: at once, in steps, or for two terms; sometimes again for another term."""
     vehicle = dialogue.pick_car()
     if dialogue.chance(0.15):
@@ -23,8 +22,8 @@ def finance(dialogue: Dialogue) -> None:
     said = {"months": dialogue.voice.corrected(months, wrong), "extras": extras}
     if dialogue.chance(0.45):
         dialogue.user("finance_open", car=dialogue.refer(vehicle))
-        dialogue.say(ask_for("months"))
-        dialogue.user("finance_months", **said)
+        dialogue.ask_for("months")
+        dialogue.user("give_months", **said)
     else:
         dialogue.user("finance", car=dialogue.refer(vehicle), **said)
     arguments = {"vehicle_id": vehicle.id, "months": months, **optional}
@@ -35,20 +34,20 @@ def finance(dialogue: Dialogue) -> None:
         (result,) = dialogue.call((FINANCE, arguments))
     if dialogue.chance(0.3):
         dialogue.user("fact_total")
-        dialogue.say(fact("total", result))
+        dialogue.state("total", result)
     elif dialogue.chance(0.2):
         arguments["months"] = dialogue.rng.choice([term for term in TERMS if term != months])
         dialogue.user("refinance", months=arguments["months"])
         dialogue.call((FINANCE, arguments))
 
 
-def _two_terms(dialogue: Dialogue, vehicle: Vehicle) -> None:
+def _two_terms(dialogue: CarDialogue, vehicle: Vehicle) -> None:
     months, more = sorted(dialogue.rng.sample(TERMS, 2))
     dialogue.user("finance_terms", car=dialogue.refer(vehicle), months=months, more=more)
     dialogue.call(*((FINANCE, {"vehicle_id": vehicle.id, "months": term}) for term in (months, more)))
 
 
-def _extras(dialogue: Dialogue, vehicle: Vehicle) -> tuple[dict[str, Any], str]:
+def _extras(dialogue: CarDialogue, vehicle: Vehicle) -> tuple[dict[str, Any], str]:
     """Choose an optional argument and the words for it, or none."""
     if not dialogue.chance(0.35):
         return {}, ""
@@ -57,11 +56,11 @@ def _extras(dialogue: Dialogue, vehicle: Vehicle) -> tuple[dict[str, Any], str]:
     return {"down_payment": down}, dialogue.voice.pick("extras_down").format(down=down)
 
 
-def _down_payment(dialogue: Dialogue, vehicle: Vehicle) -> int:
+def _down_payment(dialogue: CarDialogue, vehicle: Vehicle) -> int:
     return dialogue.rng.randrange(2, max(3, vehicle.price // 2000)) * 1000
 
 
-def trade_in(dialogue: Dialogue) -> None:
+def trade_in(dialogue: CarDialogue) -> None:
     """Ask for the value of the customer's own car, at once or when asked for details; the plate may first be wrong."""
     car = dialogue.owned_car
     has_typo = dialogue.chance(_ERROR_RATE)
@@ -78,10 +77,10 @@ def trade_in(dialogue: Dialogue) -> None:
         (result,) = dialogue.call(("trade_in_value", arguments))
     if dialogue.chance(0.4):
         dialogue.user("fact_valid")
-        dialogue.say(fact("valid", result))
+        dialogue.state("valid", result)
 
 
-def _state(dialogue: Dialogue, arguments: dict[str, Any]) -> None:
+def _state(dialogue: CarDialogue, arguments: dict[str, Any]) -> None:
     accident = "accident_yes" if arguments["had_accident"] else "accident_no"
     words = {
         "plate": arguments["plate"],
@@ -92,11 +91,11 @@ def _state(dialogue: Dialogue, arguments: dict[str, Any]) -> None:
         dialogue.user("tradein_all", **words)
     else:
         dialogue.user("tradein")
-        dialogue.say(ask_for("plate", "mileage", "had_accident"))
+        dialogue.ask_for("plate", "mileage", "had_accident")
         dialogue.user("give_all", **words)
 
 
-def _mistyped(dialogue: Dialogue, car: OwnedCar) -> OwnedCar:
+def _mistyped(dialogue: CarDialogue, car: OwnedCar) -> OwnedCar:
     canton, digits = car.plate.split()
     at = dialogue.rng.randrange(3)
     swapped = digits[:at] + digits[at + 1] + digits[at] + digits[at + 2 :]

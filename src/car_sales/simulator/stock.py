@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from trainer.util.ordering import digest_number, shuffled
+from simulator_kit.office import Schedule
 
 Body = Literal["SUV", "sedan", "hatchback", "estate"]
 Fuel = Literal["petrol", "diesel", "hybrid", "electric"]
 Gearbox = Literal["manual", "automatic"]
 
-SUNDAY = 6
 TEST_DRIVE_TIMES = ("09:00", "10:00", "11:30", "13:00", "14:30", "16:00", "17:00")
-MAX_TIMES_A_DAY = 3
+SCHEDULE = Schedule(TEST_DRIVE_TIMES, closed=(6,), reason="we are closed on Sundays")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +49,6 @@ class OwnedCar:
     list_price: int
 
 
-def is_open(day: date) -> bool:
-    """Return whether the showroom is open: Monday to Saturday."""
-    return day.weekday() != SUNDAY
-
-
 def times_offered(vehicle_id: str, day: date) -> tuple[str, ...]:
-    """Return the test-drive times of a car on a day, earliest first, at most three.
-
-    The calendar is a pure function of car and day, so it needs no storage. One day in ten is full.
-    """
-    key = f"calendar\x00{vehicle_id}\x00{day.isoformat()}"
-    if not is_open(day) or digest_number(key) % 10 == 0:
-        return ()
-    n_times = 2 + digest_number(f"{key}\x00n") % (MAX_TIMES_A_DAY - 1)
-    return tuple(sorted(shuffled(TEST_DRIVE_TIMES, key=key)[:n_times]))
+    """Return the test-drive times of a car on a day, earliest first, at most three."""
+    return SCHEDULE.offered(vehicle_id, day)

@@ -2,15 +2,16 @@
 
 from typing import Any
 
-from .dialogue import Day, Dialogue
-from .replies import ask_for
+from simulator_kit.days import Day
+
+from .dialogue import CarDialogue
 from .stock import TEST_DRIVE_TIMES, Vehicle, times_offered
 
 SLOTS = "test_drive_slots"
 BOOK = "book_test_drive"
 
 
-def test_drive(dialogue: Dialogue) -> None:
+def test_drive(dialogue: CarDialogue) -> None:
     """Ask for free times, sometimes on several days, and usually book one."""
     vehicle = dialogue.pick_car()
     day = dialogue.day(opened=not dialogue.chance(0.15))
@@ -20,17 +21,17 @@ def test_drive(dialogue: Dialogue) -> None:
         return
     if kind == "nothing" and not dialogue.named and not dialogue.focus:
         dialogue.user("slots_nothing")
-        dialogue.say(ask_for("vehicle_id", "date"))
+        dialogue.ask_for("vehicle_id", "date")
         dialogue.user("give_car_day", car=dialogue.refer(vehicle), day=day.said)
     elif kind == "open":
         dialogue.user("slots_open", car=dialogue.refer(vehicle))
-        dialogue.say(ask_for("date"))
+        dialogue.ask_for("date")
         dialogue.user("give_day", day=day.said, plain=day.plain)
     else:
-        dialogue.user("slots", car=dialogue.refer(vehicle), day=_perhaps_corrected(dialogue, day))
+        dialogue.user("slots", car=dialogue.refer(vehicle), day=dialogue.perhaps_corrected(day))
     dialogue.call((SLOTS, {"vehicle_id": vehicle.id, "date": day.iso}))
     while not (free := times_offered(vehicle.id, day.date)) or dialogue.chance(0.1):
-        day = _another_day(dialogue, day)
+        day = dialogue.another_day(day)
         dialogue.user("other_day", day=day.said, plain=day.plain)
         dialogue.call((SLOTS, {"vehicle_id": vehicle.id, "date": day.iso}))
     if dialogue.chance(0.75):
@@ -39,7 +40,7 @@ def test_drive(dialogue: Dialogue) -> None:
         _take(dialogue, vehicle, day, time=time, said=dialogue.voice.corrected(time, wrong))
 
 
-def details_and_drive(dialogue: Dialogue) -> None:
+def details_and_drive(dialogue: CarDialogue) -> None:
     """Ask for the details of a car and for free times in one message, then sometimes book one."""
     vehicle = dialogue.pick_car()
     day = dialogue.day()
@@ -52,18 +53,18 @@ def details_and_drive(dialogue: Dialogue) -> None:
         _take(dialogue, vehicle, day, time=time, said=time)
 
 
-def book_directly(dialogue: Dialogue) -> None:
+def book_directly(dialogue: CarDialogue) -> None:
     """Give car, day and time at once; if the time is taken, choose one of those offered instead."""
     vehicle = dialogue.pick_car()
     day = dialogue.day()
     free = times_offered(vehicle.id, day.date)
     while not free:
-        day = _another_day(dialogue, day)
+        day = dialogue.another_day(day)
         free = times_offered(vehicle.id, day.date)
     is_taken = dialogue.chance(0.35)
     time = dialogue.rng.choice([t for t in TEST_DRIVE_TIMES if (t in free) != is_taken])
-    said = {"car": dialogue.refer(vehicle), "day": _perhaps_corrected(dialogue, day), "time": time}
-    _with_contact(dialogue, ("book", "book_all"), said)
+    said = {"car": dialogue.refer(vehicle), "day": dialogue.perhaps_corrected(day), "time": time}
+    dialogue.with_contact(("book", "book_all"), said)
     arguments = _booking(dialogue, vehicle, day, time)
     dialogue.call((BOOK, arguments))
     if is_taken:
@@ -72,7 +73,7 @@ def book_directly(dialogue: Dialogue) -> None:
         dialogue.call((BOOK, arguments))
 
 
-def leave_address(dialogue: Dialogue) -> None:
+def leave_address(dialogue: CarDialogue) -> None:
     """Ask for an offer, a brochure or the newsletter; the end of the address may be missing at first."""
     topic = dialogue.rng.choice(("offer", "brochure", "newsletter"))
     arguments: dict[str, Any] = {"topic": topic}
@@ -95,7 +96,7 @@ def leave_address(dialogue: Dialogue) -> None:
         dialogue.user("lead_all", **words)
     else:
         dialogue.user("lead", **words)
-        dialogue.say(ask_for("name", "email"))
+        dialogue.ask_for("name", "email")
         dialogue.user("give_email_contact", **words)
     dialogue.call(("send_by_email", arguments))
     if is_cut:
@@ -104,8 +105,8 @@ def leave_address(dialogue: Dialogue) -> None:
         dialogue.call(("send_by_email", arguments))
 
 
-def _ask_two_days(dialogue: Dialogue, vehicle: Vehicle, day: Day) -> None:
-    other = _another_day(dialogue, day)
+def _ask_two_days(dialogue: CarDialogue, vehicle: Vehicle, day: Day) -> None:
+    other = dialogue.another_day(day)
     first, second = sorted((day, other))
     said = {"day": first.said, "other_day": second.said}
     dialogue.user("slots_two_days", car=dialogue.refer(vehicle), **said)
@@ -115,37 +116,11 @@ def _ask_two_days(dialogue: Dialogue, vehicle: Vehicle, day: Day) -> None:
     _take(dialogue, vehicle, day, time=time, said=f"{day.plain} at {time}")
 
 
-def _another_day(dialogue: Dialogue, day: Day) -> Day:
-    while (other := dialogue.day()).date == day.date:
-        pass
-    return other
-
-
-def _perhaps_corrected(dialogue: Dialogue, day: Day) -> str:
-    wrong = _another_day(dialogue, day)
-    # Nobody who corrects a weekday says digits by mistake.
-    if any(other.iso in other.said for other in (day, wrong)):
-        return day.said
-    return dialogue.voice.corrected(day.said, wrong.said)
-
-
-def _take(dialogue: Dialogue, vehicle: Vehicle, day: Day, *, time: str, said: str) -> None:
-    _with_contact(dialogue, ("pick", "pick_all"), {"time": said})
+def _take(dialogue: CarDialogue, vehicle: Vehicle, day: Day, *, time: str, said: str) -> None:
+    dialogue.with_contact(("pick", "pick_all"), {"time": said})
     dialogue.call((BOOK, _booking(dialogue, vehicle, day, time)))
 
 
-def _with_contact(dialogue: Dialogue, situations: tuple[str, str], said: dict[str, str]) -> None:
-    """Speak with name and phone at once, or without, in which case the assistant asks for them."""
-    contact = {"name": dialogue.person.name, "phone": dialogue.person.phone}
-    without, with_contact = situations
-    if dialogue.chance(0.5):
-        dialogue.user(with_contact, **said, **contact)
-    else:
-        dialogue.user(without, **said)
-        dialogue.say(ask_for("name", "phone"))
-        dialogue.user("give_contact", **contact)
-
-
-def _booking(dialogue: Dialogue, vehicle: Vehicle, day: Day, time: str) -> dict[str, Any]:
+def _booking(dialogue: CarDialogue, vehicle: Vehicle, day: Day, time: str) -> dict[str, Any]:
     customer = {"name": dialogue.person.name, "phone": dialogue.person.phone}
     return {"vehicle_id": vehicle.id, "date": day.iso, "time": time, "customer": customer}

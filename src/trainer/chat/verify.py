@@ -77,7 +77,7 @@ def expected_target(
     written = final[_start_of_turn(prompt, final, other=other, bare=bare) :]
     word, last_word = _last_word(message, written)
     following = _with_next_turn(render, before, message)
-    kept = _common(following, final) - (len(final) - len(written)) - last_word
+    kept = common_length(following, final) - (len(final) - len(written)) - last_word
     end = _end_of_closing(written[last_word:], kept, encoder, whole=final)
     if end is not None:
         return written[: last_word + end]
@@ -92,7 +92,7 @@ def _start_of_turn(prompt: str, final: str, *, other: str, bare: str) -> int:
     if final.startswith(prompt):
         return len(prompt)
     # Both answers may have the same lead, which the model has to write: the turn begins after the last header.
-    same, header = final[: _common(final, other)], prompt[_common(prompt, bare) :]
+    same, header = final[: common_length(final, other)], prompt[common_length(prompt, bare) :]
     if header:
         return same.rfind(header) + len(header) if header in same else len(same)
     tail = next((prompt[-n:] for n in range(_N_TAIL, 0, -1) if prompt[-n:] in same), "")
@@ -159,7 +159,8 @@ def _found(text: str, tokens: Sequence[str]) -> Iterator[tuple[str, int]]:
         position += len(token) if token else 1
 
 
-def _common(first: str, second: str) -> int:
+def common_length(first: str, second: str) -> int:
+    """Return how many characters two texts share at the beginning."""
     length = 0
     while length < min(len(first), len(second)) and first[length] == second[length]:
         length += 1

@@ -45,13 +45,10 @@ def _plural(n: int, word: str) -> str:
     return f"{n:,} {word}{'' if n == 1 else 's'}" if n else f"no {word}s"
 
 
-def _counts(summary: DataSummary) -> Table:
+def count_rows(summary: DataSummary) -> list[tuple[str, list[str]]]:
+    """Return what both splits hold: a label and a value for each split. Labels of parts begin with two spaces."""
     splits = (summary.train, summary.eval)
-    table = Table(title="Sessions", title_justify="left", box=None, pad_edge=False)
-    table.add_column("", overflow="fold")
-    for split in splits:
-        table.add_column(split.name, justify="right", overflow="fold")
-    for label, values in (
+    rows = [
         ("sessions", [f"{split.n_sessions:,}" for split in splits]),
         ("  with errors", [f"{split.n_dropped_sessions:,}" for split in splits]),
         ("rows", [f"{split.n_rows:,}" for split in splits]),
@@ -63,10 +60,19 @@ def _counts(summary: DataSummary) -> Table:
         ("  95%", [f"{split.length_percentiles['p95']:,}" for split in splits]),
         ("  longest", [f"{split.length_percentiles['longest']:,}" for split in splits]),
         ("  over-long", [f"{split.n_over_long:,} ({_share(split.n_over_long, split.n_rows)})" for split in splits]),
-    ):
-        table.add_row(label, *values)
+    ]
     for what in sorted({*splits[0].converted, *splits[1].converted}):
-        table.add_row(f"converted: {what}", *(f"{split.converted.get(what, 0):,}" for split in splits))
+        rows.append((f"converted: {what}", [f"{split.converted.get(what, 0):,}" for split in splits]))
+    return rows
+
+
+def _counts(summary: DataSummary) -> Table:
+    table = Table(title="Sessions", title_justify="left", box=None, pad_edge=False)
+    table.add_column("", overflow="fold")
+    for split in (summary.train, summary.eval):
+        table.add_column(split.name, justify="right", overflow="fold")
+    for label, values in count_rows(summary):
+        table.add_row(label, *values)
     return table
 
 

@@ -7,8 +7,15 @@ read at all.
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from trainer.util.cli import add_config, command_parser
+
+if TYPE_CHECKING:
+    from trainer.checking.summary import DataSummary
+    from trainer.config import Config
+    from trainer.data.chat_setup import ChatSetup
+    from trainer.data.prepare import Prepared
 
 _EXAMPLES = """
 examples:
@@ -37,27 +44,14 @@ def run(args: argparse.Namespace) -> int:
 
     cfg = load_config(args.config, args.overrides)
 
-    from trainer.data.domains import domain_rows, load_domain
-
-    domain = load_domain(cfg)
-
     import json
     from pathlib import Path
 
-    from trainer.checking.summary import summarize
     from trainer.checking.tables import summary_tables, verdict
-    from trainer.data.chat_setup import make_chat_setup
-    from trainer.data.prepare import prepare
-    from trainer.model_config import check_embedding, check_ids, load_model_config
     from trainer.util.files import replace_json
     from trainer.util.terminal import make_console
 
-    chat, name = make_chat_setup(cfg), cfg.model.base_model_name
-    lacking = check_embedding(chat.tokenizer, load_model_config(cfg), name=name)
-    prepared = prepare(cfg, domain_rows(domain, cfg), chat)
-    for split in (prepared.train, prepared.evaluation):
-        check_ids(split.rows(), lacking, name=name)
-    summary = summarize(cfg, prepared)
+    summary = prepared_data(cfg).summary
     if args.json == "-":
         json.dump(summary.to_json(), sys.stdout, ensure_ascii=False, indent=2)
         print()
@@ -70,3 +64,30 @@ def run(args: argparse.Namespace) -> int:
             console.print(part, highlight=False, soft_wrap=True)
         console.print(f"\n{verdict(summary)}", highlight=False)
     return 1 if summary.n_of("error") else 0
+
+
+class PreparedData(NamedTuple):
+    """Both splits, what they hold, and how they became tokens."""
+
+    prepared: "Prepared"
+    summary: "DataSummary"
+    chat: "ChatSetup"
+
+
+def prepared_data(cfg: "Config") -> PreparedData:
+    """Prepare both splits, and count what they hold. Raises `ToolSftError` for what prevents that as a whole."""
+    from trainer.data.domains import domain_rows, load_domain
+
+    domain = load_domain(cfg)
+
+    from trainer.checking.summary import summarize
+    from trainer.data.chat_setup import make_chat_setup
+    from trainer.data.prepare import prepare
+    from trainer.model_config import check_embedding, check_ids, load_model_config
+
+    chat, name = make_chat_setup(cfg), cfg.model.base_model_name
+    lacking = check_embedding(chat.tokenizer, load_model_config(cfg), name=name)
+    prepared = prepare(cfg, domain_rows(domain, cfg), chat)
+    for split in (prepared.train, prepared.evaluation):
+        check_ids(split.rows(), lacking, name=name)
+    return PreparedData(prepared, summarize(cfg, prepared), chat)

@@ -21,8 +21,8 @@ from trainer.util.files import claim_folder
 
 _EXAMPLES = """
 examples:
-  %(prog)s insurance
-  %(prog)s insurance --into ~/my-project
+  %(prog)s toys
+  %(prog)s toys --into ~/my-project
 
 If your data is in a public layout, you need no code: set data.load_module to chat_rows.
 """

@@ -29,22 +29,15 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Read and score, then print the tables and write the file."""
-    from trainer.errors import DataError
-    from trainer.eval_metrics import read_predictions, read_tools, score
-    from trainer.run_layout import TOOLS_FILE
+    from trainer.eval_metrics import read_predictions, score
     from trainer.scoring.compare import compare
+    from trainer.scoring.saved import read_saved
     from trainer.scoring.tables import comparison_tables, score_tables
     from trainer.util.files import claim_file, write_file
     from trainer.util.terminal import make_console
 
     claim_file(args.json, option="--json")
-    predictions = read_predictions(args.predictions)
-    if not predictions:
-        raise DataError(f"{args.predictions}: holds no predictions")
-    beside = args.predictions.with_name(TOOLS_FILE)
-    if args.tools is None and not beside.is_file():
-        raise DataError(f"{beside}: no tool schemas beside the predictions; name them with --tools")
-    tools = read_tools(args.tools or beside, unique_names=False)
+    predictions, tools = read_saved(args.predictions, tools=args.tools)
     scores = score(predictions, tools, progress=True)
     result: dict[str, Any] = scores.to_json()
     tables = list(score_tables(scores))

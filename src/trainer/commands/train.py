@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
     preflight(cfg)  # what is wrong is reported before torch is imported
 
+    from trainer.run_layout import RunLayout
     from trainer.scoring.tables import before_after_table
     from trainer.training.train import train_run
     from trainer.util.terminal import make_console
@@ -48,4 +49,6 @@ def run(args: argparse.Namespace) -> int:
     console = make_console()
     console.print(before_after_table(result.states))
     console.print(f"Run folder: {result.output_dir}", highlight=False, soft_wrap=True)
+    if (report := RunLayout(result.output_dir).report).is_file():
+        console.print(f"Report:     {report}", highlight=False, soft_wrap=True)
     return 0

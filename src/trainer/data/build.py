@@ -19,7 +19,7 @@ from trainer.data.chat_setup import make_chat_setup
 from trainer.data.findings import CALL_REMEDY, Finding, errors_of, summary_lines
 from trainer.data.opening import OpenRows, n_copies
 from trainer.data.prepare import Prepared, PreparedSplit, prepare
-from trainer.data.report import DataReport, SourceReport, SplitReport
+from trainer.data.report import DataReport, SourceReport, SplitReport, count_lengths
 from trainer.data.rows import schema_violations
 from trainer.data.sessions import SessionToMessages, eval_turns, judged, open_table, rendered_tools, session_tools
 from trainer.data.survey import survey_sessions
@@ -102,13 +102,16 @@ def build_bundle(cfg: Config, opened: OpenRows) -> DatasetBundle:
     copies = _copies(train, train_rows)
     sessions = list(_judged_sessions(cfg, evaluation))
     tools = (tool for part in train.parts for tool in part.part.reader.tools)
+    examples = _eval_examples(sessions, evaluation.rows())
+    report = _report(prepared, train_report, eval_report, copies=copies, format_name=chat.fmt.name)
+    prompts = count_lengths(len(example.prompt_ids) for example in examples)
     return DatasetBundle(
         _repeated(train_rows, copies).remove_columns(_FOR_FINDINGS),
         eval_rows.remove_columns(_FOR_FINDINGS),
-        _eval_examples(sessions, evaluation.rows()),
+        examples,
         unique_tools((*tools, *(tool for session in sessions for tool in session.tools))),
         cfg.data.max_context_length,
-        report=_report(prepared, train_report, eval_report, copies=copies, format_name=chat.fmt.name),
+        report=dataclasses.replace(report, prompt_lengths=prompts),
         chat=chat,
     )
 
@@ -166,6 +169,7 @@ def _select_rows(cfg: Config, split: PreparedSplit) -> tuple[datasets.Dataset, S
         n_trained_turns=split.counts.n_call_turns + split.counts.n_no_call_turns,
         n_reasoning_turns=split.counts.n_reasoning_turns,
         token_factor=split.token_factor(),
+        lengths=count_lengths(lengths.tolist()),
     )
     return rows.select(np.flatnonzero(keep)), report
 

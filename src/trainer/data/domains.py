@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from trainer.config import Config
@@ -16,7 +16,7 @@ from trainer.errors import ConfigError, DataError
 from trainer.tools import read_tools
 from trainer.tools.wire import wire_tool
 from trainer.types import EvalTurn, Message, Session
-from trainer.util.clock import time_zone
+from trainer.util.clock import local_time
 
 
 def load_domain(cfg: Config) -> Any:
@@ -97,8 +97,7 @@ def live_prompt(
     domain = load_domain(cfg)
     if not callable(getattr(domain, "system_prompt_now", None)):
         raise ConfigError(f"data.load_module: {domain.__name__} has no system_prompt_now(cfg, sysprompt=…, now=…)")
-    zone = time_zone(cfg.data.timezone)
-    now = datetime.now(zone) if now is None else now.astimezone(zone) if now.tzinfo else now.replace(tzinfo=zone)
+    now = local_time(datetime.now(UTC) if now is None else now, timezone=cfg.data.timezone)
     path = cfg.data.sysprompt_path
     sysprompt = None if path is None else read_text(path, key="data.sysprompt_path")
     given = {} if row_prompt is None else {"row_prompt": row_prompt}

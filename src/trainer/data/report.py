@@ -1,10 +1,37 @@
 """Report what happened to the sessions of a split: counts, and the names of those left out. Reads no file."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 _NOTABLE_FACTOR = 1.05
+_MOST_BINS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Lengths in tokens: `counts[i]` of them are at least i and less than i + 1 times `bin_tokens`."""
+
+    bin_tokens: int
+    counts: tuple[int, ...]
+    longest: int
+
+
+def count_lengths(tokens: Iterable[int]) -> Lengths | None:
+    """Return the histogram of some lengths in at most 24 intervals of a round size; None without any.
+
+    >>> count_lengths([3, 5, 30])
+    Lengths(bin_tokens=2, counts=(0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1), longest=30)
+    """
+    lengths = list(tokens)
+    if not lengths:
+        return None
+    longest = max(lengths)
+    powers = (factor * 10**power for power in range(12) for factor in (1, 2, 5))
+    size = next(size for size in powers if longest // size < _MOST_BINS)
+    counts = Counter(length // size for length in lengths)
+    return Lengths(size, tuple(counts[index] for index in range(longest // size + 1)), longest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +42,7 @@ class SplitReport:
     to their numbers of tokens. `converted` counts what was not in canonical form, by kind. `n_trained_turns` and
     `n_reasoning_turns` count the answers with loss, and those of them with reasoning. `token_factor` is the number of
     tokens of all rows, over those of the longest row of each session: above 1 if the template rewrites history.
+    `lengths` are those of all rows, also of over-long ones that were dropped; None if the domain made its own rows.
     """
 
     n_sessions: int
@@ -28,6 +56,7 @@ class SplitReport:
     n_trained_turns: int = 0
     n_reasoning_turns: int = 0
     token_factor: float = 1.0
+    lengths: Lengths | None = None
 
     def lines(self, name: str) -> list[str]:
         """Return the report for people, one fact per line."""
@@ -88,6 +117,7 @@ class DataReport:
     """What data preparation did with both splits, and the fingerprint of the rows that it made; None if not known.
 
     `notes` are lines about dropped rows and about what is doubtful; `warnings` counts the latter by kind.
+    `prompt_lengths` are those of the prompts of judged turns.
     """
 
     train: SplitReport
@@ -97,6 +127,7 @@ class DataReport:
     sources: tuple[SourceReport, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: Mapping[str, int] = field(default_factory=dict)
+    prompt_lengths: Lengths | None = None
 
     def lines(self) -> list[str]:
         """Return the report for people, one fact per line."""

@@ -103,7 +103,26 @@ def compare(
     Difficulty that both share cancels out of the difference. Raises DataError if no turn is shared.
     """
     sides = _pair(first, second)
-    judged = [judge_all(side, tools) for side in sides]
+    return _compared(sides, [judge_all(side, tools) for side in sides], n_all=len(first) + len(second))
+
+
+def compare_judged(
+    first: Sequence[Prediction],
+    second: Sequence[Prediction],
+    judged: tuple[Sequence[JudgedTurn], Sequence[JudgedTurn]],
+) -> Comparison:
+    """Compare as `compare` does, with the verdicts of `judge_all` on each side. Raises DataError as it does."""
+    sides = _pair(first, second)
+    verdicts = []
+    for all_turns, found, side in zip((first, second), judged, sides, strict=True):
+        by_key = {_key(turn): verdict for turn, verdict in zip(all_turns, found, strict=True)}
+        verdicts.append([by_key[_key(turn)] for turn in side])
+    return _compared(sides, verdicts, n_all=len(first) + len(second))
+
+
+def _compared(
+    sides: Sequence[Sequence[Prediction]], judged: Sequence[Sequence[JudgedTurn]], *, n_all: int
+) -> Comparison:
     scores = [score_judged(side, turns) for side, turns in zip(sides, judged, strict=True)]
     counts = np.stack([_count_sessions(turns) for turns in judged], axis=1)
     return Comparison(
@@ -112,7 +131,7 @@ def compare(
         differences=_differences(counts),
         flips=_flips(scores[0].verdicts, scores[1].verdicts),
         n_paired=len(sides[0]),
-        n_unpaired=len(first) + len(second) - 2 * len(sides[0]),
+        n_unpaired=n_all - 2 * len(sides[0]),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from trainer.scoring.matching import all_paths, match_calls
+from trainer.scoring.matching import Pair, all_paths, match_calls
 from trainer.tools.validation import SchemaProblem, ToolSpecs
 from trainer.types import Call, ParsedCall, Prediction
 
@@ -73,13 +73,19 @@ class Verdict:
 
 
 class JudgedTurn(NamedTuple):
-    """A verdict, its counts, the schema problems of its calls, and its pairs of gold and predicted tool names."""
+    """A verdict, its counts, the schema problems of its calls, and its pairs of gold and predicted tool names.
+
+    `answer` are the calls that it was compared with: gold's, or those of the alternative that fits best. `pairs` index
+    them and the well-formed calls.
+    """
 
     verdict: Verdict
     counts: Counts
     schema_problems: Counter[SchemaProblem]
     confusions: tuple[tuple[str, str], ...]
     exact_names: tuple[str, ...]
+    answer: tuple[Call, ...] = ()
+    pairs: tuple[Pair, ...] = ()
 
 
 def judge(prediction: Prediction, specs: ToolSpecs) -> JudgedTurn:
@@ -139,7 +145,8 @@ def _judge(prediction: Prediction, specs: ToolSpecs, *, is_call_turn: bool) -> J
         valid_calls=sum(not found for found in problems),
     )
     schema_problems = Counter(problem for found in problems for problem in found)
-    return JudgedTurn(verdict, counts, schema_problems, _confusions(prediction), exact_names)
+    confusions = _confusions(prediction)
+    return JudgedTurn(verdict, counts, schema_problems, confusions, exact_names, tuple(gold), tuple(pairs))
 
 
 def well_formed(attempts: Sequence[ParsedCall]) -> list[Call]:

@@ -39,11 +39,11 @@ def match_calls(gold: Sequence[Call], predicted: Sequence[Call], specs: ToolSpec
 
 def _pair(gold: Sequence[Call], predicted: Sequence[Call], at: tuple[int, int], node: SchemaNode) -> Pair:
     found = predicted[at[1]].arguments
-    expected = _expected(gold[at[0]], found, node)
+    expected = expected_arguments(gold[at[0]], found, node)
     return Pair(*at, exact=equal(expected, found, node), paths=count_paths(expected, found, node))
 
 
-def _expected(gold: Call, found: dict[str, Any], node: SchemaNode) -> dict[str, Any]:
+def expected_arguments(gold: Call, found: dict[str, Any], node: SchemaNode) -> dict[str, Any]:
     """The gold arguments; for an accepted call, in the form that it accepts and that is closest to the found ones."""
     if not isinstance(gold, AcceptedCall):
         return gold.arguments

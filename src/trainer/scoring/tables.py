@@ -1,7 +1,7 @@
-"""Tables of scores, comparisons and a run's states, for the terminal and as Markdown. Computes nothing."""
+"""Tables of scores, comparisons and a run's states, for the terminal. Computes nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -18,6 +18,7 @@ _ARROW = {"higher": "↑", "lower": "↓"}
 
 
 _ROWS: tuple[tuple[str, str, str], ...] = (
+    ("turn_exact", "turns exactly right", "higher"),
     ("tool_name_f1", "tool name F1", "higher"),
     ("tool_name_precision", "tool name precision", "higher"),
     ("tool_name_recall", "tool name recall", "higher"),
@@ -27,11 +28,9 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("hallucination_rate_answered", "hallucinated calls, answered turns", "lower"),
     ("missed_call_rate", "missed calls", "lower"),
     ("missed_call_rate_answered", "missed calls, answered turns", "lower"),
-    ("turn_exact", "turns exactly right", "higher"),
     ("session_exact", "sessions exactly right", "higher"),
     ("perplexity", "perplexity", "lower"),
 )
-_COUNTS = ("n_sessions", "n_turns", "n_gold_calls", "n_errors", "n_truncated", "n_skipped_for_length")
 
 Metrics = Mapping[str, Any]
 
@@ -132,29 +131,34 @@ def before_after_table(states: Mapping[str, Metrics], *, intervals: bool = False
     for name in states:
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("better", overflow="fold")
-    for key, label, cells, better in _cells(states):
-        table.add_row(label, *(_with_intervals(states, key, cells) if intervals else cells), better)
+    for row in state_rows(states):
+        ranges = row.intervals if intervals else [""] * len(row.cells)
+        cells = (cell + (f" ({bounds})" if bounds else "") for cell, bounds in zip(row.cells, ranges, strict=True))
+        table.add_row(row.label, *cells, row.better)
     return table
 
 
-def report_markdown(title: str, states: Mapping[str, Metrics], notes: Sequence[str]) -> str:
-    """The same table as Markdown, with 95% intervals, the counts, and `notes` as a list."""
-    lines = [
-        f"# {title}",
-        "",
-        f"| metric | {' | '.join(states)} | better |",
-        "|---|" + "---:|" * len(states) + "---|",
-    ]
-    for key, label, cells, better in _cells(states):
-        lines.append(f"| {label} | {' | '.join(_with_intervals(states, key, cells))} | {better} |")
-    lines += ["", "Counts: " + "; ".join(f"{name}: {_counts(state)}" for name, state in states.items())]
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes), ""])
+class StateRow(NamedTuple):
+    """A headline metric: its key and name, which direction is better, and by state its value and its 95% interval."""
+
+    key: str
+    label: str
+    better: str
+    cells: tuple[str, ...]
+    intervals: tuple[str, ...]
 
 
-def _cells(states: Mapping[str, Metrics]) -> list[tuple[str, str, list[str], str]]:
+def state_rows(states: Mapping[str, Metrics]) -> list[StateRow]:
+    """The headline metrics that the states have, as text. A failed or cut answer is named beside rates it can lower."""
     have_errors = any(state.get("n_errors") for state in states.values())
     return [
-        (key, label, [_cell(state, key, better) for state in states.values()], better)
+        StateRow(
+            key,
+            label,
+            better,
+            cells=tuple(_cell(state, key, better) for state in states.values()),
+            intervals=tuple(_range(state, key) for state in states.values()),
+        )
         for key, label, better in _ROWS
         if any(key in state for state in states.values()) and (have_errors or not key.endswith("_answered"))
     ]
@@ -162,10 +166,6 @@ def _cells(states: Mapping[str, Metrics]) -> list[tuple[str, str, list[str], str
 
 def _cell(metrics: Metrics, key: str, better: str) -> str:
     return _number(metrics.get(key)) + ("" if key == "perplexity" else _failures(metrics, better))
-
-
-def _with_intervals(states: Mapping[str, Metrics], key: str, cells: Sequence[str]) -> list[str]:
-    return [cell + _range(state, key) for cell, state in zip(cells, states.values(), strict=True)]
 
 
 def _failures(metrics: Metrics, better: str) -> str:
@@ -185,8 +185,4 @@ def _number(value: float | None) -> str:
 
 def _range(state: Metrics, key: str) -> str:
     interval = (state.get("intervals") or {}).get(key)
-    return f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
-
-
-def _counts(state: Metrics) -> str:
-    return ", ".join(f"{state[key]} {key.removeprefix('n_').replace('_', ' ')}" for key in _COUNTS if key in state)
+    return f"{interval[0]:.3f}–{interval[1]:.3f}" if interval else ""

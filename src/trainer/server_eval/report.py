@@ -9,15 +9,17 @@ from typing import Any
 from trainer.endpoint import Answer
 from trainer.errors import EndpointError
 from trainer.eval_metrics import score
+from trainer.reports.served_page import served_report
+from trainer.reports.writing import write_report as write_page
+from trainer.scoring.conversations import write_conversations
 from trainer.scoring.predictions import write_predictions
-from trainer.scoring.tables import report_markdown
 from trainer.server_eval.agreement import RunState, agreement
 from trainer.server_eval.journal import Journal
 from trainer.server_eval.readings import Reading, format_loss, read_twice
 from trainer.tool_calls import ToolCallFormat
 from trainer.tool_calls.vllm_losses import known_loss
 from trainer.types import EvalTurn, Tool
-from trainer.util.files import replace_file, replace_json
+from trainer.util.files import replace_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +60,15 @@ def write_report(
     if run_state is not None:
         states[f"{run_state.name}, in process"] = run_state.metrics
         agreed = agreement(lenient_turns, run_state, tools)
-        metrics["in_process"] = agreed.to_json()
+        metrics["in_process"] = agreed.to_json() | {"metrics": dict(run_state.metrics)}
         notes += agreed.lines()
     notes += [advice] if (advice := loss.advice()) else []
     notes += [known] if loss.n_lost and (known := known_loss(fmt)) else []
     failures = Counter(answer.error for answer in answers if answer.error is not None)
     notes += [f"{n} turns have no answer: {reason}" for reason, n in failures.most_common(3)]
-    replace_json(journal.files.metrics, metrics)
-    title = f"{server['lora_name'] or server['model']}, served"
-    replace_file(journal.files.report, report_markdown(title, states, notes))
+    replace_json(journal.files.metrics, metrics | {"notes": notes})
+    write_conversations(journal.files.conversations, turns)
+    write_page(journal.files.report, lambda: served_report(journal.folder))
     if failures.total() == len(turns):
         raise EndpointError(f"no turn was answered: {failures.most_common(1)[0][0]} (see {journal.path})")
     return ServedResult(journal.folder, states, tuple(notes))

@@ -12,8 +12,8 @@ from trainer.generation.settings import own_stop_tokens
 from trainer.lora_model import pick_dtype
 from trainer.run_layout import MERGE_REPORT, MODEL_CONFIG, RunLayout
 from trainer.serving.reasoning import ReasoningTurns, reasoning_parser, reasoning_turns, writes_empty_block
-from trainer.serving.vllm_parser.plugin_file import parser_name
 from trainer.training.finished_run import FinishedRun
+from trainer.vllm_flags import parser_name
 
 GPT_OSS = "gpt_oss"
 """The model type for which vLLM uses no chat template."""

@@ -13,9 +13,7 @@ from trainer.run_layout import GENERATION_CONFIG, TOOL_PARSER, RunLayout
 from trainer.serving.plan import ServePlan
 from trainer.serving.vllm_parser.plugin_file import plugin_source
 from trainer.training.finished_run import FinishedRun
-
-VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""The values that `--max-lora-rank` accepts (vLLM 0.32)."""
+from trainer.vllm_flags import VLLM_RANKS, allowed_rank
 
 _NO_VLLM = """vLLM is not installed here: no `vllm` beside this Python or on PATH.
   with a GPU:     uv sync --extra serve   (or name the program with --vllm PATH)
@@ -55,8 +53,7 @@ def vllm_arguments(plan: ServePlan, *, files: Path, host: str, port: int) -> lis
     if plan.revision is not None:
         arguments += ["--revision", plan.revision]
     if plan.adapter is not None:
-        rank = next(rank for rank in VLLM_RANKS if rank >= plan.rank)
-        arguments += ["--enable-lora", "--max-lora-rank", str(rank)]
+        arguments += ["--enable-lora", "--max-lora-rank", str(allowed_rank(plan.rank))]
         arguments += ["--lora-modules", json.dumps({"name": plan.names[0], "path": str(plan.adapter)})]
     if not plan.has_several_templates:  # one file would be used for all requests; vLLM finds both in --tokenizer
         arguments += ["--chat-template", str(RunLayout(plan.files).chat_template)]

@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.config import Config
 from trainer.hub import known_sources
+from trainer.reports.run_page import run_report
+from trainer.reports.writing import write_report
 from trainer.run_layout import BASE, METRICS_FILE, RunLayout, step_name
+from trainer.scoring.conversations import write_conversations
 from trainer.scoring.predictions import write_predictions
-from trainer.types import Tool
+from trainer.types import EvalTurn, Tool
 from trainer.util.files import json_line, replace_file, replace_json
 from trainer.util.secrets import hide
 from trainer.values.numbers import finite
@@ -87,6 +90,14 @@ class RunFolder:
         """Write the predictions of an evaluation, one line per judged turn with its verdict."""
         target = RunLayout(self.path).predictions(name)
         write_predictions(target, evaluation.predictions, self._tools, verdicts=evaluation.scores.verdicts)
+
+    def write_conversations(self, turns: Iterable[EvalTurn]) -> None:
+        """Write the conversations that the predictions belong to."""
+        write_conversations(RunLayout(self.path).conversations, turns)
+
+    def write_report(self) -> None:
+        """Write the report of the finished run, from the other files; a failure is a warning."""
+        write_report(RunLayout(self.path).report, lambda: run_report(self.path))
 
 
 def environment(cfg: Config, *, data_fingerprint: str | None) -> dict[str, Any]:

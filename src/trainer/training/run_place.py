@@ -17,7 +17,7 @@ from trainer.config import Config
 from trainer.errors import OutputError
 from trainer.run_layout import LOCK_FILE, RUN_CONFIG, SERVED_FOLDER, RunLayout
 from trainer.training.run_files import all_files, list_files, listed_files, move_files, remove_files, written_files
-from trainer.util.files import claim_folder
+from trainer.util.files import claim_folder, remove_partial
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +119,7 @@ def open_place(path: Path, *, resume: bool, overwrite: bool = True) -> Iterator[
         if not resume and unfinished.exists():
             remove_files(unfinished, written_files(unfinished))
         unfinished.mkdir(exist_ok=True)
+        remove_partial(list(unfinished.rglob(".*")))
         yield unfinished
 
 
@@ -134,6 +135,8 @@ def take_place(path: Path) -> None:
 def settle(path: Path) -> None:
     """Complete the change to a finished run, if one is in progress. The caller holds the lock."""
     files = RunLayout(path)
+    for folder in (path, files.unfinished):
+        remove_partial(list(folder.glob(f".{files.file_list.name}.*")))
     if listed_files(files.unfinished) is None:
         return
     # Each list is the last of its files to go: while the earlier one is here, nothing new was moved.

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,6 @@ from trainer.config import Config, config_to_yaml, parse_config
 from trainer.data import DatasetBundle
 from trainer.data.chat_setup import make_chat_setup
 from trainer.data.domains import domain_datasets, load_domain
-from trainer.data.report import DataReport
 from trainer.errors import OutputError
 from trainer.evaluation import Evaluation
 from trainer.generation.settings import decode_settings
@@ -31,11 +30,9 @@ from trainer.run_layout import (
     FINAL,
     METRICS_FILE,
     MODEL_CARD,
-    REPORT_FILE,
     RUN_CONFIG,
     RunLayout,
 )
-from trainer.scoring.tables import report_markdown
 from trainer.tokenizer import load_tokenizer
 from trainer.training.arguments import resolved_config, training_arguments
 from trainer.training.checks.empty_model import check_adapter
@@ -44,7 +41,7 @@ from trainer.training.checks.hub_rights import check_hub_rights
 from trainer.training.log import TrainingLog
 from trainer.training.memory import peak_memory_gb
 from trainer.training.preflight import preflight
-from trainer.training.publishing.model_card import model_card
+from trainer.training.publishing.card_of_run import card_of_run
 from trainer.training.publishing.upload import check_target, upload_finished, upload_target
 from trainer.training.recovery.checkpoints import incomplete_lines, keep_until, step_of
 from trainer.training.recovery.ending import left_explained
@@ -53,11 +50,10 @@ from trainer.training.recovery.stopping import StopRequest
 from trainer.training.run_folder import RunFolder, environment
 from trainer.training.run_place import open_place, settle, take_place
 from trainer.training.run_trainer import RunTrainer
+from trainer.training.trackers import Trackers
 from trainer.util.messages import is_first_process
 
 logger = logging.getLogger(__name__)
-
-_N_NAMES_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +113,7 @@ def train_run(cfg: Config) -> RunResult:
             if writes:
                 _begin(cfg, arguments, folder, start, facts)
             trainer.accelerator.wait_for_everyone()
-            result = _train(cfg, bundle.report, trainer, folder, start)
+            result = _train(cfg, bundle, trainer, folder, start)
     upload_finished(cfg.output_dir, target)
     return result
 
@@ -193,7 +189,26 @@ def _length_step(device: Any) -> int:
     return 32 if device.type == "cpu" else 1
 
 
-def _train(cfg: Config, report: DataReport, trainer: RunTrainer, folder: RunFolder, start: Start) -> RunResult:
+def _train(cfg: Config, bundle: DatasetBundle, trainer: RunTrainer, folder: RunFolder, start: Start) -> RunResult:
+    trackers = Trackers(trainer)
+    trainer.on_evaluation = _written_and_tracked(folder, trackers)
+    try:
+        return _train_tracked(cfg, bundle, trainer, folder, start, trackers)
+    finally:
+        trackers.close()
+
+
+def _written_and_tracked(folder: RunFolder, trackers: Trackers) -> Callable[[str, Evaluation], None]:
+    def on_evaluation(name: str, evaluation: Evaluation) -> None:
+        folder.write_evaluation(name, evaluation)
+        trackers.evaluated(name, evaluation)
+
+    return on_evaluation
+
+
+def _train_tracked(
+    cfg: Config, bundle: DatasetBundle, trainer: RunTrainer, folder: RunFolder, start: Start, trackers: Trackers
+) -> RunResult:
     log = TrainingLog(trainer, folder.append_history)
     trainer.add_callback(log)
     if (patience := cfg.train.get("early_stopping")) is not None:
@@ -218,12 +233,13 @@ def _train(cfg: Config, report: DataReport, trainer: RunTrainer, folder: RunFold
         train |= best
         train |= {"runtime_s": round(trainer.training_seconds, 2), "peak_memory_gb": round(peak_memory_gb(), 2)}
         folder.write_evaluation(FINAL, final)
-        metrics = {**states, "train": train, "data": report.to_json()}
+        trackers.evaluated(FINAL, final)
+        trackers.close()
+        folder.write_conversations(bundle.tool_eval_examples)
+        metrics = {**states, "train": train, "data": bundle.report.to_json()}
         folder.write_json(METRICS_FILE, metrics)
-        folder.write_text(MODEL_CARD, model_card(cfg, metrics))
-        notes = [*report.lines(), *skipped_lines(final)]
-        notes.append(f"training: {train['n_steps']} steps, {train['tokens_per_s']} tokens/s")
-        folder.write_text(REPORT_FILE, report_markdown(cfg.output_dir.name, states, notes))
+        folder.write_text(MODEL_CARD, card_of_run(folder.path, resolved_config(cfg, trainer.args), metrics))
+        folder.write_report()
         take_place(cfg.output_dir)
     trainer.accelerator.wait_for_everyone()
     return RunResult(cfg.output_dir, states)
@@ -271,15 +287,3 @@ def _final_evaluation(trainer: RunTrainer, folder: RunFolder) -> Evaluation:
 def state_metrics(evaluation: Evaluation) -> dict[str, Any]:
     """Return the metrics of a state, flat, together with the tables of the scorer."""
     return {**evaluation.scores.to_state(), **evaluation.metrics}
-
-
-def skipped_lines(evaluation: Evaluation) -> list[str]:
-    """Return the report's line on turns that did not fit in the context: how many, and which. Empty if all fit."""
-    names = [f"{p.session_id}/{p.turn}" for p in evaluation.predictions if p.finish_reason == "skipped_for_length"]
-    if not names:
-        return []
-    shown = ", ".join(names[:_N_NAMES_SHOWN]) + (", …" if len(names) > _N_NAMES_SHOWN else "")
-    return [
-        f"eval: {len(names)} turns skipped for length, because prompt and eval.max_new_tokens_eval exceed "
-        f"data.max_context_length (session/turn): {shown}"
-    ]

@@ -123,9 +123,16 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_server(parser: argparse.ArgumentParser) -> None:
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """Add `--split`."""
+    parser.add_argument("--split", help="split of the dataset (default: data.train_split)")
+
+
+def add_server(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Add `--endpoint` and `--api-key-env`."""
-    parser.add_argument("--endpoint", required=True, metavar="URL", help="address of the API: http://127.0.0.1:8000/v1")
+    parser.add_argument(
+        "--endpoint", required=required, metavar="URL", help="address of the API: http://127.0.0.1:8000/v1"
+    )
     parser.add_argument("--api-key-env", metavar="VAR", help="environment variable that holds the API key")
 
 

@@ -107,6 +107,16 @@ def short_date(day: date) -> str:
     return f"{day.day:02d}.{day.month:02d}."
 
 
+def local_time(moment: datetime, *, timezone: str) -> datetime:
+    """Return a moment in a time zone, where a moment without one already is. Raises `DataError` for an unknown name.
+
+    >>> local_time(datetime.fromisoformat("2026-01-05T23:30+00:00"), timezone="Europe/Zurich").isoformat()
+    '2026-01-06T00:30:00+01:00'
+    """
+    zone = time_zone(timezone)
+    return moment.astimezone(zone) if moment.tzinfo else moment.replace(tzinfo=zone)
+
+
 def time_zone(timezone: str) -> ZoneInfo:
     """Return the time zone of a name in the IANA database. Raises `DataError` for an unknown name."""
     try:

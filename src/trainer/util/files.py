@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from trainer.errors import OutputError
 from trainer.util.secrets import HidingStream, hider
 
+_PARTIAL = re.compile(r"\..+\.[a-z0-9_]{8}")  # the names that `_replacement` makes
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -120,6 +121,13 @@ def _replacement(path: Path) -> Iterator[TextIO]:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def remove_partial(paths: Iterable[Path]) -> None:
+    """Remove those of these files that killed writes have left. Nobody may be writing them at this moment."""
+    for path in paths:
+        if path.is_file() and _PARTIAL.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _hiding(file: TextIO) -> TextIO:

@@ -70,7 +70,7 @@ def remember_address(address: str) -> None:
 
 def remember_words(words: Sequence[str]) -> None:
     """Remember the secrets in a command line: `--api-key X`, `--set train.hub_token=X`, and addresses."""
-    for word, following in zip(words, (*words[1:], ""), strict=True):
+    for word, following in zip(words, (*words[1:], "")[: len(words)], strict=True):
         name, _, value = word.partition("=")
         if is_secret_name(name):
             remember(value or (following if name.startswith("-") and not following.startswith("-") else ""))

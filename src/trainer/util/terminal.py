@@ -1,6 +1,7 @@
 """Where commands print: consoles that keep to what the user and the terminal ask for."""
 
 import os
+from typing import Any
 
 from rich.cells import cell_len, chop_cells
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType, RenderResult
@@ -11,15 +12,16 @@ from rich.table import Table
 from trainer.util.plain_text import printable
 
 
-def make_console(*, stderr: bool = False) -> Console:
-    """Return a console for standard output or standard error.
+def make_console(*, stderr: bool = False, verbatim: bool = False) -> Console:
+    """Return a console for standard output or standard error. With `verbatim`, it prints text as it is.
 
     With `NO_COLOR` or `TERM=dumb` it writes no escape codes at all, neither colors nor bold text nor cursor movements,
     although `FORCE_COLOR` may be set. Otherwise rich decides: colors in a terminal, or with `FORCE_COLOR` everywhere.
     """
-    if is_plain():
-        return Console(stderr=stderr, force_terminal=False, color_system=None)
-    return Console(stderr=stderr)
+    options: dict[str, Any] = {"force_terminal": False, "color_system": None} if is_plain() else {}
+    if verbatim:
+        options |= {"highlight": False, "markup": False, "emoji": False}
+    return Console(stderr=stderr, **options)
 
 
 def is_plain() -> bool:

@@ -3,59 +3,23 @@
 The words are everyday ones, so that a model is tested on sentences that are new, not on vocabulary.
 """
 
-OPENERS = ("Good day.", "Hello to you.", "Hi, a quick question.", "Hello, hello.")
-LINKS = ("Got it.", "Cool, thanks.", "Understood.", "Very nice.", "Ok, good.")
-CORRECTIONS = ("{wrong}, no sorry, {right}", "{wrong}, or no, {right}")
-THIS_CAR = ("it", "that one", "the car")
+from simulator_kit.phrases import test as shared
+from simulator_kit.phrases.test import CORRECTIONS, LINKS, OPENERS
+
+__all__ = ["BY_ID", "CORRECTIONS", "LINKS", "OPENERS", "PHRASES", "THIS"]
+
+
+THIS = ("it", "that one", "the car")
 BY_ID = ("{id}", "{id}", "the car {id}", "no. {id}")
 
 PHRASES: dict[str, tuple[str, ...]] = {
+    **shared.PHRASES,
     # Talk
-    "greet": (
-        "Good day!",
-        "Hello, hello!",
-        "Hi, is someone there?",
-        "Hello, I need some help.",
-        "Hi, do you have a moment?",
-    ),
-    "thanks": (
-        "Many thanks!",
-        "Very good, that's all I need, thank you.",
-        "Thanks so much, have a nice day.",
-        "Ok great, bye for now!",
-        "You were very helpful, thank you.",
-        "Perfect, that's it. Goodbye.",
-    ),
-    "wellbeing": ("How do you do today?", "Hi, how are you feeling?", "Are you doing well today?"),
-    "bot": ("Are you a machine?", "Am I writing with a real human?", "Is this a robot or a person?"),
-    "wait": (
-        "I'll think about it.",
-        "Just a second, please.",
-        "I first have to ask my husband.",
-        "Let me have a moment.",
-    ),
-    "hours": (
-        "How long are you open on Fridays?",
-        "Please tell me your opening hours.",
-        "When do you close in the evening?",
-        "On which days are you open?",
-    ),
     "address": (
         "Where can I find your showroom?",
         "Please give me your address.",
         "Where exactly are you?",
         "In which street is the showroom?",
-    ),
-    "offtopic": (
-        "What will the weather be this weekend?",
-        "Can you sing me a song?",
-        "Do you know a nice hotel in Paris?",
-        "Who is the president of France?",
-        "Could you do my homework?",
-        "Do you sell lawn mowers?",
-        "What should I cook tonight?",
-        "Can you recommend a dentist?",
-        "How do I learn Spanish?",
     ),
     # Search
     "search": (
@@ -148,7 +112,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "Do you offer financing for {car}?",
         "How much would {car} be every month?",
     ),
-    "finance_months": (
+    "give_months": (
         "It would be {months} months{extras}.",
         "{months} months{extras} is fine.",
         "Let's do {months} months{extras}.",
@@ -207,20 +171,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "I'm interested in a test drive.",
         "Is a test drive possible?",
     ),
-    "give_day": ("{plain} is good for me.", "Could it be {plain}?", "Maybe {plain}."),
     "give_car_day": ("I want to drive {car}, {day}.", "It's {car}, and I can come {day}."),
-    "other_day": ("Is {plain} better?", "Could it be {plain}?", "Ah, then {plain}, please."),
-    "pick": ("I'd like {time}.", "Then {time}, please.", "Could I have {time}?"),
-    "pick_all": (
-        "I'd like {time}. The name is {name}, phone number {phone}.",
-        "Then {time}, please: {name}, {phone}.",
-        "Please book {time}, I'm {name}, phone {phone}.",
-    ),
-    "give_contact": (
-        "Of course, {name}, {phone}.",
-        "The name is {name}, phone number {phone}.",
-        "{name}, and my phone is {phone}.",
-    ),
     "book_all": (
         "Could you reserve {car} {day} at {time}? I'm {name}, {phone}.",
         "A test drive with {car} {day} at {time}, please. {name}, {phone}.",
@@ -239,7 +190,6 @@ PHRASES: dict[str, tuple[str, ...]] = {
     ),
     "lead": ("Would you send me {topic}?", "I would like to get {topic}.", "Please e-mail me {topic}."),
     "give_email_contact": ("Of course, {name}, {email}.", "The name is {name}, e-mail {email}."),
-    "fix_email": ("No, it is {email}.", "The right one is {email}."),
     "topic_offer": ("a good offer for {car}", "an offer on {car}"),
     "topic_newsletter": ("a newsletter", "that newsletter"),
     "topic_brochure": ("some brochure", "a printed brochure"),

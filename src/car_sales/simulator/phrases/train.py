@@ -4,86 +4,18 @@
 `{day}` carries its preposition ("on Saturday", "tomorrow"), `{plain}` does not ("Saturday").
 """
 
-OPENERS = (
-    "Hi!",
-    "Hello.",
-    "Hi there.",
-    "Hello there.",
-    "Hi, nice to meet you.",
-    "Hello, I have a question.",
-    "Hey!",
-)
-LINKS = (
-    "Ok.",
-    "Great.",
-    "Thanks.",
-    "Good.",
-    "I see.",
-    "Perfect.",
-    "Thank you.",
-    "Fine.",
-    "Alright.",
-    "Nice.",
-)
-CORRECTIONS = (
-    "{wrong}, no, {right}",
-    "{wrong}, sorry, {right}",
-    "{wrong}, I mean {right}",
-    "{wrong}, no wait, {right}",
-)
-THIS_CAR = ("it", "this car", "this one", "it", "that car")
+from simulator_kit.phrases import train as shared
+from simulator_kit.phrases.train import CORRECTIONS, LINKS, OPENERS
+
+__all__ = ["BY_ID", "CORRECTIONS", "LINKS", "OPENERS", "PHRASES", "THIS"]
+
+
+THIS = ("it", "this car", "this one", "it", "that car")
 BY_ID = ("{id}", "{id}", "{id}", "the {id}", "car {id}", "number {id}")
 
 PHRASES: dict[str, tuple[str, ...]] = {
+    **shared.PHRASES,
     # Talk
-    "greet": (
-        "[Hi|Hello|Hey]!",
-        "[Hi|Hello] there",
-        "[Hi|Hello], nice to meet you.",
-        "[Hi|Hello], I have [a few|some] questions.",
-        "[Hi|Hello], can you help me?",
-        "Hello, is anybody there?",
-    ),
-    "thanks": (
-        "[Thanks|Thank you][|, that's all|, bye]!",
-        "[Great|Perfect|Good], [thanks a lot|thank you very much|thank you]!",
-        "That was helpful, [thanks|thank you].",
-        "[Thanks|Thank you] for your help[|, bye|, goodbye].",
-        "[Ok|Good], that's everything. [Goodbye!|Bye.|Thanks!]",
-        "No more questions, [thanks|thank you].",
-        "[Wonderful|Very good], [thanks|thank you|bye]!",
-    ),
-    "wellbeing": (
-        "How are you[| today]?",
-        "How are you doing[| today]?",
-        "[Are you|Everything] well?",
-        "How is your day?",
-        "How is it going?",
-    ),
-    "bot": (
-        "Are you [a human|a robot|a bot|a computer|a real person]?",
-        "Am I talking to a [robot|human|computer|person]?",
-        "Who are you?",
-        "What are you[, a bot|]?",
-        "Is this a [real person|bot|machine]?",
-    ),
-    "wait": (
-        "[Let me|I have to|I must] think about it.",
-        "[One|Just a] moment[, please|].",
-        "I need [a minute|some time|a moment].",
-        "Hold on, I'll ask my [wife|husband|son].",
-        "I'm not sure yet.",
-        "Give me a [second|minute].",
-    ),
-    "hours": (
-        "When are you open?",
-        "What are your opening hours?",
-        "Until when are you open[| today]?",
-        "[At what time|When] do you close?",
-        "Are you open on [Saturdays|Sundays|Mondays]?",
-        "[At what|What] time do you open[| in the morning]?",
-        "[Can|Could] you tell me your opening hours?",
-    ),
     "address": (
         "Where are you?",
         "What is [your|the] address[| of the showroom]?",
@@ -91,28 +23,6 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "How do I find [you|the garage]?",
         "Which street are you in?",
         "[Can|Could] you tell me [your|the] address?",
-    ),
-    "offtopic": (
-        "What's the weather like [tomorrow|today]?",
-        "[Can|Could] you tell me a joke?",
-        "Do you know a good [pizza place|restaurant|bar|hairdresser]?",
-        "Who won the [football match|election|race] yesterday?",
-        "[Can|Could] you write [a poem|a song|a letter] for my mother?",
-        "What is the capital of [Peru|Japan|Norway]?",
-        "Can you help me with my [tax return|cooking|English]?",
-        "Do you repair [washing machines|shoes|watches]?",
-        "[Can|Could] you book me a [flight to Rome|table for dinner|holiday]?",
-        "Do you sell [bicycles|furniture|boats|shoes]?",
-        "Which [shares|phone|house] should I buy?",
-        "[Can|Could] you translate [a letter|this word] into French?",
-        "How do I [bake a chocolate cake|learn to swim|lose weight]?",
-        "Can you recommend [a film|a book|a hotel]?",
-        "What is [17 times 23|12 plus 30]?",
-        "Do you rent out [apartments|rooms]?",
-        "Can you fix my [phone|computer|roof]?",
-        "Which [doctor|school] is good?",
-        "Where can I buy [flowers|bread]?",
-        "How old is the [president|queen|universe]?",
     ),
     # Search
     "search": (
@@ -288,7 +198,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "I can't pay {car} at once, can I finance it?",
         "[Can|Could] you calculate financing for {car}?",
     ),
-    "finance_months": (
+    "give_months": (
         "[Over |]{months} months{extras}[|, please].",
         "[Let's take|Maybe|Say] {months} months{extras}.",
         "I [thought of|want] {months} months{extras}.",
@@ -400,46 +310,11 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "Do you offer test drives?",
         "[I|We] want to book a test drive.",
     ),
-    "give_day": (
-        "{plain}[|, please].",
-        "[I|We] [could|can] come {day}.",
-        "{plain} would be [good|fine].",
-        "Is {plain} possible?",
-        "[I|We] have time {day}.",
-        "{day}, please.",
-    ),
     "give_car_day": (
         "{car}, {day}.",
         "{car} {day}, please.",
         "I'd like to drive {car} {day}.",
         "[With|I want] {car}, {day}.",
-    ),
-    "other_day": (
-        "[Then|Rather|Ok,] {plain}.",
-        "[What about|How about|And] {plain}?",
-        "Sorry, I meant {plain}.",
-        "[I'd|We'd] prefer {plain}.",
-        "[I|We] can come {day}.",
-    ),
-    "pick": (
-        "[At |]{time}, please.",
-        "I [take|want] {time}.",
-        "{time} [is good|suits me|is fine].",
-        "Let's do {time}.",
-        "[Book|Reserve] {time} for me.",
-    ),
-    "pick_all": (
-        "{time}, please. {name}, {phone}.",
-        "I take {time}. My name is {name}, phone {phone}.",
-        "{time} is good. I'm {name}, my number is {phone}.",
-        "[Book |]{time} for {name}, {phone}.",
-        "Let's do {time}. {name}, [phone|you can call me at] {phone}.",
-    ),
-    "give_contact": (
-        "{name}, [phone |]{phone}.",
-        "I'm {name}, my number is {phone}.",
-        "My name is {name} and my phone number is {phone}.",
-        "[It's|Sure,] {name}, {phone}.",
     ),
     "book_all": (
         "[Book|Reserve] {car} {day} at {time} for {name}, {phone}.",
@@ -477,13 +352,6 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "[Sure, |]{name}, {email}.",
         "I'm {name}, [my e-mail is |]{email}.",
         "My name is {name} and my [e-mail|address] is {email}.",
-    ),
-    "fix_email": (
-        "[Sorry, |Oh, it is |Ah, ]{email}.",
-        "I forgot something: {email}.",
-        "[It's|That is] {email}, sorry.",
-        "The correct [one|address] is {email}.",
-        "It should be {email}.",
     ),
     "topic_offer": ("an offer for {car}", "your offer for {car}", "a written offer for {car}"),
     "topic_newsletter": ("your newsletter", "the newsletter"),

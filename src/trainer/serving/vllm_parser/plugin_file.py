@@ -7,6 +7,7 @@ there, without putting a whole environment on vLLM's search path. Imports nothin
 import trainer
 from trainer.serving.vllm_parser.own_formats import home_of
 from trainer.tool_calls import ToolCallFormat
+from trainer.vllm_flags import parser_name
 
 _TITLE = "# Reads the tool calls of this run in vLLM, as training does. Written by `tool-sft serve`.\n\n"
 
@@ -33,15 +34,6 @@ except ImportError as error:
 
 register_parser({name!r}, {format_name!r}, {home!r})
 """
-
-
-def parser_name(format_name: str) -> str:
-    """Return the value of vLLM's `--tool-call-parser` for a format of ours.
-
-    >>> parser_name("hermes")
-    'tool_sft_hermes'
-    """
-    return f"tool_sft_{format_name}"
 
 
 def plugin_source(fmt: ToolCallFormat) -> str:

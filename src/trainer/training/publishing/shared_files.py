@@ -17,7 +17,7 @@ from trainer.run_layout import (
     TOKENIZER_CONFIG,
 )
 from trainer.training.finished_run import FinishedRun
-from trainer.training.publishing.model_card import model_card
+from trainer.training.publishing.card_of_run import card_of_run
 from trainer.util.secrets import hide, holds_secret
 
 TOKENIZER_FILES = (
@@ -76,7 +76,7 @@ def _shared(run: FinishedRun, name: str) -> SharedFile:
 def _card(run: FinishedRun, path: Path) -> str:
     """The card in the run folder; a new one if there is none, or only the form that peft writes."""
     text = path.read_text(encoding="utf-8") if path.is_file() else _FORM
-    return model_card(run.cfg, _metrics(run.path / METRICS_FILE)) if _FORM in text else text
+    return card_of_run(run.path, run.cfg, _metrics(run.path / METRICS_FILE)) if _FORM in text else text
 
 
 def _metrics(path: Path) -> Mapping[str, Any]:

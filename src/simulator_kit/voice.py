@@ -8,18 +8,16 @@ from random import Random
 from types import ModuleType
 from typing import Literal
 
-from .phrases import test, train
-
-BANKS: Mapping[str, ModuleType] = {"train": train, "test": test}
-
 Opening = Literal["hello", "remark", "none"]
 
 TYPO_RATE = 0.03
 CASUAL_RATE = 0.12
+_COPIED = ("{email}", "{items}")
 REMARK_RATE = 0.3
 HELLO_RATE = 0.35
 CORRECTION_RATE = 0.12
-_BARE = ("greet", "thanks", "give_", "fix_", "wrong_id", "other_day", "refi", "finance_months")
+_BARE = ("greet", "thanks", "give_", "fix_", "wrong_id", "other_day", "refi")
+"""The beginnings of the names of situations in which nothing is said before the request."""
 _LONG_WORD = re.compile(r"(?<![{\w])[a-z]{5,}(?![}\w])")
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 
@@ -37,7 +35,11 @@ def expand(phrasing: str) -> frozenset[str]:
 
 @dataclass
 class Voice:
-    """The customer's side of one session, which uses no phrasing twice while others are left."""
+    """The customer's side of one session, which uses no phrasing twice while others are left.
+
+    `bank` is a module of a domain: PHRASES by situation, OPENERS, LINKS, CORRECTIONS, and words for the thing that was
+    just talked about (THIS) and for a thing by its number (BY_ID).
+    """
 
     rng: Random
     bank: ModuleType
@@ -45,17 +47,17 @@ class Voice:
     _by_id: str = ""
 
     def __post_init__(self) -> None:
-        """Choose one way to name a car by its number, as a person would."""
+        """Choose one way to name a thing by its number, as a person would."""
         self._by_id = self.rng.choice(self.bank.BY_ID)
 
     @property
-    def this_car(self) -> tuple[str, ...]:
-        """Words for the car that was just talked about."""
-        return tuple(self.bank.THIS_CAR)
+    def this(self) -> tuple[str, ...]:
+        """Words for the thing that was just talked about."""
+        return tuple(self.bank.THIS)
 
-    def by_id(self, vehicle_id: str) -> str:
-        """Return words for a car by its number."""
-        return self._by_id.format(id=vehicle_id)
+    def by_id(self, number: str) -> str:
+        """Return words for a thing by its number."""
+        return self._by_id.format(id=number)
 
     def pick(self, situation: str) -> str:
         """Return a phrasing of the situation with its choices made, if possible one not used in this session."""
@@ -71,11 +73,11 @@ class Voice:
         if self.rng.random() < TYPO_RATE:
             template = self._with_typo(template)
         text = template.format(**slots)
-        # Values keep their case because they are copied: an address is never capitalized.
+        # Values keep their case because they are copied: an address or a thing is never capitalized.
         is_casual = self.rng.random() < CASUAL_RATE
         if is_casual and not template.startswith(("{", "I ", "I'")):
             text = text[0].lower() + text[1:]
-        elif not is_casual and not template.startswith("{email}"):
+        elif not is_casual and not template.startswith(_COPIED):
             text = text[0].upper() + text[1:]
         if is_casual and text.endswith("."):
             text = text[:-1]

@@ -1,0 +1,1 @@
+"""What customers of the insurance company say, by split."""

@@ -1,0 +1,1 @@
+"""What the simulated offices of all domains share: running tools, and writing conversations about them."""

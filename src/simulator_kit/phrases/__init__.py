@@ -1,0 +1,1 @@
+"""What customers of any office say, by split."""

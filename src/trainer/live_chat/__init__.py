@@ -1,0 +1,1 @@
+"""Talk to a trained model in a terminal: answers, calls that are run, commands. `tool-sft chat` shows it."""

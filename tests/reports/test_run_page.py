@@ -1,0 +1,123 @@
+"""The report of a run: what it shows, that nothing in it can run or break it, and that it stays small."""
+
+import re
+from html import unescape as html_unescaped
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.support.report_folders import write_run
+from trainer.errors import DataError
+from trainer.reports.run_page import run_report
+from trainer.reports.text import plain
+from trainer.reports.writing import write_report
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror="alert(1)">',
+    "</script><script>alert(1)</script>",
+    "</style><b onclick='alert(1)'>",
+    "{{ 7 * 7 }} {% raw %} {# x #} <|im_end|> </s> [INST]",
+    "\u202eabc\u2066 \x00\x1b[31m \ud800 \u200f",
+    "--> <!-- ]]>",
+)
+
+
+class Page(HTMLParser):
+    """The elements of a page, those that are not closed, attributes that run code, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.handlers: list[str] = []
+        self.links: list[str] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "action")]
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.texts)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    return Page(run_report(write_run(tmp_path_factory.mktemp("run"))))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "turns exactly right", "beyond chance", "Decisions (base)", "Tool names (final)", "Tools, worst first (final)",
+        "What is wrong with arguments (final)", "What is not judged:", "Some CPU", "tool-sft serve", "tool-sft chat",
+        "Loss", "Learning rate", "perplexity of calls", "wrong arguments", "called book_slot instead",
+    ],
+)  # fmt: skip
+def test_the_page_answers(page: Page, text: str) -> None:
+    assert text in page.text
+
+
+def test_the_page_needs_no_other_file_and_no_network(page: Page) -> None:
+    assert page.tags.count("script") == page.tags.count("style") == 1
+    assert not {"link", "img", "iframe", "object", "embed", "base"} & set(page.tags)
+    assert all(link.startswith("#") for link in page.links)
+    assert page.tags.count("svg") == 2
+
+
+def test_a_flipped_turn_is_shown_with_its_conversation(page: Page) -> None:
+    assert {"gained", "still wrong"} <= set(re.findall(r"gained|lost|still wrong", page.text))
+    assert "session-00000, turn" in page.text
+    assert "Hello! 1" in page.text
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_neither_runs_nor_breaks_the_page(text: str, tmp_path: Path) -> None:
+    html = run_report(write_run(tmp_path, n_turns=20, text=text))
+    html.encode()  # no half of a surrogate pair
+    found = Page(html)
+    assert (found.tags.count("script"), found.tags.count("style"), found.handlers) == (1, 1, [])
+    assert "img" not in found.tags
+    assert not set("\x00\x1b\u202e\u2066\u200f") & set(html)
+    assert plain(text) in html_unescaped(html)
+
+
+def test_long_texts_are_cut_and_the_cut_is_counted(tmp_path: Path) -> None:
+    html = run_report(write_run(tmp_path, n_turns=20, text="x" * 200_000))
+    assert len(html) < 3e6
+    assert re.search(r"\[1\d\d,\d{3} characters cut\]", html)
+
+
+def test_five_thousand_turns_fit_into_three_megabytes(tmp_path: Path) -> None:
+    html = run_report(write_run(tmp_path, n_turns=5000))
+    assert len(html.encode()) < 3e6
+    shown = re.search(r"([\d,]+) of 5,000 judged turns are not exact, or changed\.\s+This page shows (\d+)", html)
+    assert shown is not None
+    assert int(shown[2]) < int(shown[1].replace(",", ""))
+
+
+@pytest.mark.parametrize(
+    "gone", ["history.jsonl", "environment.json", "predictions/conversations.jsonl", "predictions/base.jsonl"]
+)
+def test_a_folder_of_an_earlier_version_has_a_report(gone: str, tmp_path: Path) -> None:
+    (write_run(tmp_path) / gone).unlink()
+    assert "turns exactly right" in run_report(tmp_path)
+
+
+def test_a_report_that_cannot_be_built_costs_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    report = tmp_path / "report.html"
+    report.write_text("of other numbers")
+    (write_run(tmp_path) / "metrics.json").write_text("[")
+    with pytest.raises(DataError, match=r"metrics\.json: cannot be read"):
+        run_report(tmp_path)
+    assert not write_report(report, lambda: run_report(tmp_path))
+    assert "the report could not be built" in caplog.text
+    assert not report.exists()
