@@ -114,7 +114,7 @@ class _TerminalHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            from trainer.util.progress import console  # brings the terminal library, which --help does not need
+            from trainer.util.terminal import console  # brings the terminal library, which --help does not need
 
             text = printable(self.format(record))
             console.print(text, emoji=False, highlight=False, markup=False, soft_wrap=True)

@@ -14,12 +14,9 @@ from rich.text import Text
 
 from trainer.util.messages import is_first_process
 from trainer.util.plain_text import printable
-from trainer.util.terminal import is_plain, make_console
+from trainer.util.terminal import console, is_plain
 
 logger = logging.getLogger(__name__)
-
-console = make_console(stderr=True)
-"""Where bars are drawn. The messages of commands go through it as well, so they never tear a bar."""
 
 _SECONDS_BETWEEN_LINES = 15.0
 _SECONDS_OF_RATE = 300.0  # the time left is estimated from the latest part of the work

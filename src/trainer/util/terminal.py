@@ -29,6 +29,10 @@ def is_plain() -> bool:
     return os.environ.get("NO_COLOR", "") != "" or os.environ.get("TERM", "").lower() in ("dumb", "unknown")
 
 
+console = make_console(stderr=True)
+"""Where bars are drawn. The messages of commands go through it as well, so they never tear a bar."""
+
+
 def folding_table(*columns: str, title: str, justify: JustifyMethod = "default") -> Table:
     """Return a table whose cells are folded where their column ends, never cut."""
     table = Table(title=title)
