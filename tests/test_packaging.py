@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from tests.support.quick import EMBEDDED, ROOT
 from trainer import model_source
 from trainer.errors import ModelError
-from trainer.util.cli import messages_shown
+from trainer.util.messages import messages_shown
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 DEMO = PROJECT["project"]["optional-dependencies"]["demo"]

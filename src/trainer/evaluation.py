@@ -4,7 +4,7 @@ The same scorer scores served models and saved predictions.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -57,17 +57,22 @@ class ToolCallEvaluator:
         self._tokenizer, self._fmt, self._settings = tokenizer, fmt, settings
         self._in_calls = [self._call_tokens(example) for example in self.examples]
 
-    def decode(self, model: nn.Module, *, share: int, n_shares: int, show: bool) -> dict[int, DecodedTurn]:
-        """Decode one of `n_shares` shares of the examples; return results by index. `show` turns on a progress bar.
+    def decode(self, model: nn.Module, *, share: int, n_shares: int, title: str) -> dict[int, DecodedTurn]:
+        """Decode one of `n_shares` shares of the examples; return results by index. The progress bar has the `title`.
 
         All shares together are the same, to the last bit, for any `n_shares`.
         """
         units = plan_units(self.examples, self._settings)[share::n_shares]
         decoded: dict[int, DecodedTurn] = {}
-        with progress_bar("Evaluating turns", total=sum(map(len, units)), unit="turns", show=show) as advance:
+        with progress_bar(title, total=sum(map(len, units)), unit="turns") as advance:
+
+            def tell(note: str) -> None:
+                advance(0, note=note)
+
             for unit in units:
                 examples = [self.examples[index] for index in unit]
-                decoded |= zip(unit, decode_turns(model, examples, self._settings, on_done=advance), strict=True)
+                turns = decode_turns(model, examples, self._settings, on_done=advance, on_note=tell)
+                decoded |= zip(unit, turns, strict=True)
         return decoded
 
     def evaluate(
@@ -115,8 +120,13 @@ class ToolCallEvaluator:
         ]
 
 
-def row_losses(model: nn.Module, batches: Iterable[Mapping[str, torch.Tensor]]) -> list[RowLoss]:
-    """The summed loss of each padded batch of rows."""
+def row_losses(
+    model: nn.Module,
+    batches: Iterable[Mapping[str, torch.Tensor]],
+    *,
+    on_done: Callable[[int], None] = lambda n_batches: None,
+) -> list[RowLoss]:
+    """The summed loss of each padded batch of rows. `on_done` receives the number of batches that just finished."""
     model.eval()
     device = next(model.parameters()).device
     select = takes_logits_to_keep(model)
@@ -126,4 +136,5 @@ def row_losses(model: nn.Module, batches: Iterable[Mapping[str, torch.Tensor]]) 
         with no_gradients(model), attend_in_blocks(model):
             nll = float(token_loss(supervised_logits(model, on_device, select=select, use_cache=False)))
         losses.append(RowLoss(nll, int(n_supervised(batch))))
+        on_done(1)
     return losses

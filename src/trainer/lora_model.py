@@ -23,6 +23,7 @@ from trainer.config.schema import LoraConfig, ModelConfig
 from trainer.errors import ModelError
 from trainer.lora_targets import check_target_modules, excluded_modules
 from trainer.model_source import base_model_place
+from trainer.util.library_bars import weight_bars
 
 _MARKS_OF_SHARDS = ("ds_id", "full_tensor", "_is_flat_param")  # of DeepSpeed, FSDP2 and FSDP1
 _N_KEYS_SHOWN = 5
@@ -41,7 +42,8 @@ def load_base_model(cfg: Config, *, pad_token_id: int | None = None) -> PreTrain
         options["attn_implementation"] = cfg.model.attn_implementation
     try:
         options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # so that both are reported below
-        found: Any = AutoModelForCausalLM.from_pretrained(place.name, **options)
+        with weight_bars("Loading the base model"):
+            found: Any = AutoModelForCausalLM.from_pretrained(place.name, **options)
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         raise place.failure("base model", error) from error
     model: PreTrainedModel = found[0]

@@ -27,6 +27,7 @@ from trainer.hub import (
     tokenizer_use,
 )
 from trainer.run_layout import GENERATION_CONFIG
+from trainer.util.library_bars import weight_bars
 
 logger = logging.getLogger(__name__)
 
@@ -161,16 +162,14 @@ def _gguf_file(package: str) -> Path:
 def _convert(gguf: Path, template: str, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-    from transformers.utils import logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     # GGUF files of small chat models have a plain template without tools.
     tokenizer.chat_template = files("trainer").joinpath("templates", _TOOLS_TEMPLATE).read_text(encoding="utf-8")
     tokenizer.save_pretrained(folder)
     reader = GgufConfig(gguf_file=gguf.name, dequantize=True)
-    model = AutoModelForCausalLM.from_pretrained(
-        gguf.parent, gguf_file=gguf.name, quantization_config=reader, dtype=torch.bfloat16
-    )
-    model.save_pretrained(folder)
-    transformers_logging.enable_progress_bar()
+    with weight_bars(f"Converting {gguf.stem}"):
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, quantization_config=reader, dtype=torch.bfloat16
+        )
+        model.save_pretrained(folder)

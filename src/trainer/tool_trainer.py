@@ -27,6 +27,7 @@ from trainer.loss import n_supervised, supervised_logits, token_loss
 from trainer.run_layout import BASE, MODEL_CARD, step_name
 from trainer.tool_calls import ToolCallFormat
 from trainer.types import Tool, ToolEvalExample
+from trainer.util.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -160,19 +161,26 @@ class ToolTrainer(Trainer):
         if self.is_world_process_zero():
             self.on_evaluation(name, evaluation)
 
-    def _judge(self, eval_dataset: Any, *, base: bool) -> Evaluation:
+    def _judge(self, eval_dataset: Any, *, base: bool, title: str | None = None) -> Evaluation:
+        """Evaluate the current weights, or the base model. `title` names the evaluation on the screen."""
         started = time.monotonic()
+        title = title or ("Judging base" if base else self._judging())
         model = self._evaluation_model()
         training = model.training
         precision = (self.accelerator.autocast(), self.autocast_smart_context_manager())
         with adapter_off(self.accelerator.unwrap_model(self.model), off=base), precision[0], precision[1]:
-            decoded = self._decode_shared(model)
-            other_rows = self._other_rows_shared(model, eval_dataset)
+            decoded = self._decode_shared(model, title)
+            other_rows = self._other_rows_shared(model, eval_dataset, title)
         model.train(training)
         named = _names_sessions(eval_dataset)
         evaluation = self.evaluator.evaluate(decoded, other_rows=other_rows, rows_hold_turns=not named)
         evaluation.metrics["runtime_s"] = round(time.monotonic() - started, 2)
         return evaluation
+
+    def _judging(self) -> str:
+        """The title of an evaluation at the current step; at the last step, it is the final one."""
+        step, last = self.state.global_step, self.state.max_steps
+        return "Judging final" if 0 < last <= step else f"Judging step {step}"
 
     def _evaluation_model(self) -> nn.Module:
         """The model on its device, without the wrapper of DDP or DeepSpeed, which hides the model's settings."""
@@ -198,14 +206,13 @@ class ToolTrainer(Trainer):
             return 0, 1
         return self.accelerator.process_index, self.accelerator.num_processes
 
-    def _decode_shared(self, model: nn.Module) -> list[DecodedTurn]:
+    def _decode_shared(self, model: nn.Module, title: str) -> list[DecodedTurn]:
         """Decode all examples, split among the processes."""
         share, n_shares = self._share()
-        show = self.is_local_process_zero()
-        decoded = self.evaluator.decode(model, share=share, n_shares=n_shares, show=show)
+        decoded = self.evaluator.decode(model, share=share, n_shares=n_shares, title=title)
         return self._gathered(decoded)
 
-    def _other_rows_shared(self, model: nn.Module, eval_dataset: Any) -> list[RowLoss]:
+    def _other_rows_shared(self, model: nn.Module, eval_dataset: Any, title: str) -> list[RowLoss]:
         """The losses of the evaluation rows without a judged turn, split among the processes.
 
         Each row is a batch of its own; otherwise its padding would depend on the number of processes.
@@ -216,7 +223,9 @@ class ToolTrainer(Trainer):
             judged = {example.session_id for example in self.evaluator.examples}
             rows = [index for index, name in enumerate(eval_dataset["session_id"]) if name not in judged]
         mine = rows[share::n_shares]
-        losses = row_losses(model, (self.data_collator([eval_dataset[index]]) for index in mine))
+        with progress_bar(f"{title}, perplexity", total=len(mine), unit="rows", show=bool(mine)) as advance:
+            batches = (self.data_collator([eval_dataset[index]]) for index in mine)
+            losses = row_losses(model, batches, on_done=advance)
         return self._gathered(dict(zip(mine, losses, strict=True)))
 
     def _gathered(self, mine: Mapping[int, Any]) -> list[Any]:

@@ -14,7 +14,7 @@ from tests.support.tiny_runs import make_run, serving
 from trainer.serving.local.service import load_service
 from trainer.serving.plan import plan_serving
 from trainer.training.finished_run import read_run
-from trainer.util.cli import messages_shown
+from trainer.util.messages import messages_shown
 
 
 @pytest.fixture

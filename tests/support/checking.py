@@ -76,4 +76,4 @@ def run_check(folder: Path, files: Mapping[str, bytes], *words: str, **data: Any
         code = main(["check", "--config", str(config), "--json", str(report), *words])
     found = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else None
     assert "Traceback" not in err.getvalue() + out.getvalue()
-    return Checked(code, out.getvalue(), re.sub(r"Preparing[^\n]*\r?", "", err.getvalue()), found)
+    return Checked(code, out.getvalue(), re.sub(r"(Preparing|Reading) [^\n]*\n", "", err.getvalue()), found)

@@ -48,8 +48,8 @@ def judged_as(monkeypatch: pytest.MonkeyPatch, name: str, values: list[float | N
     """Let the evaluations of a run measure these values of a metric, one after the other."""
     judge, left = ToolTrainer._judge, list(values)
 
-    def with_value(self: ToolTrainer, rows: Any, *, base: bool) -> Any:
-        evaluation = judge(self, rows, base=base)
+    def with_value(self: ToolTrainer, rows: Any, **options: Any) -> Any:
+        evaluation = judge(self, rows, **options)
         evaluation.metrics[name] = left.pop(0) if len(left) > 1 else left[0]
         return evaluation
 

@@ -117,6 +117,8 @@ class TemplateProfile:
         from rich.text import Text
 
         table = Table(title="Chat template", show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
         for name, finding in self.rows():
             table.add_row(name, Text(finding))
         return table

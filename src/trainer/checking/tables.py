@@ -11,6 +11,7 @@ from rich.text import Text
 from trainer.checking.summary import DataSummary, SplitSummary, ToolUse
 from trainer.data.findings import TITLES, Finding, Kind
 from trainer.data.report import rewritten_history
+from trainer.util.terminal import Name
 
 _BAR_WIDTH = 30
 _MOST_TOOLS = 30
@@ -67,9 +68,9 @@ def count_rows(summary: DataSummary) -> list[tuple[str, list[str]]]:
 
 def _counts(summary: DataSummary) -> Table:
     table = Table(title="Sessions", title_justify="left", box=None, pad_edge=False)
-    table.add_column("")
+    table.add_column("", overflow="fold")
     for split in (summary.train, summary.eval):
-        table.add_column(split.name, justify="right")
+        table.add_column(split.name, justify="right", overflow="fold")
     for label, values in count_rows(summary):
         table.add_row(label, *values)
     return table
@@ -96,11 +97,11 @@ def _tools(summary: DataSummary, *, show_all: bool) -> Iterator[RenderableType]:
     table = Table(title="Calls per tool", title_justify="left", box=None, pad_edge=False)
     table.add_column("")
     for name in (summary.train.name, summary.eval.name):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     table.add_column("offered in sessions", justify="right")
     shown: Sequence[ToolUse] = summary.tools if show_all else summary.tools[:_MOST_TOOLS]
     for tool in shown:
-        table.add_row(tool.name, f"{tool.n_train_calls:,}", f"{tool.n_eval_calls:,}", f"{tool.n_sessions:,}")
+        table.add_row(Name(tool.name), f"{tool.n_train_calls:,}", f"{tool.n_eval_calls:,}", f"{tool.n_sessions:,}")
     yield Padding(table, (1, 0, 0, 0))
     if len(shown) < len(summary.tools):
         yield f"… and {len(summary.tools) - len(shown):,} more tools (--all shows them)"

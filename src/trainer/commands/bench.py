@@ -7,7 +7,6 @@ answer at all.
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,19 +84,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(levels: Sequence["LevelResult"]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from trainer.server_eval.cold_prompts import cold_note
     from trainer.server_eval.load_report import HEADER, table_rows
+    from trainer.util.terminal import FirstThatFits, folding_table, make_console
 
-    table = Table(title="Times in ms: p50 / p90 / p99, of cold prompts unless named warm")
-    for name in HEADER:
-        table.add_column(name, justify="right")
-    for row in table_rows(levels):
-        table.add_row(*row)
-    console = Console(width=None if sys.stdout.isatty() else 150)
-    console.print(table)
+    console = make_console()
+    title, rows = "Times in ms: p50 / p90 / p99, of cold prompts unless named warm", table_rows(levels)
+    wide = folding_table(*HEADER, title=title, justify="right")
+    for row in rows:
+        wide.add_row(*row)
+    concurrencies, *others = zip(HEADER, *rows, strict=True)
+    narrow = folding_table(*concurrencies, title=title, justify="right")
+    for other in others:
+        narrow.add_row(*other)
+    console.print(FirstThatFits(wide, narrow))
     for level in levels:
         for part in (level, level.warm):
             for text, n in part.errors.items() if part is not None else ():

@@ -47,10 +47,9 @@ def run(args: argparse.Namespace) -> int:
     import json
     from pathlib import Path
 
-    from rich.console import Console
-
     from trainer.checking.tables import summary_tables, verdict
     from trainer.util.files import replace_json
+    from trainer.util.terminal import make_console
 
     summary = prepared_data(cfg).summary
     if args.json == "-":
@@ -59,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         if args.json is not None:
             replace_json(Path(args.json), summary.to_json())
-        console = Console()
+        console = make_console()
         limit = cfg.data.max_context_length
         for part in summary_tables(summary, max_context_length=limit, show_all=args.all):
             console.print(part, highlight=False, soft_wrap=True)

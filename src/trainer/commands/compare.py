@@ -37,19 +37,18 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Read and compare, then print the tables and write the files."""
-    from rich.console import Console
-
     from trainer.side_by_side.comparing import compare_sides
     from trainer.side_by_side.comparison_page import comparison_page
     from trainer.side_by_side.sides import read_side, tools_of
     from trainer.side_by_side.tables import sides_tables
     from trainer.util.files import claim_file, write_file
+    from trainer.util.terminal import make_console
 
     claim_file(args.html, option="--html")
     claim_file(args.json, option="--json")
     sides = [read_side(word) for word in args.sides]
     compared = compare_sides(sides, tools_of(sides, named=args.tools))
-    console = Console()
+    console = make_console()
     for part in sides_tables(compared):
         console.print(part)
     if args.html:

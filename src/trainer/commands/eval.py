@@ -45,13 +45,12 @@ def run(args: argparse.Namespace) -> int:
     cfg = load_config(args.config, args.overrides)
     options = make_options(args)
 
-    from rich.console import Console
-
     from trainer.scoring.tables import before_after_table
     from trainer.server_eval.evaluate import evaluate_served
+    from trainer.util.terminal import make_console
 
     result = evaluate_served(cfg, options)
-    console = Console()
+    console = make_console()
     console.print(before_after_table(result.states, intervals=True))
     for note in result.notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)

@@ -43,13 +43,12 @@ def run(args: argparse.Namespace) -> int:
 
     cfg = load_config(args.config, args.overrides)
 
-    from rich.console import Console
-
     from trainer.data.chat_setup import load_encoder
     from trainer.data.domains import find_session
+    from trainer.util.terminal import make_console
 
     session = find_session(cfg, args.split or cfg.data.train_split, session_id=args.session, row=args.row)
-    _show(Console(), load_encoder(cfg).encoder, session)
+    _show(make_console(), load_encoder(cfg).encoder, session)
     return 0
 
 

@@ -32,17 +32,16 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Find and sort the runs, then print the table and write the files."""
-    from rich.console import Console
-
     from trainer.side_by_side.all_runs import find_runs, sorted_runs
     from trainer.side_by_side.runs_page import runs_page
     from trainer.side_by_side.runs_table import run_tables
     from trainer.util.files import claim_file, write_file
+    from trainer.util.terminal import make_console
 
     claim_file(args.html, option="--html")
     claim_file(args.json, option="--json")
     runs = sorted_runs(find_runs(args.folder), args.sort)
-    console = Console()
+    console = make_console()
     for part in run_tables(runs):
         console.print(part)
     if args.html:

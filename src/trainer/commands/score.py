@@ -29,13 +29,12 @@ def parse(argv: Sequence[str], *, prog: str) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Read and score, then print the tables and write the file."""
-    from rich.console import Console
-
     from trainer.eval_metrics import read_predictions, score
     from trainer.scoring.compare import compare
     from trainer.scoring.saved import read_saved
     from trainer.scoring.tables import comparison_tables, score_tables
     from trainer.util.files import claim_file, write_file
+    from trainer.util.terminal import make_console
 
     claim_file(args.json, option="--json")
     predictions, tools = read_saved(args.predictions, tools=args.tools)
@@ -46,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         comparison = compare(read_predictions(args.against), predictions, tools)
         result = comparison.to_json()
         tables += comparison_tables(comparison)
-    console = Console()
+    console = make_console()
     for table in tables:
         console.print(table)
     if args.json:

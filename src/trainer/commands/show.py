@@ -58,15 +58,14 @@ def run(args: argparse.Namespace) -> int:
     if args.html:
         return _write_page(args, cfg)
 
-    from rich.console import Console
-
     from trainer.checking.session_screen import show_session
     from trainer.data.chat_setup import load_encoder
     from trainer.data.domains import find_session
+    from trainer.util.terminal import make_console
 
     wanted = args.session[0] if args.session else None
     session = find_session(cfg, args.split or cfg.data.train_split, session_id=wanted, row=args.row or 0)
-    show_session(Console(), load_encoder(cfg).encoder, session, show_tools=args.tools)
+    show_session(make_console(), load_encoder(cfg).encoder, session, show_tools=args.tools)
     return 0
 
 

@@ -3,7 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
-from trainer.util.cli import add_config, command_parser, is_first_process
+from trainer.util.cli import add_config, command_parser
+from trainer.util.messages import is_first_process
 
 _EXAMPLES = """
 examples:
@@ -37,16 +38,15 @@ def run(args: argparse.Namespace) -> int:
 
     preflight(cfg)  # what is wrong is reported before torch is imported
 
-    from rich.console import Console
-
     from trainer.run_layout import RunLayout
     from trainer.scoring.tables import before_after_table
     from trainer.training.train import train_run
+    from trainer.util.terminal import make_console
 
     result = train_run(cfg)
     if not is_first_process():
         return 0
-    console = Console()
+    console = make_console()
     console.print(before_after_table(result.states))
     console.print(f"Run folder: {result.output_dir}", highlight=False, soft_wrap=True)
     if (report := RunLayout(result.output_dir).report).is_file():

@@ -18,6 +18,7 @@ from trainer.data.opening import OpenRows, Part
 from trainer.data.rows import OUTPUT_COLUMNS, RowEncoder
 from trainer.data.survey import SessionCounts, cache_key, survey_sessions
 from trainer.types import Session
+from trainer.util.library_bars import dataset_bars
 
 
 class SessionPlace(NamedTuple):
@@ -137,14 +138,15 @@ def _encode(part: Part, row_encoder: RowEncoder, *, key: str, cfg: Config, name:
     features = datasets.Features(kinds)
     if not len(part.rows):  # of those, `map` would return the raw columns
         return datasets.Dataset.from_dict({column: [] for column in kinds}, features=features)
-    return part.rows.map(
-        row_encoder,
-        batched=True,
-        batch_size=100,
-        with_indices=True,
-        num_proc=cfg.data.num_proc,
-        remove_columns=part.rows.column_names,
-        features=features,
-        new_fingerprint=key,
-        desc=f"Preparing {name}",
-    )
+    with dataset_bars(f"Preparing {name}", unit="sessions"):
+        prepared: datasets.Dataset = part.rows.map(
+            row_encoder,
+            batched=True,
+            batch_size=100,
+            with_indices=True,
+            num_proc=cfg.data.num_proc,
+            remove_columns=part.rows.column_names,
+            features=features,
+            new_fingerprint=key,
+        )
+    return prepared

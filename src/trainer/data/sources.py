@@ -8,6 +8,7 @@ from trainer.config.schema import SourceConfig
 from trainer.errors import DataError
 from trainer.hub import DATASET, hub_failure, resolve_dataset
 from trainer.hub.dataset_cache import load_hub_split
+from trainer.util.library_bars import dataset_bars
 
 _BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
 
@@ -22,12 +23,13 @@ def load_split(source: SourceConfig, split: str) -> datasets.Dataset:
     found = resolve_dataset(name, source.revision)
     path = Path(name).expanduser()
     try:
-        if path.is_file():
-            loaded = datasets.load_dataset(_builder(path), data_files=str(path), split=split)
-        elif path.is_dir():
-            loaded = datasets.load_dataset(str(path), split=split)
-        else:
-            loaded = load_hub_split(found, split)
+        with dataset_bars(f"Reading {name}", unit="rows"):
+            if path.is_file():
+                loaded = datasets.load_dataset(_builder(path), data_files=str(path), split=split)
+            elif path.is_dir():
+                loaded = datasets.load_dataset(str(path), split=split)
+            else:
+                loaded = load_hub_split(found, split)
     except DataError:
         raise
     except (OSError, datasets.exceptions.DatasetNotFoundError) as error:

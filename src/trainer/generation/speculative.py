@@ -81,6 +81,7 @@ def continue_answers(
     unfinished: Sequence[Unfinished],
     settings: DecodeSettings,
     on_done: Callable[[int], None],
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> None:
     """Decode every answer to its end, as many at a time as the token budget allows.
 
@@ -99,6 +100,8 @@ def continue_answers(
             n_open = sum(row.is_open for row in rows)
             _step(model, rows, cache, settings)
             on_done(n_open - sum(row.is_open for row in rows))
+            n_tokens = max(len(row.answer.token_ids) for row in rows)  # known on the CPU, so nothing waits for it
+            on_note(f"decoding {len(rows)} answers, token {n_tokens} of {settings.max_new_tokens}")
             ended = [index for index, row in enumerate(rows) if not row.is_open]
             for index in ended[: len(waiting)]:
                 rows[index] = _load(cache, index, waiting.pop())

@@ -59,13 +59,14 @@ def decode_turns(
     settings: DecodeSettings,
     *,
     on_done: Callable[[int], None] = lambda n_turns: None,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> list[DecodedTurn]:
     """Decode every example on its true history; returns results in the order of `examples`.
 
     With `temperature` 0 the tokens are those of `model.generate(do_sample=False)`; below float32, rounding may decide
     near ties differently. A turn whose prompt plus `max_new_tokens` exceeds `max_context_tokens` gets the finish reason
-    `skipped_for_length`. `on_done` receives the number of turns that just finished. Puts the model into evaluation
-    mode and leaves it there.
+    `skipped_for_length`. `on_done` receives the number of turns that were just decided, and `on_note`, between turns,
+    what is going on. Puts the model into evaluation mode and leaves it there.
     """
     model.eval()
     kept = _within_context(examples, settings)
@@ -77,7 +78,7 @@ def decode_turns(
     on_done(len(results))
     with no_gradients(model):
         for chunk in _chunks(kept, settings):
-            results |= _decode_chunk(model, chunk, kept, settings, on_done)
+            results |= _decode_chunk(model, chunk, kept, settings, on_done, on_note)
     return [results[index] for index in range(len(examples))]
 
 
@@ -109,13 +110,18 @@ def _decode_chunk(
     examples: Mapping[int, ToolEvalExample],
     settings: DecodeSettings,
     on_done: Callable[[int], None],
+    on_note: Callable[[str], None],
 ) -> dict[int, DecodedTurn]:
     """The results of a few shared prefixes. No cache outlives the call, so memory holds only one chunk's caches."""
-    scored = [turn for prefix in chunk for turn in _score_prefix(model, prefix, examples, settings)]
+    scored: list[_Scored] = []
+    for number, prefix in enumerate(chunk, start=1):
+        on_note(f"checking session {number} of {len(chunk)}")
+        turns = list(_score_prefix(model, prefix, examples, settings))
+        on_done(sum(turn.answer.finish_reason is not None for turn in turns))
+        scored += turns
     unfinished = [turn for turn in scored if turn.answer.finish_reason is None]
-    on_done(len(scored) - len(unfinished))
     accepted = {turn.span.example for turn in scored} - {turn.span.example for turn in unfinished}
-    _finish(model, unfinished, examples, settings, on_done)
+    _finish(model, unfinished, examples, settings, on_done, on_note)
     results = {}
     for turn in scored:
         index, reason = turn.span.example, turn.answer.finish_reason
@@ -178,6 +184,7 @@ def _finish(
     examples: Mapping[int, ToolEvalExample],
     settings: DecodeSettings,
     on_done: Callable[[int], None],
+    on_note: Callable[[str], None],
 ) -> None:
     from_cache = []
     for turn in unfinished:
@@ -190,4 +197,4 @@ def _finish(
         example = examples[turn.span.example]
         hints = (*example.prompt_ids, *example.target_ids)
         from_cache.append(Unfinished(turn.answer, CachePrefix(turn.cache, length), hints))
-    continue_answers(model, from_cache, settings, on_done)
+    continue_answers(model, from_cache, settings, on_done, on_note)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
@@ -15,6 +14,7 @@ from trainer.live_chat.exchange import CommandGiven
 from trainer.live_chat.executing import SKIPPED, typed_result
 from trainer.reports.text import plain, shortened
 from trainer.types import Call, ParsedCall
+from trainer.util.terminal import make_console
 
 _MOST_LINES = 30  # of one result
 _MOST_CHARACTERS = 2000  # of a broken attempt or a one-line value
@@ -25,7 +25,7 @@ class Screen:
     """Writes to standard output and reads from standard input. Control characters in texts are written out."""
 
     def __init__(self, *, max_context_tokens: int) -> None:
-        self._console = Console(highlight=False, markup=False, emoji=False)
+        self._console = make_console(verbatim=True)
         self._is_terminal = self._console.is_terminal and sys.stdin.isatty()
         self._limit = max_context_tokens
         self._waiting: Status | None = None

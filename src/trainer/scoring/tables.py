@@ -9,6 +9,7 @@ from rich.table import Table
 from trainer.scoring.compare import Comparison
 from trainer.scoring.rates import RATES
 from trainer.scoring.score import MACRO_F1, Scores
+from trainer.util.terminal import Name, folding_table
 
 _N_CONFUSIONS = 10
 _N_FLIPS = 20
@@ -36,31 +37,31 @@ Metrics = Mapping[str, Any]
 
 def score_tables(scores: Scores) -> Iterator[RenderableType]:
     """The rates with their intervals, the counts, decisions, tools (worst first), and the most common confusions."""
-    rates = Table("metric", "better", "value", "95% interval", title="Tool-call metrics")
+    rates = folding_table("metric", "better", "value", "95% interval", title="Tool-call metrics")
     for name, better in _BETTER.items():
         interval = scores.intervals.get(name)
         shown = _share(scores.metrics[name])
-        rates.add_row(name, _ARROW[better], shown + _failures(scores.metrics, better), _interval(interval))
+        rates.add_row(Name(name), _ARROW[better], shown + _failures(scores.metrics, better), _interval(interval))
     yield rates
-    counts = Table("count", "n", title="Counts")
+    counts = folding_table("count", "n", title="Counts")
     for name, value in scores.metrics.items():
         if name.startswith("n_"):
-            counts.add_row(name, str(value))
+            counts.add_row(Name(name), str(value))
     yield counts
     yield _decision_table(scores)
-    tools = Table("tool", "gold", "predicted", "name F1", "exact recall", title="Tools, worst first")
+    tools = folding_table("tool", "gold", "predicted", "name F1", "exact recall", title="Tools, worst first")
     for row in scores.per_tool:
-        tools.add_row(row.name, str(row.n_gold), str(row.n_predicted), _share(row.f1), _share(row.exact_recall))
+        tools.add_row(Name(row.name), str(row.n_gold), str(row.n_predicted), _share(row.f1), _share(row.exact_recall))
     yield tools
     yield from _confusion_table(scores)
 
 
 def comparison_tables(comparison: Comparison) -> Iterator[RenderableType]:
     """The differences (this minus other), and the turns that flipped."""
-    table = Table("metric", "better", "other", "this", "difference", "95% interval", "p", title="Comparison")
+    table = folding_table("metric", "better", "other", "this", "difference", "95% interval", "p", title="Comparison")
     for name, row in comparison.differences.items():
         table.add_row(
-            name,
+            Name(name),
             _ARROW[_BETTER[name]],
             _share(row.first) + _failures(comparison.first.metrics, _BETTER[name]),
             _share(row.second) + _failures(comparison.second.metrics, _BETTER[name]),
@@ -82,7 +83,7 @@ def comparison_tables(comparison: Comparison) -> Iterator[RenderableType]:
 
 def _decision_table(scores: Scores) -> Table:
     decided = list(next(iter(scores.decisions.values())))
-    table = Table("gold \\ predicted", *decided, title="Decisions")
+    table = folding_table("gold \\ predicted", *decided, title="Decisions")
     for gold, row in scores.decisions.items():
         table.add_row(gold, *(str(n) for n in row.values()))
     return table
@@ -96,19 +97,19 @@ def _confusion_table(scores: Scores) -> Iterator[Table]:
         if gold != predicted
     ]
     if cells:
-        table = Table("gold", "predicted", "n", title="Most common confusions")
+        table = folding_table("gold", "predicted", "n", title="Most common confusions")
         for n, gold, predicted in sorted(cells, key=lambda cell: (-cell[0], cell[1:]))[:_N_CONFUSIONS]:
-            table.add_row(gold, predicted, str(n))
+            table.add_row(Name(gold), Name(predicted), str(n))
         yield table
 
 
 def _flip_table(comparison: Comparison) -> Table:
     n_hidden = max(len(comparison.flips) - _N_FLIPS, 0)
     note = f" (first {_N_FLIPS}; {n_hidden} more with --json)" if n_hidden else ""
-    table = Table("session", "turn", "change", "why not exact", title=f"Flipped turns{note}")
+    table = folding_table("session", "turn", "change", "why not exact", title=f"Flipped turns{note}")
     for flip in comparison.flips[:_N_FLIPS]:
         change = "became exact" if flip.gained else "stopped being exact"
-        table.add_row(flip.session_id, str(flip.turn), change, ", ".join(flip.reasons))
+        table.add_row(Name(flip.session_id), str(flip.turn), change, ", ".join(flip.reasons))
     return table
 
 
@@ -126,10 +127,10 @@ def _interval(interval: tuple[float, float] | None, *, signed: bool = False) -> 
 def before_after_table(states: Mapping[str, Metrics], *, intervals: bool = False) -> Table:
     """The headline metrics of each evaluated state (`base`, `final`) side by side, optionally with 95% intervals."""
     table = Table(title="Tool calls on unseen sessions")
-    table.add_column("metric")
+    table.add_column("metric", overflow="fold")
     for name in states:
-        table.add_column(name, justify="right")
-    table.add_column("better")
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("better", overflow="fold")
     for row in state_rows(states):
         ranges = row.intervals if intervals else [""] * len(row.cells)
         cells = (cell + (f" ({bounds})" if bounds else "") for cell, bounds in zip(row.cells, ranges, strict=True))

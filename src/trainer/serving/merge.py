@@ -27,6 +27,7 @@ from trainer.training.finished_run import FinishedRun
 from trainer.training.load_run import best_device, load_adapted
 from trainer.types import IGNORE_INDEX
 from trainer.util.files import claim_folder, replace_json
+from trainer.util.library_bars import weight_bars
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +126,10 @@ def merge(model: PeftModel) -> PreTrainedModel:
 def load_merged(folder: Path, run: FinishedRun) -> PreTrainedModel:
     """Return a merged model in float32. Raises `ModelError`."""
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, trust_remote_code=run.cfg.model.trust_remote_code
-        )
+        with weight_bars("Loading the merged model"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, trust_remote_code=run.cfg.model.trust_remote_code
+            )
     except (OSError, ValueError) as error:
         raise ModelError(load_failure("merged model", str(folder), error)) from error
     model.to(best_device())  # type: ignore[arg-type]
@@ -150,7 +152,8 @@ def _write(run: FinishedRun, merged: PreTrainedModel, folder: Path, *, chat: Cha
     if merged.generation_config is not None:  # a server must stop where the run's evaluation stops
         stops = stop_tokens(merged.generation_config) | frozenset(chat.encoder.stop_token_ids)
         merged.generation_config.eos_token_id = sorted(stops)
-    merged.save_pretrained(folder)
+    with weight_bars("Writing the merged model"):
+        merged.save_pretrained(folder)
     chat.tokenizer.save_pretrained(folder)
     shutil.copyfile(run.template, folder / CHAT_TEMPLATE)
 

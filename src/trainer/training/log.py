@@ -3,14 +3,14 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
-from rich.progress import Progress, TaskID
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from trainer.training.memory import peak_memory_gb
 from trainer.training.run_trainer import RunTrainer
-from trainer.util.progress import console, make_bar
+from trainer.util.progress import Advance, progress_bar, shows_bars
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +24,9 @@ class TrainingLog(TrainerCallback):
 
     def __init__(self, trainer: RunTrainer, record: Callable[[Mapping[str, Any]], None]) -> None:
         self._trainer, self._record = trainer, record
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
+        self._shown = ExitStack()
+        self._advance: Advance = lambda n_done, /, *, note="": None
+        self._n_shown = 0
         self._step_started = 0.0
         self._loss = ""
 
@@ -40,10 +41,9 @@ class TrainingLog(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if console.is_terminal and state.is_world_process_zero:
-            self._bar = make_bar("steps")
-            self._task = self._bar.add_task("Training", total=state.max_steps, note="")
-            self._bar.start()
+        self._n_shown = state.global_step
+        bar = progress_bar("Training", total=state.max_steps, unit="steps", done=state.global_step, lines=False)
+        self._advance = self._shown.enter_context(bar)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -52,10 +52,8 @@ class TrainingLog(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._trainer.training_seconds += time.monotonic() - self._step_started
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=state.global_step, note=self._note())
-            if control.should_evaluate:  # evaluation shows its own bar
-                self._bar.stop()
+        self._advance(state.global_step - self._n_shown, note=self._note())
+        self._n_shown = state.global_step
 
     def on_log(
         self,
@@ -71,12 +69,8 @@ class TrainingLog(TrainerCallback):
         if "loss" not in logs:
             return
         self._loss = f"loss {float(logs['loss']):.3f}"
-        if self._bar is None:
+        if not shows_bars():
             logger.info(f"step {state.global_step}/{state.max_steps} | {self._note()}")
-
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if self._bar is not None and state.global_step < state.max_steps:
-            self._bar.start()
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -85,10 +79,13 @@ class TrainingLog(TrainerCallback):
 
     def close(self) -> None:
         """Take the progress bar away."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        self._shown.close()
 
     def _note(self) -> str:
-        speed = f"{self.rates()['tokens_per_s'] / 1000:.2f}k tok/s"
-        return " | ".join(part for part in (self._loss, speed, f"{peak_memory_gb():.1f} GB") if part)
+        speed, memory = self.rates()["tokens_per_s"], peak_memory_gb() * 1e9 / 2**30
+        parts = (
+            self._loss,
+            f"{speed / 1000:.1f}k tok/s" if speed >= 1000 else f"{speed:.0f} tok/s",
+            f"{memory:.1f} GiB",
+        )
+        return " | ".join(part for part in parts if part)

@@ -23,7 +23,7 @@ from trainer.training.checks.input_files import input_file_problems
 from trainer.training.checks.model_files import ModelFiles
 from trainer.training.recovery.resume import find_start
 from trainer.training.run_place import check_inputs, claim
-from trainer.util.cli import is_first_process
+from trainer.util.messages import is_first_process
 
 
 def preflight(cfg: Config) -> None:

@@ -101,15 +101,15 @@ class RunTrainer(ToolTrainer):
             self._save_checkpoint(self.model, None)
 
     def judge(self) -> Evaluation:
-        """Evaluate the current weights without a line in the history."""
-        return self._judge(self.eval_dataset, base=False)
+        """Evaluate the weights that the run keeps, without a line in the history."""
+        return self._judge(self.eval_dataset, base=False, title="Judging final")
 
-    def _judge(self, eval_dataset: Any, *, base: bool) -> Evaluation:
+    def _judge(self, eval_dataset: Any, *, base: bool, title: str | None = None) -> Evaluation:
         """Evaluate without a trace in the random numbers of training; a stop need not wait for the end."""
         alone = self.accelerator.num_processes == 1
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices), self._stop.at_once(allowed=alone):
-            return super()._judge(eval_dataset, base=base)
+            return super()._judge(eval_dataset, base=base, title=title)
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """ToolTrainer's step. Raises `TrainingError` if the loss is not finite, before it changes the weights."""

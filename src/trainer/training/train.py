@@ -51,7 +51,7 @@ from trainer.training.run_folder import RunFolder, environment
 from trainer.training.run_place import open_place, settle, take_place
 from trainer.training.run_trainer import RunTrainer
 from trainer.training.trackers import Trackers
-from trainer.util.cli import is_first_process
+from trainer.util.messages import is_first_process
 
 logger = logging.getLogger(__name__)
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from trainer.errors import ConfigError, ToolSftError
+from trainer.util.messages import messages_shown
+from trainer.util.plain_text import printable, readable_output
 from trainer.util.secrets import HidingStream, hide, remember
 
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -37,21 +39,22 @@ def exit_code() -> Iterator[ExitCode]:
     secret in it.
     """
     code = ExitCode()
-    try:
-        with secrets_hidden(), messages_shown():
-            yield code
-    except ToolSftError as error:
-        print(hide(f"error: {error}"), file=sys.stderr)
-        code.value = USER_ERROR
-    except KeyboardInterrupt as error:
-        print(str(error) or "interrupted", file=sys.stderr)
-        code.value = getattr(error, "exit_code", INTERRUPTED)
-    except Exception as error:
-        text = "".join(traceback.format_exception(error))
-        if hide(text) == text:
-            raise
-        print(hide(text), end="", file=sys.stderr)
-        code.value = BUG
+    with readable_output():
+        try:
+            with secrets_hidden(), messages_shown():
+                yield code
+        except ToolSftError as error:
+            print(hide(printable(f"error: {error}")), file=sys.stderr)
+            code.value = USER_ERROR
+        except KeyboardInterrupt as error:
+            print(printable(str(error)) or "interrupted", file=sys.stderr)
+            code.value = getattr(error, "exit_code", INTERRUPTED)
+        except Exception as error:
+            text = "".join(traceback.format_exception(error))
+            if hide(text) == text:
+                raise
+            print(hide(text), end="", file=sys.stderr)
+            code.value = BUG
 
 
 @contextmanager
@@ -85,56 +88,14 @@ def _without_secrets(record: logging.LogRecord) -> logging.LogRecord:
     if (hidden := hide(text)) != text:
         record.msg, record.args = hidden, ()
     if record.exc_info and not record.exc_text:
-        record.exc_text = hide(_PlainFormatter().formatException(record.exc_info))
+        record.exc_text = hide(logging.Formatter().formatException(record.exc_info))
     return record
-
-
-@contextmanager
-def messages_shown() -> Iterator[None]:
-    """Print what the package logs, from level INFO up. Loggers of other packages are left alone."""
-    logger = logging.getLogger("trainer")
-    if any(isinstance(handler, _TerminalHandler) for handler in logger.handlers):
-        yield  # a command inside another one
-        return
-    handler, level = _TerminalHandler(), logger.level
-    handler.setFormatter(_PlainFormatter("%(message)s"))
-    if not is_first_process():
-        handler.setLevel(logging.ERROR)
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-
-
-def is_first_process() -> bool:
-    """Return whether this is the only process, or the first one that a launcher started."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-class _TerminalHandler(logging.Handler):
-    """Prints above a progress bar instead of through it."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            from trainer.util.progress import console  # brings the terminal library, which --help does not need
-
-            console.print(self.format(record), emoji=False, highlight=False, markup=False, soft_wrap=True)
-        except Exception:  # as every handler of the standard library: a failed message ends no run
-            self.handleError(record)
-
-
-class _PlainFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
 
 
 class _Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: Any = None) -> None:
-        super()._print_message(hide(message) if message else message, file)
+        with readable_output():
+            super()._print_message(hide(message) if message else message, file)
 
 
 def command_parser(prog: str, description: str | None, examples: str) -> argparse.ArgumentParser:
