@@ -59,7 +59,7 @@ def test_tables_of_a_comparison_show_metrics_and_sessions_whole() -> None:
         [turn([call(LONG)], [call(name)], session=f"{SESSION}{n}", offered=offered) for n in range(7)]
         for name in (OTHER, LONG)
     ]
-    comparison = compare(*sides, TOOLS)
+    comparison = compare(sides[0], sides[1], TOOLS)
     texts = [printed(part) for part in comparison_tables(comparison) if not isinstance(part, str)]
     assert all("…" not in text for text in texts)
     assert len(comparison.differences) > 5
