@@ -27,7 +27,7 @@ from trainer.reports.parts.turns import ShownTurns, show_turns
 from trainer.reports.text import shortened
 from trainer.reports.views import Fact, HeatMap, Table
 from trainer.run_layout import BASE, FINAL, RunLayout
-from trainer.scoring.compare import Comparison, compare_judged
+from trainer.scoring.compare import HEADLINE, Comparison, compare_judged
 from trainer.tools.parameters import function_of
 from trainer.types import Tool
 
@@ -99,7 +99,7 @@ def _report(files: RunFiles) -> RunReport:
     return RunReport(
         name=Path(output).name,
         subtitle=_subtitle(files),
-        conclusion=comparison.conclusion() if comparison else None,
+        conclusion=_conclusion(comparison) if comparison else None,
         metrics=metrics_table("Tool calls on unseen sessions", measured, comparison),
         counts=count_facts(measured.get(FINAL) or {}),
         skipped=_skipped(last),
@@ -117,6 +117,11 @@ def _report(files: RunFiles) -> RunReport:
         schemas=tool_views(files.tools),
         commands=_commands(output, files.config),
     )
+
+
+def _conclusion(comparison: Comparison) -> str:
+    row = comparison.differences[HEADLINE]
+    return f"Turns exactly right: {row.first:.1%} before training, {row.second:.1%} after. {comparison.conclusion()}"
 
 
 def compared(states: Sequence[JudgedState]) -> Comparison | None:

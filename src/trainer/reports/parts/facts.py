@@ -11,6 +11,8 @@ from trainer.reports.views import Fact
 _MOST_NAMES = 10
 _MOST_CONFIG = 40_000
 
+NOTHING_DROPPED = "no session was dropped, none is over-long"
+
 
 def run_facts(config: Mapping[str, Any], environment: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[Fact]:
     """Return the model, the method and how fast it ran."""
@@ -63,7 +65,7 @@ def data_lines(data: Mapping[str, Any]) -> list[Fact]:
         share = f", {n_supervised / n_tokens:.1%} with loss" if n_tokens else ""
         counts = f"{split.get('n_sessions', 0):,} sessions, {split.get('n_rows', 0):,} rows, {n_tokens:,} tokens{share}"
         facts.append(Fact(title, counts))
-        facts += [Fact(title, line, "warn") for line in _left_out(split)]
+        facts += [Fact(title, line, "plain" if line == NOTHING_DROPPED else "warn") for line in _left_out(split)]
         facts += [Fact(title, f"converted {n} × {what}") for what, n in _section(split, "converted").items()]
     sources = data.get("sources") or ()
     if len(sources) > 1:
@@ -79,6 +81,8 @@ def _left_out(split: Mapping[str, Any]) -> list[str]:
     if oversized:
         verb = "dropped" if split.get("dropped_oversized") else "kept although"
         lines.append(f"{len(oversized)} rows {verb} over-long: {named(list(oversized))}")
+    if not lines and "n_dropped_sessions" in split:
+        lines.append(NOTHING_DROPPED)
     factor = split.get("token_factor") or 1.0
     if factor > 1.05:
         lines.append(f"the chat template rewrites history: {factor:.1f} times the tokens of one row per session")

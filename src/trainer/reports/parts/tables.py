@@ -40,7 +40,10 @@ def metrics_table(caption: str, states: Mapping[str, Mapping[str, Any]], compari
         if any(value is not None for value in values):
             cells = [Cell(label), *(Cell(_shown(value), value) for value in values)]
             rows.append((*cells, *_difference(comparison, key), Cell(_BETTER_WORDS[better])))
-    note = "In parentheses: 95% intervals, computed over sessions."
+    note = (
+        "In parentheses: 95% intervals, computed over sessions. In brackets: answers that failed, or were cut at the "
+    )
+    note += "token limit; what is missing of them counts as no call."
     if comparison is not None:
         note += " Differences have been tested with a sign-flip test over sessions (p < 0.05; all but the headline "
         note += "are corrected for their number)."
@@ -120,6 +123,7 @@ def _top(wrong: Counter[str], names: Sequence[str]) -> list[tuple[str, int]]:
 def tool_table(state: JudgedState, arguments: Mapping[str, Counter[str]]) -> Table:
     """Return the results of each tool, worst first, and what went wrong. `arguments` counts wrong arguments by tool."""
     fates: dict[str, Counter[str]] = defaultdict(Counter)
+    extra: dict[str, Counter[str]] = defaultdict(Counter)  # calls that gold does not have
     for judged in state.judged:
         exact = Counter(judged.exact_names)
         for gold, predicted in judged.confusions:
@@ -128,11 +132,14 @@ def tool_table(state: JudgedState, arguments: Mapping[str, Counter[str]]) -> Tab
                 exact[gold] -= 1
                 fates[gold]["exact" if is_exact else "wrong arguments"] += 1
             elif gold == NO_CALL:
-                fates[predicted]["made without need"] += 1
+                extra[predicted]["made without need"] += 1
             else:
                 fates[gold][_fate(predicted)] += 1
-    fates.pop(MALFORMED, None)
-    rows = sorted((_tool_row(name, fates[name], arguments.get(name, Counter())) for name in fates), key=_worst)
+                extra[predicted][f"called instead of {gold}"] += 1
+    names = sorted({*fates, *extra} - {MALFORMED, NO_CALL})
+    rows = sorted(
+        (_tool_row(name, fates[name], extra[name], arguments.get(name, Counter())) for name in names), key=_worst
+    )
     columns = (
         Column("tool"), Column("gold calls", is_number=True), Column("exact", is_number=True),
         Column("exact share", is_number=True), Column("what went wrong"),
@@ -145,12 +152,11 @@ def _fate(predicted: str) -> str:
     return {NO_CALL: "not called", MALFORMED: "could not be read"}.get(predicted, f"called {predicted} instead")
 
 
-def _tool_row(name: str, fates: Counter[str], arguments: Counter[str]) -> tuple[Cell, ...]:
-    n_extra, n_exact = fates["made without need"], fates["exact"]
-    n_gold = fates.total() - n_extra
+def _tool_row(name: str, fates: Counter[str], extra: Counter[str], arguments: Counter[str]) -> tuple[Cell, ...]:
+    n_extra, n_exact, n_gold = extra.total(), fates["exact"], fates.total()
     share = n_exact / n_gold if n_gold else None
     parts = []
-    for fate, n in fates.most_common():
+    for fate, n in (*fates.most_common(), *extra.most_common()):
         if fate == "exact":
             continue
         detail = ", ".join(f"{path} {count}" for path, count in arguments.most_common(4))

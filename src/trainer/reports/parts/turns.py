@@ -44,13 +44,15 @@ class Candidate(NamedTuple):
 class ShownTurns:
     """The turns of a page and their conversations. `n_all` counts the turns that were worth a look.
 
-    `choices` are the filters of the page: for each kind, its words and how many shown turns have them.
+    `n_changes` counts all turns by how they changed; it is empty with one state. `choices` are the filters of the page:
+    for each kind, its words and how many shown turns have them.
     """
 
     turns: tuple[TurnView, ...]
     conversations: tuple[ConversationView, ...]
     n_all: int
     n_judged: int
+    n_changes: Mapping[str, int]
     has_conversations: bool
     choices: Mapping[str, Mapping[str, int]]
 
@@ -64,6 +66,7 @@ def show_turns(
     for one page, every reason is represented. `prefix` keeps the addresses apart if a page shows several.
     """
     candidates = _candidates(states)
+    changes = Counter(candidate.change for candidate in candidates)
     keys: dict[str, str] = {}
     room = _MOST_CHARACTERS
     turns: list[TurnView] = []
@@ -83,6 +86,7 @@ def show_turns(
         conversations=tuple(conversation_view(conversations[session], key) for session, key in keys.items()),
         n_all=len(candidates),
         n_judged=len(states[-1].predictions) if states else 0,
+        n_changes={change: changes[change] for change in (GAINED, LOST, WRONG)} if len(states) > 1 else {},
         has_conversations=bool(conversations),
         choices=_choices(turns),
     )
