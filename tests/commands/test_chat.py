@@ -104,6 +104,7 @@ def test_a_server_answers_and_calls_in_its_text_are_found(
         answers: list[dict[str, Any]] = [handed_over, {"content": CALL}, {"content": "Nothing."}]
         return answers[n]
 
+    monkeypatch.setattr("car_sales.make_tool_executor", None)
     with StubServer(answer) as server:
         words = ["--config", str(QUICKSTART), "--endpoint", server.url, "--model", "base"]
         assert talk(monkeypatch, "Hello\nfirst\nsecond\n", *words) == 0

@@ -10,6 +10,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -47,7 +48,7 @@ class ScriptedTexts:
 
 
 def use_script(patch: Callable[[str, Any], None], texts: Sequence[str], *, tools: bool = True) -> None:
-    """Make `tool-sft chat` use scripted texts, and car_sales have a simulator. `patch` sets an attribute by name."""
+    """Make `tool-sft chat` use scripted texts, and car_sales have a scripted simulator or none. `patch` sets an attribute by name."""
     from trainer.serving.local.service import LocalService
 
     def load(run: Any, plan: Any) -> LocalService:
@@ -55,8 +56,7 @@ def use_script(patch: Callable[[str, Any], None], texts: Sequence[str], *, tools
         return LocalService(plan, engine, frozenset(plan.stop_token_ids))
 
     patch("trainer.serving.local.service.load_service", load)
-    if tools:
-        patch("car_sales.make_tool_executor", make_tool_executor)
+    patch("car_sales.make_tool_executor", make_tool_executor if tools else None)
 
 
 def make_tool_executor(cfg: Any, *, now: datetime) -> Callable[[str, Mapping[str, Any]], Any]:
@@ -78,6 +78,7 @@ class Terminal:
         environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
 
         def take_terminal() -> None:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background of a shell ignores it
             os.setsid()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so Ctrl-C is a signal
 

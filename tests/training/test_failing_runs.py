@@ -48,7 +48,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
         ((RunTrainer, "_save_rng_state"), ""),
         ((ToolTrainer, "_save"), ""),
         ((train_module, "_final_evaluation"), ""),
-        ((train_module, "run_report"), ""),
+        ((train_module, "card_of_run"), ""),
     ],
 )
 def test_everything_around_a_failing_run_stays(
@@ -73,7 +73,7 @@ def test_everything_around_a_failing_run_stays(
         train_run(quick_config(*OVERWRITE, f"model.base_model_name={out / 'base'}", *([override] if override else [])))
     assert bytes_of(out) == before
     monkeypatch.undo()
-    if place == (train_module, "run_report"):
+    if place == (train_module, "card_of_run"):
         train_run(quick_config(*OVERWRITE, f"model.base_model_name={out / 'base'}"))
         after = bytes_of(out)
         assert after["adapter_model.safetensors"] != b"earlier"

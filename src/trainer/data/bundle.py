@@ -6,7 +6,7 @@ from typing import Any
 
 from trainer.config import Config
 from trainer.data.chat_setup import ChatSetup
-from trainer.data.report import DataReport, SplitReport
+from trainer.data.report import DataReport, SplitReport, count_lengths
 from trainer.errors import DataError
 from trainer.tools.wire import rendered_tool
 from trainer.types import IGNORE_INDEX, Tool, ToolEvalExample
@@ -81,7 +81,8 @@ def _count(rows: Any, *, where: str) -> SplitReport:
         n_rows = len(rows)
     except TypeError:
         raise DataError(f"{where} is a {type(rows).__name__}; it must be a dataset with a length and rows") from None
-    n_tokens = n_supervised = 0
+    tokens: list[int] = []
+    n_supervised = 0
     sessions = set()
     for index in range(n_rows):
         row = rows[index]
@@ -92,15 +93,16 @@ def _count(rows: Any, *, where: str) -> SplitReport:
         lengths = {name: len(row[name]) for name in _TOKEN_COLUMNS}
         if len(set(lengths.values())) > 1:
             raise DataError(f"{where}: row {index} has columns of different lengths: {lengths}")
-        n_tokens += lengths["input_ids"]
+        tokens.append(lengths["input_ids"])
         n_supervised += int(sum(label != IGNORE_INDEX for label in row["labels"]))
         sessions.add(row.get("session_id", index))
     return SplitReport(
         n_sessions=len(sessions),
         n_rows=n_rows,
-        n_tokens=n_tokens,
+        n_tokens=sum(tokens),
         n_supervised_tokens=n_supervised,
         n_dropped_sessions=0,
         oversized={},
         dropped_oversized=False,
+        lengths=count_lengths(tokens),
     )
