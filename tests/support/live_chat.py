@@ -48,7 +48,10 @@ class ScriptedTexts:
 
 
 def use_script(patch: Callable[[str, Any], None], texts: Sequence[str], *, tools: bool = True) -> None:
-    """Make `tool-sft chat` use scripted texts, and car_sales have a scripted simulator or none. `patch` sets an attribute by name."""
+    """Make `tool-sft chat` use scripted texts, and car_sales have a scripted simulator or none.
+
+    `patch` sets an attribute by name.
+    """
     from trainer.serving.local.service import LocalService
 
     def load(run: Any, plan: Any) -> LocalService:
