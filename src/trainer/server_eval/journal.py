@@ -19,7 +19,7 @@ from trainer.scoring.predictions import context_hash
 from trainer.types import EvalTurn, Prediction
 from trainer.util.files import replace_file, replace_json
 from trainer.util.records import read_object, read_record
-from trainer.util.secrets import hide
+from trainer.util.secrets import hider
 
 
 class TurnKey(NamedTuple):
@@ -86,7 +86,8 @@ class Journal:
         self.folder, self.files = folder, ServedLayout(folder)
         self.path = self.files.predictions
         self.answers: dict[TurnKey, Answer] = {}
-        self._request = dict(json.loads(hide(json.dumps(request))))  # as the file will have it
+        self._hide = hider()  # the key of the server is known by now
+        self._request = dict(json.loads(self._hide(json.dumps(request))))  # as the file will have it
         text = json.dumps(self._request, sort_keys=True)
         self._fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._lock = FileLock(self.files.lock, timeout=0)
@@ -115,7 +116,7 @@ class Journal:
 
     def add(self, prediction: Prediction, answer: Answer) -> None:
         """Append the line of one turn. The line is in the file when this returns."""
-        line = hide(to_line(prediction, extra=self._extra(answer))) + "\n"
+        line = self._hide(to_line(prediction, extra=self._extra(answer))) + "\n"
         self._file.write(line.encode())  # one unbuffered write, so an interruption leaves whole lines
 
     def finish(self, predictions: Sequence[Prediction], answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> int:
