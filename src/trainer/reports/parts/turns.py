@@ -63,19 +63,16 @@ def show_turns(
     """Return the turns that are not exact in the last state, or flipped between the first and the last.
 
     Turns that were lost come first, then the others that are wrong, then those that were gained. If there are too many
-    for one page, every reason is represented. `prefix` keeps the addresses apart if a page shows several.
+    for one page, every reason and every kind of change is represented. `prefix` keeps the addresses apart if a page
+    shows several.
     """
     candidates = _candidates(states)
     changes = Counter(candidate.change for candidate in candidates)
     keys: dict[str, str] = {}
-    room = _MOST_CHARACTERS
     turns: list[TurnView] = []
-    for candidate in _mixed(candidates):
+    for candidate in _that_fit(candidates, states, conversations):
         session = candidate.id[0]
         record = conversations.get(session)
-        room -= _size(states, candidate.id) + (0 if session in keys or record is None else _length(record))
-        if turns and (len(turns) >= MOST_TURNS or room < 0):
-            break
         if record is not None:
             keys.setdefault(session, f"{prefix}c{len(keys) + 1}")
         turns.append(
@@ -108,8 +105,26 @@ def _candidates(states: Sequence[JudgedState]) -> list[Candidate]:
     return found
 
 
+def _that_fit(
+    candidates: Iterable[Candidate], states: Sequence[JudgedState], conversations: Mapping[str, ConversationRecord]
+) -> list[Candidate]:
+    """Choose the candidates that one page has room for, the gravest first; those that were gained come last."""
+    chosen: list[Candidate] = []
+    sessions: set[str] = set()
+    room = _MOST_CHARACTERS
+    for candidate in _mixed(candidates):
+        session = candidate.id[0]
+        record = conversations.get(session)
+        room -= _size(states, candidate.id) + (0 if session in sessions or record is None else _length(record))
+        if chosen and (len(chosen) >= MOST_TURNS or room < 0):
+            break
+        sessions.add(session)
+        chosen.append(candidate)
+    return sorted(chosen, key=lambda candidate: candidate.change == GAINED)
+
+
 def _mixed(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Sort by change, and take one turn of each reason in turn."""
+    """Take one turn of each reason in turn; after every third turn that is wrong, one that was gained."""
     groups: dict[tuple[int, Reason], list[Candidate]] = defaultdict(list)
     order = (LOST, WRONG, None, GAINED)
     for candidate in candidates:
@@ -120,8 +135,12 @@ def _mixed(candidates: Iterable[Candidate]) -> list[Candidate]:
         for (change, reason), group in groups.items()
         for position, candidate in enumerate(group)
     ]
-    ranked.sort(key=lambda entry: (entry[0] == order.index(GAINED), *entry[:3]))
-    return [entry[3] for entry in ranked]
+    ranked.sort(key=lambda entry: entry[:3])
+    wrong = [entry[3] for entry in ranked if entry[3].change != GAINED]
+    gained = [entry[3] for entry in ranked if entry[3].change == GAINED]
+    places = [(float(place), candidate) for place, candidate in enumerate(wrong)]
+    places += [(3 * place + 2.5, candidate) for place, candidate in enumerate(gained)]
+    return [candidate for _, candidate in sorted(places, key=lambda entry: entry[0])]
 
 
 def _turn_view(
