@@ -49,6 +49,7 @@ FACES: dict[str, set[str]] = {
         "DatasetBundle", "LivePrompt", "OpenRows", "as_config", "assemble_datasets", "live_prompt", "messages_of",
         "open_table", "pick_format", "read_eval_turns", "tokenize_session",
     },
+    "loss": {"SupervisedLoss", "n_supervised"},
     "leaks": {"Fingerprint", "Leak", "find_duplicates", "find_leaks", "fingerprint"},
     "hub": {
         "BASE_MODEL", "DATASET", "PACKAGE_PREFIX", "Source", "Use", "hub_failure", "is_local", "known_sources",

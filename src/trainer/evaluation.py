@@ -15,8 +15,8 @@ from trainer.eval_metrics import Scores, TokenLoss, make_prediction, perplexity,
 from trainer.generation.settings import DecodeSettings
 from trainer.generation.teacher_forcing import DecodedTurn, decode_turns, plan_units
 from trainer.kernels.blocked_attention import attend_in_blocks
-from trainer.lora_model import no_gradients, takes_logits_to_keep
-from trainer.loss import n_supervised, supervised_logits, token_loss
+from trainer.lora_model import no_gradients
+from trainer.loss import SupervisedLoss, n_supervised
 from trainer.tokenizer import decode_text
 from trainer.tool_calls import ToolCallFormat
 from trainer.types import Prediction, Tool, ToolEvalExample
@@ -129,12 +129,11 @@ def row_losses(
     """The summed loss of each padded batch of rows. `on_done` receives the number of batches that just finished."""
     model.eval()
     device = next(model.parameters()).device
-    select = takes_logits_to_keep(model)
-    losses = []
+    loss, losses = SupervisedLoss(model), []
     for batch in batches:
         on_device = {key: value.to(device) for key, value in batch.items()}
         with no_gradients(model), attend_in_blocks(model):
-            nll = float(token_loss(supervised_logits(model, on_device, select=select, use_cache=False)))
+            nll = float(loss(model, on_device, use_cache=False))
         losses.append(RowLoss(nll, int(n_supervised(batch))))
         on_done(1)
     return losses

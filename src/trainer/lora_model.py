@@ -151,8 +151,12 @@ def no_gradients(model: nn.Module) -> AbstractContextManager[Any]:
 
     Weights that are gathered for every layer (DeepSpeed ZeRO-3, FSDP) would become tensors that no step can use.
     """
-    gathered = any(hasattr(weight, name) for weight in model.parameters() for name in _MARKS_OF_SHARDS)
-    return torch.no_grad() if gathered else torch.inference_mode()
+    return torch.no_grad() if is_sharded(model) else torch.inference_mode()
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether a process holds a part of the weights only, and gathers the rest for every layer."""
+    return any(hasattr(weight, name) for weight in model.parameters() for name in _MARKS_OF_SHARDS)
 
 
 @contextmanager

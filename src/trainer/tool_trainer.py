@@ -22,8 +22,8 @@ from trainer.hub import share_names
 from trainer.kernels.blocked_attention import attend_in_blocks
 from trainer.kernels.fused_lora import fused_lora
 from trainer.kernels.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
-from trainer.lora_model import adapter_off, takes_logits_to_keep
-from trainer.loss import n_supervised, supervised_logits, token_loss
+from trainer.lora_model import adapter_off
+from trainer.loss import SupervisedLoss, n_supervised
 from trainer.run_layout import BASE, MODEL_CARD, step_name
 from trainer.tool_calls import ToolCallFormat
 from trainer.types import Tool, ToolEvalExample
@@ -64,7 +64,7 @@ class ToolTrainer(Trainer):
         self.n_supervised_seen = 0
         self.on_evaluation: OnEvaluation = lambda name, evaluation: None
         assert isinstance(self.model, nn.Module)
-        self._selects_logits = takes_logits_to_keep(self.model)
+        self._loss: SupervisedLoss | None = None  # made in the first step, when weights may be in shards
         self._autocasts_adapter = computes_in_bfloat16(self.model)
         if self._autocasts_adapter:
             let_autocast_choose(self.model)
@@ -88,14 +88,16 @@ class ToolTrainer(Trainer):
 
         One row with 8 gradient accumulation steps and 8 rows with 1 step have the same loss and gradient.
         """
-        scored = supervised_logits(model, inputs, select=self._selects_logits, use_cache=False)
-        total = token_loss(scored, label_smoothing=self.args.label_smoothing_factor)
+        assert isinstance(self.model, nn.Module)
+        self._loss = self._loss or SupervisedLoss(self.model)
+        with self.accelerator.autocast():  # the head runs outside the model's own forward pass
+            total = self._loss(model, inputs, label_smoothing=self.args.label_smoothing_factor, use_cache=False)
         n_tokens = n_supervised(inputs) if num_items_in_batch is None else num_items_in_batch
         loss = total / n_tokens
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             # Gradients are averaged over processes, but the divisor counts the tokens of all processes.
             loss = loss * self.accelerator.num_processes
-        return (loss, scored) if return_outputs else loss
+        return (loss, {}) if return_outputs else loss
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """Trainer's step, which also counts tokens for the rates in the log."""

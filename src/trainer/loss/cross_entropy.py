@@ -1,63 +1,20 @@
-"""Cross entropy over supervised tokens, with logits computed only at labelled positions.
+"""Cross entropy of given logits, in float32, a few rows at a time.
 
-A float32 copy of the logits, their log-softmax and its gradient are each as large as the largest tensor of a
-training step. Here they exist for only a few rows at a time, which fit into a processor's cache, and the backward
-pass computes the probabilities again from one number per row (as in Hsu et al. 2024, Liger Kernel).
+A float32 copy of the logits, their log-softmax and its gradient are each as large as the logits. Here they exist for
+only a few rows at a time, which fit into a processor's cache, and the backward pass computes the probabilities again
+from one number per row (as in Hsu et al. 2024, Liger Kernel).
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import torch
-from torch import nn
 from torch.autograd.function import once_differentiable
 
 from trainer.types import IGNORE_INDEX
 
 # Numbers processed at once in float32, by type of device: what a cache holds, and a small part of a GPU's memory.
 _N_AT_ONCE = {"cpu": 2**20, "cuda": 2**26}
-
-
-class SupervisedLogits(NamedTuple):
-    """`logits` [batch, positions, vocabulary] and their `targets` [batch, positions]."""
-
-    logits: torch.Tensor
-    targets: torch.Tensor
-
-
-def supervised_logits(
-    model: nn.Module, batch: Mapping[str, torch.Tensor], *, select: bool, **options: Any
-) -> SupervisedLogits:
-    """Run the model on `input_ids` and `attention_mask`; return logits at positions where some row has a label.
-
-    Token t+1 is predicted at position t. Tool-call rows are mostly schema, context and results, so most positions
-    need no logits, and full logits are the largest tensor of a step. Set `select` if the model takes an index
-    tensor as `logits_to_keep` (see `takes_logits_to_keep`).
-    """
-    shifted = batch["labels"][:, 1:]
-    positions = (shifted != IGNORE_INDEX).any(dim=0).nonzero().squeeze(1)  # int64 [positions]
-    targets = shifted[:, positions]
-    inputs = {"input_ids": batch["input_ids"]}
-    if not _is_padded_on_the_right(batch["attention_mask"]):
-        inputs["attention_mask"] = batch["attention_mask"]
-    if select:
-        return SupervisedLogits(model(**inputs, logits_to_keep=positions, **options).logits, targets)
-    return SupervisedLogits(model(**inputs, **options).logits[:, positions], targets)
-
-
-def _is_padded_on_the_right(attention_mask: torch.Tensor) -> bool:
-    """Whether no token follows padding. A causal model then needs no mask, and kernels are faster without one."""
-    return not (attention_mask[:, 1:] > attention_mask[:, :-1]).any()
-
-
-def n_supervised(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """The number of tokens in a batch that are predicted with loss."""
-    return (batch["labels"][:, 1:] != IGNORE_INDEX).sum()
-
-
-def token_loss(scored: SupervisedLogits, *, label_smoothing: float = 0.0) -> torch.Tensor:
-    """The summed negative log likelihood (nats) of all supervised tokens of a batch, in float32."""
-    return summed_cross_entropy(scored.logits.flatten(0, 1), scored.targets.flatten(), label_smoothing=label_smoothing)
 
 
 class _SummedCrossEntropy(torch.autograd.Function):

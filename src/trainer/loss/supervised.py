@@ -1,0 +1,84 @@
+"""The loss of a batch: hidden states where a label is, and cross entropy through the model's head.
+
+Tool-call rows are mostly schema, context and results, so most positions need no logits, and the logits of a whole batch
+would be the largest tensor of a step. Knows no optimizer.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainer.lora_model import is_sharded, takes_logits_to_keep
+from trainer.loss.cross_entropy import summed_cross_entropy
+from trainer.loss.language_head import decode, has_language_head
+from trainer.loss.tiles import tiled_cross_entropy
+from trainer.types import IGNORE_INDEX
+
+logger = logging.getLogger(__name__)
+
+
+def n_supervised(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The number of tokens in a batch that are predicted with loss."""
+    return (batch["labels"][:, 1:] != IGNORE_INDEX).sum()
+
+
+class SupervisedLoss:
+    """Computes the summed negative log likelihood (nats, float32) of all supervised tokens of a batch.
+
+    A batch holds `input_ids`, `attention_mask` and `labels`, each int64 [batch, tokens]; token t+1 is predicted at
+    position t. The first batch checks that the model's head, applied to hidden states, computes the model's logits;
+    otherwise, and for sharded weights, which only the model itself can gather, logits come from the model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._selects = takes_logits_to_keep(model)
+        self._applies_head = self._selects and has_language_head(model) and not is_sharded(model)
+        self._checked = False
+
+    def __call__(
+        self, model: nn.Module, batch: Mapping[str, torch.Tensor], *, label_smoothing: float = 0.0, **options: Any
+    ) -> torch.Tensor:
+        """Run the model, with `options`, and return the loss."""
+        inputs = {"input_ids": batch["input_ids"]}
+        if not _is_padded_on_the_right(batch["attention_mask"]):
+            inputs["attention_mask"] = batch["attention_mask"]
+        shifted = batch["labels"][:, 1:]
+        if self._applies_head:
+            decoded = decode(model, inputs, **options)
+            self._check(decoded.head(decoded.hidden[:, -1]), decoded.last_logits)
+        if self._applies_head:
+            where = torch.nn.functional.pad(shifted != IGNORE_INDEX, (0, 1)).flatten().nonzero().squeeze(1)
+            return tiled_cross_entropy(
+                decoded.head,
+                decoded.hidden.flatten(0, 1).index_select(0, where),
+                batch["labels"].flatten()[where + 1],
+                vocabulary=decoded.last_logits.shape[-1],
+                weights=decoded.head.trained_weights(),
+                label_smoothing=label_smoothing,
+            )
+        positions = (shifted != IGNORE_INDEX).any(dim=0).nonzero().squeeze(1)  # int64 [positions]
+        if self._selects:
+            logits = model(**inputs, logits_to_keep=positions, **options).logits
+        else:
+            logits = model(**inputs, **options).logits[:, positions]
+        targets = shifted[:, positions]
+        return summed_cross_entropy(logits.flatten(0, 1), targets.flatten(), label_smoothing=label_smoothing)
+
+    def _check(self, found: torch.Tensor, expected: torch.Tensor) -> None:
+        """Compare logits once, within rounding; if they differ, the head is not used."""
+        if self._checked:
+            return
+        self._checked = True
+        scale = expected.detach().float().abs().max()
+        difference = (found.detach().float() - expected.detach().float()).abs().max()
+        if not difference <= 0.02 * scale:
+            logger.warning("the model's head cannot be applied in tiles, so its logits are computed for whole batches")
+            self._applies_head = False
+
+
+def _is_padded_on_the_right(attention_mask: torch.Tensor) -> bool:
+    """Whether no token follows padding. A causal model then needs no mask, and kernels are faster without one."""
+    return not (attention_mask[:, 1:] > attention_mask[:, :-1]).any()
