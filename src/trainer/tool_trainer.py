@@ -21,8 +21,9 @@ from trainer.generation.teacher_forcing import DecodedTurn
 from trainer.hub import share_names
 from trainer.kernels.blocked_attention import attend_in_blocks
 from trainer.kernels.fused_lora import fused_lora
+from trainer.kernels.lean_layers import LeanLayer, find_lean_layers, lean_layers
 from trainer.kernels.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
-from trainer.lora_model import adapter_off
+from trainer.lora_model import adapter_off, is_sharded
 from trainer.loss import SupervisedLoss, n_supervised
 from trainer.run_layout import BASE, MODEL_CARD, step_name
 from trainer.tool_calls import ToolCallFormat
@@ -64,7 +65,9 @@ class ToolTrainer(Trainer):
         self.n_supervised_seen = 0
         self.on_evaluation: OnEvaluation = lambda name, evaluation: None
         assert isinstance(self.model, nn.Module)
-        self._loss: SupervisedLoss | None = None  # made in the first step, when weights may be in shards
+        # Both are made in the first step, when weights may be in shards.
+        self._loss: SupervisedLoss | None = None
+        self._lean: list[LeanLayer] | None = None
         self._autocasts_adapter = computes_in_bfloat16(self.model)
         if self._autocasts_adapter:
             let_autocast_choose(self.model)
@@ -104,8 +107,12 @@ class ToolTrainer(Trainer):
         self.n_tokens_seen += int(inputs["attention_mask"].sum())
         self.n_supervised_seen += int(n_supervised(inputs))
         assert isinstance(self.model, nn.Module)
+        if self._lean is None:
+            on_cpu = self.args.device.type == "cpu" and not is_sharded(self.model)
+            self._lean = find_lean_layers(self.model) if on_cpu else []
         # This includes the backward pass, because gradient checkpointing runs the forward pass again there.
-        with attend_in_blocks(self.model), fused_lora(self.model, active=self._autocasts_adapter):
+        lora = fused_lora(self.model, active=self._autocasts_adapter)
+        with attend_in_blocks(self.model), lora, lean_layers(self._lean):
             return super().training_step(model, inputs, *args, **kwargs)
 
     def evaluate(
