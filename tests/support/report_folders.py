@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tests.support.scoring import call, tool, turn
-from trainer.run_layout import RunLayout
+from trainer.run_layout import RunLayout, ServedLayout
 from trainer.scoring.predictions import write_predictions
 from trainer.scoring.score import score
 from trainer.types import Prediction
@@ -45,6 +46,31 @@ def write_run(folder: Path, *, n_turns: int = 40, text: str = "Hello!") -> Path:
     files.config.write_text(f"train: {{output_dir: {folder}}}\nmodel: {{base_model_name: {json.dumps(text)}}}\n")
     steps = [{"step": step, "loss": 1 / step, "learning_rate": 0.001} for step in range(1, 21)]
     files.history.write_text("".join(f"{json.dumps(line)}\n" for line in steps), encoding="utf-8")
+    files.conversations.write_text("".join(map(_conversation(text), range((n_turns + 4) // 5))), encoding="utf-8")
+    return folder
+
+
+def write_served(folder: Path, *, n_turns: int = 40, n_failed: int = 3, text: str = "Hello!") -> Path:
+    """Write the files of an evaluation of a server that answers 8 of 10 turns right and fails in the last ones."""
+    files = ServedLayout(folder)
+    turns = predictions_of(n_turns, n_right=8, text=text)
+    failed = [replace(one, calls=(), text="", content="", error=text, finish_reason="error") for one in turns[-n_failed:]]
+    strict = score([*turns[:-n_failed], *failed], TOOLS)
+    lenient = score(turns, TOOLS)
+    for path, said, scores in (
+        (files.predictions, [*turns[:-n_failed], *failed], strict), (files.lenient, turns, lenient)
+    ):  # fmt: skip
+        write_predictions(path, said, TOOLS, verdicts=scores.verdicts)
+    metrics = {
+        "strict": strict.to_state(), "lenient": lenient.to_state(), "notes": [text],
+        "server": {"endpoint": "http://127.0.0.1:1/v1", "model": text, "lora_name": None},
+        "in_process": {
+            "state": "final", "metrics": lenient.to_state(), "n_paired": n_turns, "n_identical": n_turns - n_failed,
+            "identical_share": 1 - n_failed / n_turns, "n_skipped": 1, "conclusion": text, "differs": ["turn_exact"],
+        },
+    }  # fmt: skip
+    _write_json(files.metrics, metrics)
+    _write_json(files.request, {"temperature": 0, "max_tokens": 64})
     files.conversations.write_text("".join(map(_conversation(text), range((n_turns + 4) // 5))), encoding="utf-8")
     return folder
 
