@@ -1,4 +1,4 @@
-"""Padding rows of tokens into a batch."""
+"""Padding rows of tokens into a batch, and joining them."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from trainer.collate import PaddingCollator
+from trainer.collate import PackingCollator, PaddingCollator
 from trainer.data import tokenize_session
 from trainer.types import IGNORE_INDEX, Message
 
@@ -55,3 +55,22 @@ def test_all_tensors_are_int64() -> None:
 def test_an_empty_batch_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one row"):
         PaddingCollator(0)([])
+
+
+@given(rows_of_tokens, st.integers(1, 8))
+def test_every_joined_row_comes_back_without_the_loss_of_its_first_token(
+    tokens: list[list[tuple[int, bool]]], multiple: int
+) -> None:
+    rows = [as_row(row) for row in tokens]
+    batch = PackingCollator(pad_token_id=3, multiple_of=multiple)(rows)
+    assert batch["input_ids"].shape[1] % multiple == 0
+    n_tokens = sum(map(len, tokens))
+    assert sum(batch["row_lengths"]) == batch["input_ids"].shape[1] < n_tokens + multiple
+    assert batch["attention_mask"].sum() == n_tokens
+    parts = {key: batch[key][0].split(batch["row_lengths"]) for key in ("input_ids", "labels", "position_ids")}
+    for index, row in enumerate(rows):
+        length = len(tokens[index])
+        assert parts["input_ids"][index].tolist() == row["input_ids"]
+        assert parts["labels"][index].tolist() == [IGNORE_INDEX, *row["labels"][1:]]  # type: ignore[index]
+        assert parts["position_ids"][index].tolist() == list(range(length))
+    assert (batch["labels"][0, n_tokens:] == IGNORE_INDEX).all()

@@ -1,4 +1,4 @@
-"""Pad rows of tokens into a batch."""
+"""Make a batch of rows of tokens: padded to one length, or joined to one long row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,3 +38,42 @@ class PaddingCollator:
             batch["attention_mask"][index, :length] = 1
             batch["labels"][index, :length] = torch.as_tensor(row["labels"])
         return batch
+
+
+@dataclass(frozen=True, slots=True)
+class PackingCollator:
+    """Joins rows to one, without padding between them; leaves out a row's other columns.
+
+    The model must keep the rows apart (`trainer.kernels.packed_attention`). The first token of a row carries no loss,
+    because the token before it belongs to another row. `multiple_of` rounds the length up with padding at the end.
+    """
+
+    pad_token_id: int
+    multiple_of: int = 1
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Returns `input_ids`, `attention_mask`, `labels` and `position_ids`, each int64 [1, tokens].
+
+        Also returns `row_lengths`, a tuple of numbers of tokens, whose last one is that of padding if there is any.
+        """
+        if not rows:
+            raise ValueError("a batch needs at least one row")
+        lengths = [len(row["input_ids"]) for row in rows]
+        n_padding = -sum(lengths) % self.multiple_of
+        ids = [torch.as_tensor(row["input_ids"]) for row in rows]
+        labels = [torch.as_tensor(row["labels"]).clone() for row in rows]
+        for row in labels:
+            row[:1] = IGNORE_INDEX
+        if n_padding:
+            lengths.append(n_padding)
+            ids.append(torch.full((n_padding,), self.pad_token_id))
+            labels.append(torch.full((n_padding,), IGNORE_INDEX))
+        attended = torch.ones(1, sum(lengths), dtype=torch.int64)
+        attended[:, sum(lengths) - n_padding :] = 0
+        return {
+            "input_ids": torch.cat(ids)[None],
+            "attention_mask": attended,
+            "labels": torch.cat(labels)[None],
+            "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
+            "row_lengths": tuple(lengths),
+        }

@@ -54,7 +54,9 @@ def write_served(folder: Path, *, n_turns: int = 40, n_failed: int = 3, text: st
     """Write the files of an evaluation of a server that answers 8 of 10 turns right and fails in the last ones."""
     files = ServedLayout(folder)
     turns = predictions_of(n_turns, n_right=8, text=text)
-    failed = [replace(one, calls=(), text="", content="", error=text, finish_reason="error") for one in turns[-n_failed:]]
+    failed = [
+        replace(one, calls=(), text="", content="", error=text, finish_reason="error") for one in turns[-n_failed:]
+    ]
     strict = score([*turns[:-n_failed], *failed], TOOLS)
     lenient = score(turns, TOOLS)
     for path, said, scores in (

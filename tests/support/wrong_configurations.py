@@ -60,6 +60,7 @@ NUMBERS = [
     _train("ddp_timeout", "0", "in seconds; the default is 1800"),
     _train("ddp_bucket_cap_mb", "0", "remove the key for torch's default"),
     _train("early_stopping", "0", "greater than or equal to 1"),
+    _train("packing", "maybe", "packing"),
 ]
 
 NAMES = [

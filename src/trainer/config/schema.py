@@ -16,8 +16,9 @@ OWN_TRAIN_KEYS: dict[str, Any] = {
     "warmup_ratio": Annotated[float, Field(ge=0, le=1)],
     "overwrite_output_dir": bool,
     "early_stopping": PositiveInt | None,
+    "packing": Literal["auto"] | bool,
 }
-"""Keys of `train` that TrainingArguments does not have (any more): two that it removed, and early stopping."""
+"""Keys of `train` that TrainingArguments does not have (any more): two that it removed, and this project's own."""
 
 TRAIN_DEFAULTS: dict[str, Any] = {
     "output_dir": "runs/default",

@@ -120,7 +120,7 @@ def blocked_attention(
     return output.reshape(batch, heads, n_tokens, size)
 
 
-def _attention(
+def attention_in_blocks(
     module: nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -128,6 +128,7 @@ def _attention(
     attention_mask: torch.Tensor | None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
+    """Attend as transformers' function for torch's kernel does; use `blocked_attention` where it computes the same."""
     is_causal = options.get("is_causal")
     is_supported = (
         query.device.type == "cpu"
@@ -151,4 +152,4 @@ def attend_in_blocks(model: nn.Module) -> AbstractContextManager[None]:
     All other passes use torch's kernel. A model that does not use that kernel, or cannot replace it, is unchanged.
     """
     replaceable = replaceable_attention(model) == "sdpa"
-    return attend_with(model, "sdpa_in_blocks", _attention) if replaceable else nullcontext()
+    return attend_with(model, "sdpa_in_blocks", attention_in_blocks) if replaceable else nullcontext()

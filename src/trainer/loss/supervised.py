@@ -28,9 +28,10 @@ def n_supervised(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
 class SupervisedLoss:
     """Computes the summed negative log likelihood (nats, float32) of all supervised tokens of a batch.
 
-    A batch holds `input_ids`, `attention_mask` and `labels`, each int64 [batch, tokens]; token t+1 is predicted at
-    position t. The first batch checks that the model's head, applied to hidden states, computes the model's logits;
-    otherwise, and for sharded weights, which only the model itself can gather, logits come from the model.
+    A batch holds `input_ids`, `attention_mask` and `labels`, each int64 [batch, tokens], and `position_ids` if its rows
+    are joined; token t+1 is predicted at position t. The first batch checks that the model's head, applied to hidden
+    states, computes the model's logits; otherwise, and for sharded weights, which only the model itself can gather,
+    logits come from the model.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -42,7 +43,7 @@ class SupervisedLoss:
         self, model: nn.Module, batch: Mapping[str, torch.Tensor], *, label_smoothing: float = 0.0, **options: Any
     ) -> torch.Tensor:
         """Run the model, with `options`, and return the loss."""
-        inputs = {"input_ids": batch["input_ids"]}
+        inputs = {key: batch[key] for key in ("input_ids", "position_ids") if key in batch}
         if not _is_padded_on_the_right(batch["attention_mask"]):
             inputs["attention_mask"] = batch["attention_mask"]
         shifted = batch["labels"][:, 1:]

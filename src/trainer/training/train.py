@@ -13,16 +13,17 @@ from transformers import set_seed
 from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 from transformers.utils import logging as transformers_logging
 
-from trainer.collate import PaddingCollator
+from trainer.collate import PackingCollator, PaddingCollator
 from trainer.config import Config, config_to_yaml, parse_config
 from trainer.data import DatasetBundle
 from trainer.data.chat_setup import make_chat_setup
 from trainer.data.domains import domain_datasets, load_domain
-from trainer.errors import OutputError
+from trainer.errors import ConfigError, OutputError
 from trainer.evaluation import Evaluation
 from trainer.generation.settings import decode_settings
 from trainer.hub import pinned, resolve_base_model
-from trainer.lora_model import add_lora, load_base_model
+from trainer.kernels.packed_attention import keeps_rows_apart
+from trainer.lora_model import add_lora, is_sharded, load_base_model
 from trainer.model_config import check_embedding, check_ids, load_model_config
 from trainer.run_layout import (
     BASE,
@@ -167,7 +168,7 @@ def make_trainer(
         args=arguments,
         train_dataset=bundle.train_dataset,
         eval_dataset=bundle.eval_dataset,
-        data_collator=PaddingCollator(pad_token_id, multiple_of=_length_step(arguments.device)),
+        data_collator=_collator(cfg, adapted, arguments, pad_token_id),
         processing_class=chat.tokenizer,
         tool_eval_examples=bundle.tool_eval_examples,
         global_tools=bundle.global_tools,
@@ -179,6 +180,22 @@ def make_trainer(
     for callback in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(callback)
     return trainer
+
+
+def _collator(cfg: Config, model: Any, arguments: Any, pad_token_id: int) -> PaddingCollator | PackingCollator:
+    """Return the collator of a run: joined rows if there are several in a batch and the model can keep them apart."""
+    step = _length_step(arguments.device)
+    padding = PaddingCollator(pad_token_id, multiple_of=step)
+    wanted = cfg.train.get("packing", "auto")
+    if not wanted or arguments.per_device_train_batch_size == 1:
+        return padding
+    if not is_sharded(model) and keeps_rows_apart(model):
+        return PackingCollator(pad_token_id, multiple_of=step)
+    reason = f"{cfg.model.base_model_name} cannot keep joined rows of a batch apart"
+    if wanted is True:
+        raise ConfigError(f"train.packing: {reason}; set it to auto")
+    logger.info(f"{reason}, so rows are padded")
+    return padding
 
 
 def _length_step(device: Any) -> int:

@@ -10,7 +10,7 @@ from trainer.errors import TrainingError
 _N_ROWS_NAMED = 8
 
 
-def check_loss(loss: torch.Tensor, *, step: int, batch: Mapping[str, torch.Tensor], rows: Any) -> None:
+def check_loss(loss: torch.Tensor, *, step: int, batch: Mapping[str, Any], rows: Any) -> None:
     """Raise `TrainingError` if the loss of a batch is not finite. `rows` is the training dataset."""
     if not torch.isfinite(loss):
         raise TrainingError(
@@ -28,9 +28,12 @@ def check_gradients(norm: Any, *, step: int) -> None:
         )
 
 
-def _row_names(batch: Mapping[str, torch.Tensor], rows: Any) -> list[str]:
+def _row_names(batch: Mapping[str, Any], rows: Any) -> list[str]:
     """The sessions of the rows in a batch, found by their tokens."""
-    lengths = batch["attention_mask"].sum(dim=1).tolist()
-    wanted = [ids[:length] for ids, length in zip(batch["input_ids"].tolist(), lengths, strict=True)]
+    if "row_lengths" in batch:
+        wanted = [part.tolist() for part in batch["input_ids"][0].split(batch["row_lengths"])]
+    else:
+        lengths = batch["attention_mask"].sum(dim=1).tolist()
+        wanted = [ids[:length] for ids, length in zip(batch["input_ids"].tolist(), lengths, strict=True)]
     found = [index for index in range(len(rows)) if list(rows[index]["input_ids"]) in wanted]
     return [str(rows[index].get("session_id", f"row {index}")) for index in found[:_N_ROWS_NAMED]]

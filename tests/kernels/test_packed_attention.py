@@ -1,0 +1,92 @@
+"""Joined rows have the loss and gradients of rows alone, and models that would mix them are found."""
+
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+from tests.loss.test_supervised import make_rows
+from trainer.collate import PackingCollator, PaddingCollator
+from trainer.kernels.fused_lora import fused_lora
+from trainer.kernels.lean_layers import find_lean_layers, lean_layers
+from trainer.kernels.packed_attention import attend_by_row, keeps_rows_apart
+from trainer.loss import SupervisedLoss
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 50, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+FAMILIES: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "qwen3": {},
+    "granite": {"logits_scaling": 8.0},
+    "mistral": {"sliding_window": 6},
+    "gemma3_text": {"sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]},
+    "olmo2": {},
+}
+RECURRENT: dict[str, dict[str, Any]] = {
+    "lfm2": {"layer_types": ["conv", "full_attention"]},
+    "qwen3_next": {"layer_types": ["linear_attention", "full_attention"], "num_experts": 4},
+    "falcon_h1": {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8},
+}
+ROWS = make_rows([9, 14, 5, 23])
+
+
+def make(family: str, **changes: Any) -> Any:
+    torch.manual_seed(0)
+    config: Any = CONFIG_MAPPING[family]
+    model: Any = AutoModelForCausalLM.from_config(config(**{**SIZES, **changes}))
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            torch.nn.init.normal_(weight, std=0.2)
+    targets = r".*\.([qkvo]|gate|up|down)_proj"
+    lora = LoraConfig(r=4, target_modules=targets, init_lora_weights=False, task_type="CAUSAL_LM")
+    return get_peft_model(model, lora)
+
+
+def loss_and_gradients(model: Any, batches: list[dict[str, Any]]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    loss = SupervisedLoss(model)
+    model.zero_grad()
+    total = torch.zeros(())
+    for batch in batches:
+        with attend_by_row(model, batch.get("row_lengths", ())):
+            part = loss(model, batch, use_cache=False)
+            part.backward()
+        total += part.detach()
+    return total, {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+@pytest.mark.parametrize("multiple", [1, 8])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_joined_rows_have_the_loss_and_gradients_of_rows_alone(family: str, multiple: int) -> None:
+    model = make(family, **FAMILIES[family])
+    assert keeps_rows_apart(model)
+    alone = loss_and_gradients(model, [PaddingCollator(0)([row]) for row in ROWS])
+    with fused_lora(model, active=True), lean_layers(find_lean_layers(model)):
+        joined = loss_and_gradients(model, [PackingCollator(0, multiple_of=multiple)(ROWS)])
+    torch.testing.assert_close(joined[0], alone[0], rtol=1e-5, atol=0)
+    assert joined[1].keys() == alone[1].keys() != set()
+    for name, gradient in alone[1].items():
+        assert (joined[1][name] - gradient).norm() <= 2e-5 * gradient.norm(), name
+
+
+def test_without_its_attention_a_batch_of_joined_rows_has_the_same_loss_but_forbidden_pairs_are_computed() -> None:
+    """transformers itself masks by positions; this is what the attention by row is faster than."""
+    model = make("llama")
+    batch = PackingCollator(0)(ROWS)
+    expected = loss_and_gradients(model, [batch])[0]
+    torch.testing.assert_close(loss_and_gradients(model, [{**batch, "row_lengths": ()}])[0], expected)
+
+
+@pytest.mark.parametrize("family", RECURRENT)
+def test_models_that_carry_a_state_from_row_to_row_are_found(family: str) -> None:
+    model = make(family, **RECURRENT[family]).train()
+    assert not keeps_rows_apart(model)
+    assert model.training
+
+
+def test_eager_attention_is_left_alone() -> None:
+    model = make("llama", attn_implementation="eager")
+    assert not keeps_rows_apart(model)
