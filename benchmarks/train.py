@@ -94,6 +94,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--batch", nargs="+", type=int, default=[1, 2, 8], metavar="N", help="rows per step (default: 1 2 8)")
     add("--dropout", nargs="+", type=float, default=[0.0, 0.05], metavar="P", help="of the adapter (default: 0 0.05)")
     add("--rank", type=int, default=64, metavar="R", help="of the adapter, on all linear layers (default: 64)")
+    add("--dtype", choices=["bfloat16", "float32"], default="bfloat16", help="of the base model's weights")
     add("--warmup", type=int, default=2, metavar="N", help="steps that are not measured (default: 2)")
     add("--steps", type=int, default=8, metavar="N", help="measured steps (default: 8)")
     add("--repeats", type=int, default=1, metavar="N", help="processes of each system, alternating (default: 1)")
@@ -144,7 +145,7 @@ def prepare(args: argparse.Namespace, place: Path) -> tuple[dict[str, Any], dict
         "attention": config.num_hidden_layers * config.num_attention_heads * model.model.layers[0].self_attn.head_dim,
         "head": config.vocab_size * config.hidden_size,
     }
-    settings = {name: getattr(args, name) for name in ("checkpointing", "liger", "flash")}
+    settings = {name: getattr(args, name) for name in ("checkpointing", "liger", "flash", "dtype")}
     return {
         **settings, "model": model_folder, "tokenizer": folder, "steps": args.steps, "scratch": str(place / "scratch")
     }, shapes  # fmt: skip

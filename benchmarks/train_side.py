@@ -122,7 +122,7 @@ def _loaded(task: dict[str, Any]) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(task["model"], dtype=torch.bfloat16)
+    return AutoModelForCausalLM.from_pretrained(task["model"], dtype=getattr(torch, task["dtype"]))
 
 
 def _tokenizer(task: dict[str, Any]) -> Any:

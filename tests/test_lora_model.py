@@ -89,7 +89,13 @@ def test_the_model_takes_the_pad_token_of_the_tokenizer(tiny_model_folder: Path)
 def test_the_configured_precision_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pick_dtype("float16") is torch.float16
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for capabilities, expected in (({"avx512_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)):
+    cases: tuple[tuple[dict[str, object], torch.dtype], ...] = (
+        ({"avx512_bf16": True, "cpu_name": "AMD EPYC 9R14"}, torch.bfloat16),
+        ({"avx512_bf16": True, "cpu_name": "Intel Xeon"}, torch.float32),
+        ({"avx512_bf16": True, "amx_bf16": True, "cpu_name": "Intel Xeon"}, torch.bfloat16),
+        ({"avx2": True}, torch.float32),
+    )
+    for capabilities, expected in cases:
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda value=capabilities: value)
         assert pick_dtype("auto") is expected
 

@@ -67,9 +67,10 @@ def _check_loaded(name: str, loaded: Mapping[str, Any]) -> None:
 
 
 def pick_dtype(name: str) -> torch.dtype:
-    """The torch dtype of a configured name; `auto` is bfloat16 if the hardware supports it natively, else float32.
+    """The torch dtype of a configured name; `auto` is bfloat16 where it is faster than float32, else float32.
 
-    Emulated bfloat16 is slower than float32 and less accurate.
+    Emulated bfloat16 is slower than float32 and less accurate. So is that of Intel's processors without matrix units:
+    on family 6 model 207 with AVX512-BF16 only, products ran at 0.57 times the rate of float32.
     """
     if name != "auto":
         dtype = getattr(torch, name)
@@ -82,7 +83,9 @@ def _multiplies_bfloat16() -> bool:
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    is_intel = str(capabilities.get("cpu_name", "")).startswith("Intel")
+    fast = ("amx_bf16", "bf16") if is_intel else ("avx512_bf16", "amx_bf16", "bf16")
+    return any(capabilities.get(name, False) for name in fast)
 
 
 def add_lora(model: PreTrainedModel, lora: LoraConfig, *, revision: str | None = None) -> PeftModel:

@@ -109,7 +109,8 @@ class ToolTrainer(Trainer):
         assert isinstance(self.model, nn.Module)
         if self._lean is None:
             on_cpu = self.args.device.type == "cpu" and not is_sharded(self.model)
-            self._lean = find_lean_layers(self.model) if on_cpu else []
+            with self.accelerator.autocast(), self.autocast_smart_context_manager():
+                self._lean = find_lean_layers(self.model) if on_cpu else []
         # This includes the backward pass, because gradient checkpointing runs the forward pass again there.
         lora = fused_lora(self.model, active=self._autocasts_adapter)
         with attend_by_row(self.model, inputs.get("row_lengths", ())), lora, lean_layers(self._lean):

@@ -68,6 +68,6 @@ SIMULATION = Simulation(
     timezone="America/Toronto",
     assistant_turns=range(10, 15),
     pieces=range(560, 1150),
-    n_sessions={"train": 240, "test": 80},
+    n_sessions={"train": 320, "test": 80},
     seed=5,
 )
