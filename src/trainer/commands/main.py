@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from trainer.util.cli import command_parser, exit_code
 from trainer.util.secrets import remember_words
+from trainer.util.threads import set_up_threads
 
 COMMANDS = {
     "train": "train a LoRA adapter from one YAML file, and measure tool calls before and after",
@@ -62,6 +63,8 @@ def run_command(name: str, argv: Sequence[str] | None, *, prog: str) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     remember_words(words)
     args = command.parse(words, prog=prog)
+    if getattr(args, "engine", None) != "vllm":  # which inherits the environment, and sets up threads of its own
+        set_up_threads()
     with exit_code() as code:
         code.value = command.run(args)
     return code.value

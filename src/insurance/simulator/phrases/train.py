@@ -189,7 +189,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "I'd like prices of {coverage} and {other} coverage: {car} from {year}, age {age}, {free} claim-free years.",
         "I'm {age}, {free} years without a claim. How much are {coverage} and {other} coverage, {car} from {year}?",
         "Please quote {coverage} and {other} coverage for my {car} from {year}. Age {age}, {free} claim-free years.",
-        "My car is a {car} from {year}, I'm {age} with {free} claim-free years. Compare {coverage} and {other} coverage.",
+        "My car is a {car} from {year}, I'm {age} with {free} claim-free years. "
+        "Compare {coverage} and {other} coverage.",
     ),
     "give_motor": (
         "I'm {age} with {free} claim-free years, it's a {car} from {year}, {coverage} coverage{extras}.",
