@@ -3,8 +3,6 @@
 All systems train the same adapter, from the same start, on the same rows in the same order, each in its own process.
 Their runs alternate, and the medians of the steps after warm-up count. `matrix_share` is the project's share of what
 plain bfloat16 matrix products reach in the same process; it counts the products that training needs, nothing twice.
-
-TRL is in the dependency group `benchmark`: uv run --group benchmark python benchmarks/train.py
 """
 
 import argparse
@@ -29,10 +27,10 @@ ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "configs" / "car_sales" / "quickstart.yaml"
 _EXAMPLES = """
 examples:
-  uv run --group benchmark python benchmarks/train.py --json train.json
-  uv run --group benchmark python benchmarks/train.py --batch 2 --dropout 0 --sides project trl
+  uv run python benchmarks/train.py --json train.json
+  uv run python benchmarks/train.py --batch 2 --dropout 0 --sides project trl
   uv run python benchmarks/train.py --sides project --batch 1 --dropout 0 --busy 2
-  uv run --group benchmark python benchmarks/train.py --random qwen3-4b --row-tokens 8192   # on a GPU, no network
+  uv run python benchmarks/train.py --random qwen3-4b --row-tokens 8192   # on a GPU, no network
 """
 RANDOM_MODELS: dict[str, dict[str, Any]] = {
     "smollm2-360m": {
