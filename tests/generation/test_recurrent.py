@@ -74,7 +74,8 @@ def test_a_turn_takes_a_fraction_of_the_passes_of_generate(family: str) -> None:
     ours = counted(model, lambda: decode_turns(model, examples, make_settings()))
     theirs = counted(model, lambda: [generated(model, item.prompt_ids) for item in examples])
     print(f"{family}: {ours / len(examples):.2f} passes per turn, {theirs / len(examples):.2f} with generate")
-    assert ours < theirs / 4
+    # Inkling counts distances from the length of the cache, so rows of different lengths cannot share a batch.
+    assert ours < (theirs * 0.75 if family == "inkling_text" else theirs / 4)
 
 
 @pytest.mark.parametrize("family", RECURRENT_FAMILIES)
@@ -106,8 +107,11 @@ def test_what_each_family_can_do_is_found_out() -> None:
     with torch.inference_mode():
         found = {family: probe(make_model(family)) for family in RECURRENT_FAMILIES}
     able = Abilities(holds_states=True, continues=True, batches=True)
-    # Jamba's scan over several tokens starts from an empty state.
-    assert found == {**dict.fromkeys(RECURRENT_FAMILIES, able), "jamba": able._replace(continues=False)}
+    assert found == {
+        **dict.fromkeys(RECURRENT_FAMILIES, able),
+        "jamba": able._replace(continues=False),  # its scan over several tokens starts from an empty state
+        "inkling_text": able._replace(batches=False),
+    }
 
 
 def test_a_session_is_walked_only_to_the_last_turn_that_differs() -> None:
@@ -149,8 +153,8 @@ def test_a_walk_that_forgets_its_state_is_noticed(monkeypatch: pytest.MonkeyPatc
     assert len(prefilled) >= 6
 
 
-@pytest.mark.parametrize("family", ["qwen3_next", "jamba"])
-def test_every_turn_that_differs_costs_one_pass_before_its_first_new_token(family: str) -> None:
+@pytest.mark.parametrize(("family", "is_walked"), [("qwen3_next", True), ("jamba", False)])
+def test_every_turn_that_differs_costs_one_pass_before_its_first_new_token(family: str, is_walked: bool) -> None:
     """A walk's next stretch, or a fill from the first token on; then all turns share each step."""
     model = make_model(family)
     history: list[int] = []
@@ -161,12 +165,43 @@ def test_every_turn_that_differs_costs_one_pass_before_its_first_new_token(famil
         examples.append(example("s", turn, history, target))
         history += target
     settings = make_settings(max_new_tokens=2)
+    n_run: list[int] = []
+    hook = model.register_forward_pre_hook(
+        lambda _, args, kwargs: n_run.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
     with torch.inference_mode():
-        n_probe = counted(model, lambda: probe(model))
-    decoded: list[Any] = []
-    n_passes = counted(model, lambda: decoded.extend(decode_turns(model, examples, settings)))
+        probe(model)
+    of_probe = list(n_run)
+    n_run.clear()
+    decoded = decode_turns(model, examples, settings)
+    hook.remove()
     assert not any(turn.accepted for turn in decoded)
-    assert n_passes == n_probe + 1 + len(examples) + 1
+    assert len(n_run) == len(of_probe) + 1 + len(examples) + 1
+    lengths = [len(item.prompt_ids) for item in examples]
+    before_answers = max(lengths) if is_walked else sum(lengths)
+    assert sum(n_run) == sum(of_probe) + len(history) + before_answers + len(examples)
+
+
+@torch.inference_mode()
+def test_a_walk_takes_departures_in_any_order() -> None:
+    model = make_model("granitemoehybrid")
+    ids = list(range(3, 30))
+    logits = model(input_ids=torch.tensor([ids])).logits[0]
+    lengths = [20, 7, 20, 12]
+    found = recurrent_walk.Walker(model).prefixes(
+        ids, [recurrent_walk.Departure(length, logits[length - 1]) for length in lengths]
+    )
+    assert [prefix and prefix.length for prefix in found] == lengths
+    assert all(isinstance(prefix, CachePrefix) for prefix in found)
+
+
+@torch.inference_mode()
+def test_wide_sliding_windows_are_not_batched_if_the_mask_cannot_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would be counted from the longest row, and the probe's few tokens are all inside such a window."""
+    model = recurrent_model("zaya", vocab_size=VOCABULARY, sliding_window=64)
+    assert probe(model).batches
+    monkeypatch.setattr(type(model), "_supports_attention_backend", False)
+    assert not probe(model).batches
 
 
 def test_a_model_that_mixes_up_the_rows_of_a_batch_decodes_one_at_a_time() -> None:
@@ -240,7 +275,7 @@ def test_answers_come_from_the_adapter_when_it_is_on_and_from_the_base_model_whe
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("family", RECURRENT_FAMILIES)
+@pytest.mark.parametrize("family", [family for family in RECURRENT_FAMILIES if family != "inkling_text"])
 def test_rows_with_states_are_dropped_and_loaded_again(family: str) -> None:
     model = make_model(family)
     tokens = [list(range(3 + n, 20 + 2 * n)) for n in range(4)]
@@ -274,9 +309,12 @@ def test_copies_of_states_are_bounded_by_the_token_budget(monkeypatch: pytest.Mo
     examples = [example(f"s{n}", 0, [3 + n, 4, 5], [STOP]) for n in range(30)]
     held: list[int] = []
     n_copies: list[int] = []
+    earlier: list[weakref.ref[Any]] = []
 
     def watched(model: Any, unfinished: Sequence[Unfinished], *args: Any, **options: Any) -> None:
         prefixes = [item.prefix for item in unfinished if isinstance(item.prefix, CachePrefix)]
+        assert not any(cache() is not None for cache in earlier)
+        earlier.extend(weakref.ref(prefix.cache) for prefix in prefixes)
         n_copies.append(len(prefixes))
         held.append(sum(prefix.n_state_tokens for prefix in prefixes))
         continue_answers(model, unfinished, *args, **options)

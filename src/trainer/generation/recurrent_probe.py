@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from transformers import DynamicCache
 
 from trainer.generation.kv_cache import CachePrefix, RaggedCache, empty_recurrent_cache, is_known_recurrent
 from trainer.generation.passes import run_rows, run_tokens
@@ -55,23 +54,14 @@ def _filled(model: nn.Module, n_tokens: int) -> CachePrefix:
 
 
 def _continues(model: nn.Module) -> bool:
-    """Whether the state after several tokens depends on the one before them."""
+    """Whether what follows several tokens depends on the recurrent states before them."""
     remembering = _filled(model, len(_TOKENS)).cache
     forgetful = copy.deepcopy(remembering)
-    for layer in forgetful.layers:
-        for state in getattr(layer, "recurrent_states", {}).values():
-            if state is not None:
-                state.zero_()
-    ends = []
-    for cache in (remembering, forgetful):
-        run_tokens(model, _TOKENS[:2], cache)
-        ends.append(_first_recurrent(cache))
-    return all(not torch.equal(*pair) for pair in zip(*ends, strict=True))
-
-
-def _first_recurrent(cache: DynamicCache) -> list[torch.Tensor]:
-    """The recurrent states of the first layer that has any. Up to there, passes with other states are equal."""
-    return next((list(layer.recurrent.values()) for layer in copy_states(cache) if layer.recurrent), [])
+    states = [state for layer in forgetful.layers for state in getattr(layer, "recurrent_states", {}).values()]
+    known = [state.zero_() for state in states if state is not None]
+    # Convolutions continue from the cache in every case.
+    ends = [run_tokens(model, _TOKENS[:2], cache) for cache in (remembering, forgetful)]
+    return not known or not torch.equal(*ends)
 
 
 def _batches(model: nn.Module) -> bool:

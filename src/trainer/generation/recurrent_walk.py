@@ -94,5 +94,5 @@ class Walker:
 
 @cache
 def _report_slow(model_type: str, lacks: Literal["batches", "states"]) -> None:
-    reason = "keeps states that cannot be copied" if lacks == "states" else "mixes up the rows of a batch"
+    reason = "keeps states that cannot be copied" if lacks == "states" else "cannot continue rows of different lengths"
     logger.warning("%s %s; its answers are decoded one at a time, which is slower", model_type, reason)
