@@ -48,9 +48,34 @@ def test_all_four_sides_are_timed_in_both_states(
     for state in result["states"].values():
         assert list(state["seconds"]) == ["generate_each", "generate_batched", "project", "perplexity"]
         assert all(seconds > 0 for seconds in state["seconds"].values())
+        assert state["passes_per_turn"]["project"] < state["passes_per_turn"]["generate_each"]
         assert 0 <= state["agreement"] <= 1
         assert state["identical"] == 1
     assert result["sessions"] == 2
+
+
+def test_a_tiny_model_with_recurrent_layers_needs_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "evaluate.json"
+    main = script("evaluate.py", monkeypatch)["main"]
+    assert main(["--tiny", "lfm2", "--sessions", "1", "--repeats", "1", "--json", str(target)]) == 0
+    result = json.loads(target.read_text(encoding="utf-8"))
+    assert (result["family"], result["sessions"], result["turns"]) == ("lfm2", 1, 12)
+    assert list(result["states"]) == ["all_differ", "most_agree"]
+    assert result["states"]["all_differ"]["agreement"] < 0.1 < 0.5 < result["states"]["most_agree"]["agreement"]
+    for state in result["states"].values():
+        assert state["identical"] == 1
+        passes = state["passes_per_turn"]
+        assert list(passes) == ["generate_each", "generate_batched", "project", "perplexity"]
+        assert passes["perplexity"] == 1 / 12
+        assert passes["project"] < passes["generate_each"] / 4
+    assert "passes per turn" in capsys.readouterr().out
+
+
+def test_an_unknown_family_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert script("evaluate.py", monkeypatch)["main"](["--tiny", "qwen9"]) == 2
+    assert "unknown family; use one of qwen3_next" in capsys.readouterr().err
 
 
 def test_answers_are_compared_for_every_adapter(

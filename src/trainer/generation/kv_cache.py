@@ -1,18 +1,45 @@
-"""KV caches that start from a finished pass and then grow in place."""
+"""Caches that start from a finished pass and then grow in place."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import (
+    CacheLayerMixin,
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    LinearAttentionAndFullAttentionLayer,
+    LinearAttentionAndSlidingWindowAttentionLayer,
+    LinearAttentionLayer,
+)
+
+from trainer.generation.recurrent_states import LayerStates, StateRows, n_state_bytes
+
+_ATTENTION = {DynamicLayer, DynamicSlidingWindowLayer}
+_SLIDING = {DynamicSlidingWindowLayer, LinearAttentionAndSlidingWindowAttentionLayer}
+_RECURRENT = {
+    LinearAttentionLayer,
+    LinearAttentionAndFullAttentionLayer,
+    LinearAttentionAndSlidingWindowAttentionLayer,
+}
 
 
 class CachePrefix(NamedTuple):
-    """The first `length` tokens of row 0 of a cache."""
+    """The first `length` tokens of row 0 of a cache. `states` are those of recurrent layers after these tokens."""
 
     cache: DynamicCache
     length: int
+    states: tuple[LayerStates, ...] = ()
+
+    @property
+    def n_state_tokens(self) -> int:
+        """How many tokens would take the memory of the states if every layer had keys and values."""
+        if not self.states:
+            return 0
+        layers: Any = self.cache.layers
+        keys: torch.Tensor = next(layer.keys for layer in layers if _has_keys(layer))
+        return n_state_bytes(self.states) // (2 * keys[0, :, 0].nbytes * len(layers))
 
 
 class RowLengths:
@@ -53,7 +80,7 @@ class _RaggedLayer(DynamicLayer):
     values: Any
 
     def __init__(self, like: Any, lengths: RowLengths, capacity: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        DynamicLayer.__init__(self)
         self.keys, self.values = (
             sample.new_zeros(len(lengths.values), sample.shape[1], capacity, sample.shape[3])
             for sample in (like.keys, like.values)
@@ -78,27 +105,47 @@ class _RaggedLayer(DynamicLayer):
         return max(self._lengths.values)
 
 
+class _RaggedHybridLayer(StateRows, _RaggedLayer):  # type: ignore[misc, override]  # like transformers' own
+    """A cache layer with keys and values, and also with states."""
+
+    def __init__(self, like: Any, lengths: RowLengths, capacity: int) -> None:
+        _RaggedLayer.__init__(self, like, lengths, capacity)
+        StateRows.__init__(self, like, len(lengths.values))
+
+
 class RaggedCache(DynamicCache):
     """Rows of different lengths without padding: a row's token at position p is at index p of its buffer.
 
     Entries after a row's length are invalid: a pass writes its new tokens there, and `advance` sets how many of them
-    to keep. Only `load`, `advance` and `keep` change rows. Attention also needs the lengths
-    (`trainer.generation.ragged_attention`), except with a single row.
+    to keep. A cache with states (`has_states`) must keep all of them, since a state cannot be taken back. Only `load`,
+    `advance` and `keep` change rows. Attention also needs the lengths (`trainer.generation.ragged_attention`), except
+    with a single row.
     """
 
     def __init__(self, like: DynamicCache, *, n_rows: int, capacity: int) -> None:
         super().__init__()
         samples: Any = like.layers
-        self.lengths = RowLengths(n_rows, samples[0].keys.device)
-        self._ragged = [_RaggedLayer(sample, self.lengths, capacity) for sample in samples]
-        self.layers.extend(self._ragged)
+        self.lengths = RowLengths(n_rows, next(layer.keys.device for layer in samples if _has_keys(layer)))
+        self.has_states = any(isinstance(layer, LinearAttentionLayer) for layer in samples)
+        self._rows: list[_RaggedLayer | StateRows] = []
+        for sample in samples:
+            if not isinstance(sample, LinearAttentionLayer):
+                self._rows.append(_RaggedLayer(sample, self.lengths, capacity))
+            elif _has_keys(sample):
+                self._rows.append(_RaggedHybridLayer(sample, self.lengths, capacity))
+            else:
+                self._rows.append(StateRows(sample, n_rows))
+        self.layers.extend(self._rows)
 
     def load(self, row: int, prefix: CachePrefix) -> None:
         """Replace the content of a row with a prefix."""
         sources: Any = prefix.cache.layers
-        for layer, source in zip(self._ragged, sources, strict=True):
-            layer.keys[row, :, : prefix.length] = source.keys[0, :, : prefix.length]
-            layer.values[row, :, : prefix.length] = source.values[0, :, : prefix.length]
+        for index, (layer, source) in enumerate(zip(self._rows, sources, strict=True)):
+            if isinstance(layer, _RaggedLayer):
+                layer.keys[row, :, : prefix.length] = source.keys[0, :, : prefix.length]
+                layer.values[row, :, : prefix.length] = source.values[0, :, : prefix.length]
+            if isinstance(layer, StateRows):
+                layer.load_states(row, prefix.states[index])
         self.lengths.set_length(row, prefix.length)
 
     def advance(self, n_tokens: Sequence[int]) -> None:
@@ -107,8 +154,11 @@ class RaggedCache(DynamicCache):
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all rows except these, which are renumbered in this order."""
-        for layer in self._ragged:
-            layer.keys, layer.values = layer.keys[list(rows)], layer.values[list(rows)]
+        for layer in self._rows:
+            if isinstance(layer, _RaggedLayer):
+                layer.keys, layer.values = layer.keys[list(rows)], layer.values[list(rows)]
+            if isinstance(layer, StateRows):
+                layer.keep_states(rows)
         self.lengths.keep(rows)
 
 
@@ -117,5 +167,39 @@ def empty_cache(config: Any) -> DynamicCache | None:
 
     A sliding-window layer's own cache drops tokens. In a full cache, attention masks the same tokens.
     """
-    kinds = {type(layer) for layer in DynamicCache(config=config).layers}
-    return DynamicCache() if kinds <= {DynamicLayer, DynamicSlidingWindowLayer} else None
+    return DynamicCache() if _kinds(config) <= _ATTENTION else None
+
+
+def empty_recurrent_cache(config: Any) -> DynamicCache:
+    """A cache with the states of recurrent layers that keeps every token, also in sliding-window layers."""
+    cache = DynamicCache(config=config)
+    for index, layer in enumerate(cache.layers):
+        if isinstance(layer, LinearAttentionAndSlidingWindowAttentionLayer):
+            cache.layers[index] = LinearAttentionAndFullAttentionLayer(layer.number_of_states)
+        elif isinstance(layer, DynamicSlidingWindowLayer):
+            cache.layers[index] = DynamicLayer()
+    return cache
+
+
+def is_known_recurrent(cache: Any) -> bool:
+    """Whether a model's own cache holds attention and recurrent states only, in layers that `RaggedCache` knows."""
+    layers: list[Any] = cache.layers if type(cache) is DynamicCache else []
+    return {type(layer) for layer in layers} <= _ATTENTION | _RECURRENT and any(map(_has_keys, layers))
+
+
+def is_filled(cache: DynamicCache) -> bool:
+    """Whether every layer holds keys and values after a pass. Some models keep states elsewhere and leave gaps."""
+    return all(map(_has_keys, cache.layers))
+
+
+def has_sliding_windows(config: Any) -> bool:
+    """Whether some layers of a model see only the last tokens."""
+    return bool(_kinds(config) & _SLIDING)
+
+
+def _kinds(config: Any) -> set[type]:
+    return {type(layer) for layer in DynamicCache(config=config).layers}
+
+
+def _has_keys(layer: Any) -> bool:
+    return isinstance(layer, CacheLayerMixin) and layer.is_initialized

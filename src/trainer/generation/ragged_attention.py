@@ -14,7 +14,7 @@ from torch.nn import functional
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
 
-from trainer.generation.kv_cache import RaggedCache, RowLengths
+from trainer.generation.kv_cache import RaggedCache, RowLengths, has_sliding_windows
 from trainer.kernels.attention_override import (
     MaskFunction,
     attend_eagerly,
@@ -54,8 +54,25 @@ def _attention(
 
 
 def supports_ragged_attention(model: nn.Module) -> bool:
-    """Whether a model can attend to rows that end at different positions; others decode one row at a time."""
+    """Whether a model can attend to rows that end at different positions, with any number of new tokens."""
     return replaceable_attention(model) is not None
+
+
+def supports_row_mask(model: nn.Module) -> bool:
+    """Whether a model can attend to rows that end at different positions with one new token in each row.
+
+    Every model masks padding, and entries after a row's end can be masked the same way. But sliding windows are counted
+    from the longest row.
+    """
+    return not has_sliding_windows(model.config)
+
+
+def row_mask(model: nn.Module, cache: RaggedCache) -> torch.Tensor | None:
+    """The mask of padding, bool [rows, tokens], for a pass over one new token per row; None if it needs none."""
+    if supports_ragged_attention(model) or len(set(cache.lengths.values)) == 1:
+        return None
+    ends = cache.lengths.next_positions(1)
+    return torch.arange(max(cache.lengths.values) + 1, device=ends.device) <= ends
 
 
 def ragged_attention(model: nn.Module, cache: RaggedCache) -> AbstractContextManager[None]:

@@ -16,7 +16,9 @@ class DecodeSettings:
     """How answers are decoded.
 
     `max_batch_tokens` bounds memory: it is the most tokens in a decoding batch, and a quarter of it is the most tokens
-    of sessions whose caches are held at the same time. A longer turn or session is decoded alone.
+    of sessions whose caches are held at the same time. A longer turn or session is decoded alone. A copy of recurrent
+    states counts as the tokens whose keys and values, if every layer had them, would take as much memory; at the same
+    time, about half of `max_batch_tokens` is held in copies that wait.
     """
 
     stop_token_ids: frozenset[int]

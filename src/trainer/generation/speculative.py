@@ -1,8 +1,11 @@
-"""Continue unfinished answers from cached histories, many at a time, with draft tokens that the model checks."""
+"""Continue unfinished answers from cached histories, many at a time, with draft tokens that the model checks.
+
+A wrong draft cannot be taken back from the states of recurrent layers, so models with such layers get no drafts.
+"""
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -10,8 +13,10 @@ from torch import nn
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from trainer.generation.kv_cache import CachePrefix, RaggedCache
+from trainer.generation.passes import run_rows
 from trainer.generation.prompt_lookup import Drafter
-from trainer.generation.ragged_attention import ragged_attention, supports_ragged_attention
+from trainer.generation.ragged_attention import supports_ragged_attention
+from trainer.generation.recurrent_walk import Prefill, prefill
 from trainer.generation.settings import DecodeSettings
 
 # Draft tokens per step. Few longer drafts are accepted, and on a CPU each draft token costs time.
@@ -66,13 +71,13 @@ class PartialAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """An answer to continue: the cache holds everything before the answer's last token.
+    """An answer to continue: the prefix is everything before the answer's last token.
 
     `hints` are tokens that the answer may repeat in part, such as its prompt. They affect speed, not the text.
     """
 
     answer: PartialAnswer
-    prefix: CachePrefix
+    prefix: CachePrefix | Prefill
     hints: Sequence[int]
 
 
@@ -82,8 +87,12 @@ def continue_answers(
     settings: DecodeSettings,
     on_done: Callable[[int], None],
     on_note: Callable[[str], None] = lambda note: None,
+    *,
+    batches_states: bool = False,
 ) -> None:
     """Decode every answer to its end, as many at a time as the token budget allows.
+
+    Answers that continue from states share a batch if `batches_states` is set, other ones if the model supports it.
 
     Each step checks a draft of the next few tokens of each answer and accepts those that the model itself chooses. When
     an answer ends, a waiting one takes its row.
@@ -92,23 +101,26 @@ def continue_answers(
         return
     waiting = sorted(unfinished, key=lambda item: item.prefix.length)  # longest last
     capacity = waiting[-1].prefix.length + settings.max_new_tokens + _MAX_DRAFT
-    n_rows = min(len(waiting), max(1, settings.max_batch_tokens // capacity)) if supports_ragged_attention(model) else 1
-    cache = RaggedCache(waiting[-1].prefix.cache, n_rows=n_rows, capacity=capacity)
-    rows = [_load(cache, index, waiting.pop()) for index in range(n_rows)]
-    with ragged_attention(model, cache):
-        while rows:
-            n_open = sum(row.is_open for row in rows)
-            _step(model, rows, cache, settings)
-            on_done(n_open - sum(row.is_open for row in rows))
-            n_tokens = max(len(row.answer.token_ids) for row in rows)  # known on the CPU, so nothing waits for it
-            on_note(f"decoding {len(rows)} answers, token {n_tokens} of {settings.max_new_tokens}")
-            ended = [index for index, row in enumerate(rows) if not row.is_open]
-            for index in ended[: len(waiting)]:
-                rows[index] = _load(cache, index, waiting.pop())
-            kept = [index for index, row in enumerate(rows) if row.is_open]
-            if len(kept) <= len(rows) * _KEEP_FINISHED_ABOVE:
-                cache.keep(kept)
-                rows = [rows[index] for index in kept]
+    longest = _filled(model, waiting[-1].prefix)
+    waiting[-1] = replace(waiting[-1], prefix=longest)
+    n_rows = 1
+    if batches_states if longest.states else supports_ragged_attention(model):
+        n_rows = min(len(waiting), max(1, settings.max_batch_tokens // (capacity + longest.n_state_tokens)))
+    cache = RaggedCache(longest.cache, n_rows=n_rows, capacity=capacity)
+    rows = [_load(model, cache, index, waiting.pop()) for index in range(n_rows)]
+    while rows:
+        n_open = sum(row.is_open for row in rows)
+        _step(model, rows, cache, settings)
+        on_done(n_open - sum(row.is_open for row in rows))
+        n_tokens = max(len(row.answer.token_ids) for row in rows)  # known on the CPU, so nothing waits for it
+        on_note(f"decoding {len(rows)} answers, token {n_tokens} of {settings.max_new_tokens}")
+        ended = [index for index, row in enumerate(rows) if not row.is_open]
+        for index in ended[: len(waiting)]:
+            rows[index] = _load(model, cache, index, waiting.pop())
+        kept = [index for index, row in enumerate(rows) if row.is_open]
+        if len(kept) <= len(rows) * _KEEP_FINISHED_ABOVE:
+            cache.keep(kept)
+            rows = [rows[index] for index in kept]
 
 
 def generate_answer(
@@ -120,7 +132,7 @@ def generate_answer(
     stopping: Sequence[Callable[..., torch.Tensor]] = (),
     processors: Sequence[Callable[..., torch.Tensor]] = (),
 ) -> None:
-    """Decode one answer from its prompt, for models whose state cannot be cropped (recurrent layers).
+    """Decode one answer from its prompt, for models whose states cannot be cropped.
 
     `stopping` and `processors` are stopping criteria and logits processors of transformers.
     """
@@ -146,10 +158,10 @@ def generate_answer(
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """An answer in a row of the batch, and the drafter of its next tokens."""
+    """An answer in a row of the batch, and the drafter of its next tokens; None without drafts."""
 
     answer: PartialAnswer
-    drafter: Drafter
+    drafter: Drafter | None
 
     @property
     def is_open(self) -> bool:
@@ -157,7 +169,9 @@ class _Row:
 
     def draft(self) -> list[int]:
         """A draft of the next tokens, with room for one more, since a pass yields one token more than it checks."""
-        return self.drafter.propose(min(_MAX_DRAFT, self.answer.n_left - 1)) if self.is_open else []
+        if self.drafter is None or not self.is_open:
+            return []
+        return self.drafter.propose(min(_MAX_DRAFT, self.answer.n_left - 1))
 
     def accept(self, draft: Sequence[int], logits: torch.Tensor) -> int:
         """Append the draft as far as the model agrees, then the model's own next token; returns how many tokens.
@@ -168,26 +182,23 @@ class _Row:
         while self.is_open and len(accepted) <= len(draft) and accepted == list(draft[: len(accepted)]):
             accepted.append(self.answer.choose(logits[len(accepted)]))
             self.answer.extend(accepted[-1])
-        self.drafter.extend(accepted)
+        if self.drafter is not None:
+            self.drafter.extend(accepted)
         return len(accepted)
 
 
-def _load(cache: RaggedCache, row: int, item: Unfinished) -> _Row:
-    cache.load(row, item.prefix)
-    return _Row(item.answer, Drafter([*item.hints, *item.answer.token_ids]))
+def _filled(model: nn.Module, prefix: CachePrefix | Prefill) -> CachePrefix:
+    return prefill(model, prefix) if isinstance(prefix, Prefill) else prefix
+
+
+def _load(model: nn.Module, cache: RaggedCache, row: int, item: Unfinished) -> _Row:
+    cache.load(row, _filled(model, item.prefix))
+    return _Row(item.answer, None if cache.has_states else Drafter([*item.hints, *item.answer.token_ids]))
 
 
 def _step(model: nn.Module, rows: Sequence[_Row], cache: RaggedCache, settings: DecodeSettings) -> None:
     """One pass over each answer's last token and its draft, of which it accepts what the model agrees with."""
     drafts = [row.draft() for row in rows]
-    n_new = 1 + max(map(len, drafts))
     ids = [[*row.answer.token_ids[-1:], *draft] for row, draft in zip(rows, drafts, strict=True)]
-    positions = cache.lengths.next_positions(n_new)
-    output = model(
-        input_ids=torch.tensor([known + [0] * (n_new - len(known)) for known in ids], device=positions.device),
-        position_ids=positions.clamp(max=settings.max_context_tokens - 1),  # padding may exceed the last position
-        past_key_values=cache,
-        use_cache=True,
-    )
-    # logits [rows, new, vocabulary]
-    cache.advance([row.accept(draft, logits) for row, draft, logits in zip(rows, drafts, output.logits, strict=True)])
+    logits = run_rows(model, ids, cache, n_positions=settings.max_context_tokens)
+    cache.advance([row.accept(draft, after) for row, draft, after in zip(rows, drafts, logits, strict=True)])

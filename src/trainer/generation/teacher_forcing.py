@@ -3,22 +3,23 @@
 For every token that the assistant must produce, a pass over a gold session yields the likelihood of gold and
 the token that greedy decoding would choose. As long as that token is gold's, greedy decoding and gold have the
 same history, so a turn that agrees up to its stop token is its own greedy output. The other turns are decoded from
-their first token that differs from gold, with the cache of the same pass. (Verifying a draft in one pass is the idea
-of speculative decoding, Leviathan et al. 2023; here gold is the draft.)
+their first token that differs from gold, with the cache of the same pass, or of a second one if the model has recurrent
+layers. (Verifying a draft in one pass is the idea of speculative decoding, Leviathan et al. 2023; here gold is the
+draft.)
 
 Parses no tool calls and computes no metrics.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import DynamicCache
 
-from trainer.generation.kv_cache import CachePrefix, empty_cache
+from trainer.generation.kv_cache import CachePrefix, empty_cache, is_filled
+from trainer.generation.recurrent_walk import Departure, Prefill, Walker
 from trainer.generation.settings import DecodeSettings
 from trainer.generation.shared_prefixes import SharedPrefix, TurnSpan, build_shared_prefixes, chunked
 from trainer.generation.speculative import PartialAnswer, Unfinished, continue_answers, generate_answer
@@ -45,12 +46,15 @@ class DecodedTurn:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """A turn after the pass: gold's likelihoods, the answer so far, and the cache if it must be continued."""
+    """A turn after the pass: gold's likelihoods, the answer so far, and what it continues from if it is not finished.
+
+    The prefix is None if the answer must be generated from its prompt.
+    """
 
     span: TurnSpan
     nll: tuple[float, ...]
     answer: PartialAnswer
-    cache: DynamicCache | None
+    prefix: CachePrefix | Prefill | None = None
 
 
 def decode_turns(
@@ -113,26 +117,40 @@ def _decode_chunk(
     on_note: Callable[[str], None],
 ) -> dict[int, DecodedTurn]:
     """The results of a few shared prefixes. No cache outlives the call, so memory holds only one chunk's caches."""
+    walker = Walker(model)
     scored: list[_Scored] = []
+    unfinished: list[_Scored] = []
+    decoded: set[int] = set()
     for number, prefix in enumerate(chunk, start=1):
         on_note(f"checking session {number} of {len(chunk)}")
-        turns = list(_score_prefix(model, prefix, examples, settings))
-        on_done(sum(turn.answer.finish_reason is not None for turn in turns))
-        scored += turns
-    unfinished = [turn for turn in scored if turn.answer.finish_reason is None]
-    accepted = {turn.span.example for turn in scored} - {turn.span.example for turn in unfinished}
-    _finish(model, unfinished, examples, settings, on_done, on_note)
+        turns = _score_prefix(model, prefix, examples, settings, walker)
+        scored += [replace(turn, prefix=None) for turn in turns]  # so that the caches are freed before the answers
+        unfinished += (new := [turn for turn in turns if turn.answer.finish_reason is None])
+        decoded |= {turn.span.example for turn in new}
+        on_done(len(turns) - len(new))
+        # The caches of a chunk are bounded by its tokens, but the copies of states only by its turns.
+        if number == len(chunk) or sum(map(_n_state_tokens, unfinished)) > settings.max_batch_tokens // 2:
+            _finish(model, walker, unfinished, examples, settings, on_done, on_note)
+            unfinished = []
     results = {}
     for turn in scored:
         index, reason = turn.span.example, turn.answer.finish_reason
         assert reason is not None
-        results[index] = DecodedTurn(tuple(turn.answer.token_ids), reason, index in accepted, turn.nll)
+        results[index] = DecodedTurn(tuple(turn.answer.token_ids), reason, index not in decoded, turn.nll)
     return results
 
 
+def _n_state_tokens(turn: _Scored) -> int:
+    return turn.prefix.n_state_tokens if isinstance(turn.prefix, CachePrefix) else 0
+
+
 def _score_prefix(
-    model: nn.Module, prefix: SharedPrefix, examples: Mapping[int, ToolEvalExample], settings: DecodeSettings
-) -> Iterator[_Scored]:
+    model: nn.Module,
+    prefix: SharedPrefix,
+    examples: Mapping[int, ToolEvalExample],
+    settings: DecodeSettings,
+    walker: Walker,
+) -> list[_Scored]:
     """The teacher-forced pass over one shared prefix: gold's likelihoods, and each turn's answer so far."""
     device = next(model.parameters()).device
     ids = torch.tensor([prefix.input_ids], device=device)  # int64 [1, tokens]
@@ -146,6 +164,7 @@ def _score_prefix(
         else:
             logits = model(input_ids=ids, **options).logits[0, positions]
     greedy, nll = _score(logits, ids[0, positions + 1])  # logits [supervised tokens, vocabulary]
+    scored, departures = [], []
     offset = 0
     for span in prefix.turns:
         part = slice(offset, offset + span.end - span.start)
@@ -155,9 +174,18 @@ def _score_prefix(
             answer.extend(answer.choose(logits[offset]))
         else:
             _follow_gold(answer, greedy[part], example.target_ids)
-        # A prefix whose turns are all finished frees its cache here.
-        yield _Scored(span, tuple(nll[part]), answer, cache if answer.finish_reason is None else None)
+        scored.append(_Scored(span, tuple(nll[part]), answer))
+        if answer.finish_reason is None:
+            n_agreed = len(answer.token_ids) - 1
+            departures.append(Departure(span.start + n_agreed, logits[offset + n_agreed]))
         offset = part.stop
+    # A cache that no turn continues is freed here.
+    prefixes: Iterator[CachePrefix | Prefill | None] = iter(
+        [CachePrefix(cache, departure.length) for departure in departures]
+        if cache is not None and is_filled(cache)
+        else walker.prefixes(prefix.input_ids, departures)
+    )
+    return [replace(turn, prefix=next(prefixes)) if turn.answer.finish_reason is None else turn for turn in scored]
 
 
 def _follow_gold(answer: PartialAnswer, greedy: Sequence[int], gold: Sequence[int]) -> None:
@@ -180,6 +208,7 @@ def _score(logits: torch.Tensor, targets: torch.Tensor) -> tuple[list[int], list
 
 def _finish(
     model: nn.Module,
+    walker: Walker,
     unfinished: Sequence[_Scored],
     examples: Mapping[int, ToolEvalExample],
     settings: DecodeSettings,
@@ -188,13 +217,12 @@ def _finish(
 ) -> None:
     from_cache = []
     for turn in unfinished:
-        if turn.cache is None:
-            turn.answer.restart()
-            generate_answer(model, examples[turn.span.example].prompt_ids, turn.answer, settings)
-            on_done(1)
-            continue
-        length = turn.span.start + len(turn.answer.token_ids) - 1
         example = examples[turn.span.example]
-        hints = (*example.prompt_ids, *example.target_ids)
-        from_cache.append(Unfinished(turn.answer, CachePrefix(turn.cache, length), hints))
-    continue_answers(model, from_cache, settings, on_done, on_note)
+        if turn.prefix is None:
+            turn.answer.restart()
+            generate_answer(model, example.prompt_ids, turn.answer, settings)
+            on_done(1)
+        else:
+            hints = (*example.prompt_ids, *example.target_ids)
+            from_cache.append(Unfinished(turn.answer, turn.prefix, hints))
+    continue_answers(model, from_cache, settings, on_done, on_note, batches_states=walker.batches_states)
