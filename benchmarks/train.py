@@ -33,6 +33,10 @@ examples:
   uv run python benchmarks/train.py --random qwen3-4b --row-tokens 8192   # on a GPU, no network
 """
 RANDOM_MODELS: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "model_type": "llama", "vocab_size": 49152, "hidden_size": 32, "intermediate_size": 64,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
+    },
     "smollm2-360m": {
         "model_type": "llama", "vocab_size": 49152, "hidden_size": 960, "intermediate_size": 2560,
         "num_hidden_layers": 32, "num_attention_heads": 15, "num_key_value_heads": 5, "tie_word_embeddings": True,

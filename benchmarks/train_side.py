@@ -134,16 +134,17 @@ def _tokenizer(task: dict[str, Any]) -> Any:
 def _project(task: dict[str, Any], rows: Sequence[dict[str, Any]]) -> Any:
     from transformers import TrainingArguments
 
-    from trainer.collate import PaddingCollator
+    from trainer.collate import PackingCollator, PaddingCollator
     from trainer.generation.settings import DecodeSettings
     from trainer.tool_calls import get_format
     from trainer.tool_trainer import ToolTrainer
 
+    collator = PaddingCollator if task["batch"] == 1 else PackingCollator  # as a run with `train.packing: auto`
     return ToolTrainer(
         model=_adapted(task, _loaded(task)),
         args=TrainingArguments(**_arguments(task)),
         train_dataset=_dataset(rows),
-        data_collator=PaddingCollator(0, multiple_of=32 if _arguments(task)["use_cpu"] else 1),
+        data_collator=collator(0, multiple_of=32 if _arguments(task)["use_cpu"] else 1),
         processing_class=_tokenizer(task),
         tool_eval_examples=(),
         global_tools=(),
@@ -164,7 +165,9 @@ def _trl(task: dict[str, Any], rows: Sequence[dict[str, Any]]) -> Any:
         model.set_attn_implementation(task["flash"])
     return trl.SFTTrainer(
         model=model,
-        args=trl.SFTConfig(**_arguments(task), **best, bf16=True, max_length=None, packing=False, eos_token=None),
+        args=trl.SFTConfig(
+            **_arguments(task), **best, bf16=task["dtype"] == "bfloat16", max_length=None, packing=False, eos_token=None
+        ),
         train_dataset=_dataset(rows),
         processing_class=_tokenizer(task),
     )
@@ -177,7 +180,7 @@ def _plain(task: dict[str, Any], rows: Sequence[dict[str, Any]]) -> Any:
 
     return Trainer(
         model=_adapted(task, _loaded(task)),
-        args=TrainingArguments(**_arguments(task), bf16=True),
+        args=TrainingArguments(**_arguments(task), bf16=task["dtype"] == "bfloat16"),
         train_dataset=_dataset(rows),
         data_collator=PaddingCollator(0),
     )
