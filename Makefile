@@ -8,7 +8,7 @@ ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 
-.PHONY: help demo demo-short test tokenizers check format data requirements e2e-vllm
+.PHONY: help demo demo-short test tokenizers check check-types format data requirements e2e-vllm
 
 help:  ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -30,9 +30,11 @@ tokenizers: $(UV)  ## Fetch tokenizers of well-known models for the tests, once 
 test: $(UV)  ## Run all tests, on up to four cores
 	OMP_NUM_THREADS=1 $(UV) run pytest -n logical --maxprocesses 4 --dist loadfile
 
-check: $(UV)  ## Check lint, formatting and types
+check: $(UV) check-types  ## Check lint, formatting and types
 	$(UV) run ruff check .
 	$(UV) run ruff format --check .
+
+check-types: $(UV)  ## Check types
 	$(UV) run mypy src scripts tests
 	$(UV) run mypy benchmarks  # by itself: scripts/ and benchmarks/ both have a train.py
 
