@@ -1,4 +1,4 @@
-"""Make a batch of rows of tokens: padded to one length, or joined to one long row."""
+"""Make a batch of rows of tokens: padded to one length, or packed into one long row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class PaddingCollator:
 
 @dataclass(frozen=True, slots=True)
 class PackingCollator:
-    """Joins rows to one, without padding between them; leaves out a row's other columns.
+    """Packs rows into one, without padding between them; leaves out a row's other columns.
 
     The model must keep the rows apart (`trainer.kernels.packed_attention`). The first token of a row carries no loss,
     because the token before it belongs to another row. `multiple_of` rounds the length up with padding at the end.
@@ -55,9 +55,10 @@ class PackingCollator:
         """Returns `input_ids`, `attention_mask`, `labels` and `position_ids`, each int64 [1, tokens].
 
         Also returns `row_lengths`, a tuple of numbers of tokens, whose last one is that of padding if there is any.
+        A single row is padded, as `PaddingCollator` does.
         """
-        if not rows:
-            raise ValueError("a batch needs at least one row")
+        if len(rows) < 2:
+            return {**PaddingCollator(self.pad_token_id, self.multiple_of)(rows)}
         lengths = [len(row["input_ids"]) for row in rows]
         n_padding = -sum(lengths) % self.multiple_of
         ids = [torch.as_tensor(row["input_ids"]) for row in rows]

@@ -21,6 +21,7 @@ from transformers import (
 from trainer.config import Config
 from trainer.config.schema import LoraConfig, ModelConfig
 from trainer.errors import ModelError
+from trainer.kernels.trial import pretrained_model
 from trainer.lora_targets import check_target_modules, excluded_modules
 from trainer.model_source import base_model_place
 from trainer.util.library_bars import weight_bars
@@ -69,8 +70,8 @@ def _check_loaded(name: str, loaded: Mapping[str, Any]) -> None:
 def pick_dtype(name: str) -> torch.dtype:
     """The torch dtype of a configured name; `auto` is bfloat16 where it is faster than float32, else float32.
 
-    Emulated bfloat16 is slower than float32 and less accurate. So is that of Intel's processors without matrix units:
-    on family 6 model 207 with AVX512-BF16 only, products ran at 0.57 times the rate of float32.
+    Emulated bfloat16 is slower than float32 and less accurate. So is that of Intel's processors without matrix units
+    (docs/performance.md).
     """
     if name != "auto":
         dtype = getattr(torch, name)
@@ -144,9 +145,9 @@ def _quantization(model: ModelConfig) -> BitsAndBytesConfig | None:
 
 
 def takes_logits_to_keep(model: nn.Module) -> bool:
-    """Whether the model, with or without an adapter, can compute logits at chosen positions only."""
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
-    return "logits_to_keep" in inspect.signature(type(base).forward).parameters
+    """Whether the model, with or without adapter and wrappers, can compute logits at chosen positions only."""
+    base = pretrained_model(model)
+    return base is not None and "logits_to_keep" in inspect.signature(type(base).forward).parameters
 
 
 def no_gradients(model: nn.Module) -> AbstractContextManager[Any]:
@@ -159,6 +160,8 @@ def no_gradients(model: nn.Module) -> AbstractContextManager[Any]:
 
 def is_sharded(model: nn.Module) -> bool:
     """Whether a process holds a part of the weights only, and gathers the rest for every layer."""
+    if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
+        return True  # FSDP1 may show whole weights, which are empty outside a layer's own pass
     return any(hasattr(weight, name) for weight in model.parameters() for name in _MARKS_OF_SHARDS)
 
 

@@ -74,6 +74,24 @@ def test_a_layer_with_another_formula_is_left_alone() -> None:
     assert {type(layer).__name__ for layer, _ in find_lean_layers(model) if layer in (norm, mlp)} == set()
 
 
+def test_an_mlp_with_dropout_is_left_alone() -> None:
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING["seed_oss"](**SIZES, residual_dropout=0.1))
+    for weight in model.parameters():
+        weight.requires_grad_(False)
+    replaced = {type(layer).__name__ for layer, _ in find_lean_layers(model.train())}
+    assert replaced == {"SeedOssRMSNorm"}
+
+
+def test_a_forward_function_of_another_library_is_kept() -> None:
+    model = make("llama")
+    layers = find_lean_layers(model)
+    norm = model.model.norm
+    own = norm.forward = lambda x: x
+    with lean_layers(layers):
+        assert norm.forward is not own
+    assert norm.forward is own
+
+
 def test_trained_norms_are_left_alone() -> None:
     model = make("llama")
     model.model.norm.weight.requires_grad_()

@@ -1,4 +1,4 @@
-"""Joined rows have the loss and gradients of rows alone, and models that would mix them are found."""
+"""Packed rows have the loss and gradients of rows alone, and models that would mix them are found."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 RECURRENT: dict[str, dict[str, Any]] = {
     "lfm2": {"layer_types": ["conv", "full_attention"]},
-    "qwen3_next": {"layer_types": ["linear_attention", "full_attention"], "num_experts": 4},
+    "qwen3_next": {"layer_types": ["linear_attention", "full_attention"], "num_experts": 4, "num_experts_per_tok": 2},
     "falcon_h1": {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8},
 }
 ROWS = make_rows([9, 14, 5, 23])
@@ -60,19 +60,19 @@ def loss_and_gradients(model: Any, batches: list[dict[str, Any]]) -> tuple[torch
 
 @pytest.mark.parametrize("multiple", [1, 8])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_joined_rows_have_the_loss_and_gradients_of_rows_alone(family: str, multiple: int) -> None:
+def test_packed_rows_have_the_loss_and_gradients_of_rows_alone(family: str, multiple: int) -> None:
     model = make(family, **FAMILIES[family])
     assert keeps_rows_apart(model)
     alone = loss_and_gradients(model, [PaddingCollator(0)([row]) for row in ROWS])
     with fused_lora(model, active=True), lean_layers(find_lean_layers(model)):
-        joined = loss_and_gradients(model, [PackingCollator(0, multiple_of=multiple)(ROWS)])
-    torch.testing.assert_close(joined[0], alone[0], rtol=1e-5, atol=0)
-    assert joined[1].keys() == alone[1].keys() != set()
+        packed = loss_and_gradients(model, [PackingCollator(0, multiple_of=multiple)(ROWS)])
+    torch.testing.assert_close(packed[0], alone[0], rtol=1e-5, atol=0)
+    assert packed[1].keys() == alone[1].keys() != set()
     for name, gradient in alone[1].items():
-        assert (joined[1][name] - gradient).norm() <= 2e-5 * gradient.norm(), name
+        assert (packed[1][name] - gradient).norm() <= 2e-5 * gradient.norm(), name
 
 
-def test_without_its_attention_a_batch_of_joined_rows_has_the_same_loss_but_forbidden_pairs_are_computed() -> None:
+def test_without_its_attention_a_batch_of_packed_rows_has_the_same_loss_but_forbidden_pairs_are_computed() -> None:
     """transformers itself masks by positions; this is what the attention by row is faster than."""
     model = make("llama")
     batch = PackingCollator(0)(ROWS)
@@ -87,6 +87,8 @@ def test_models_that_carry_a_state_from_row_to_row_are_found(family: str) -> Non
     assert model.training
 
 
-def test_eager_attention_is_left_alone() -> None:
-    model = make("llama", attn_implementation="eager")
-    assert not keeps_rows_apart(model)
+def test_chunks_are_counted_from_the_start_of_the_batch_so_such_models_are_not_packed() -> None:
+    torch.manual_seed(0)
+    sizes = {**SIZES, "num_local_experts": 2, "intermediate_size_mlp": 64, "attention_chunk_size": 16}
+    config: Any = CONFIG_MAPPING["llama4_text"]
+    assert not keeps_rows_apart(AutoModelForCausalLM.from_config(config(**sizes)))

@@ -118,6 +118,27 @@ def test_a_trained_head_has_the_gradient_of_full_logits() -> None:
 
 
 @pytest.mark.usefixtures("tile_rows")
+def test_trained_weights_that_embedding_and_head_share_have_the_gradient_of_both() -> None:
+    model = make_family("qwen3")
+    assert model.config.tie_word_embeddings
+    assert_equal_to_plain(model)
+
+
+def test_a_model_that_uses_a_part_of_its_decoder_has_the_same_loss() -> None:
+    """OPT calls the decoder inside its decoder."""
+    torch.manual_seed(0)
+    sizes = {
+        "hidden_size": 32,
+        "ffn_dim": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "vocab_size": VOCABULARY,
+    }
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING["opt"](**sizes, word_embed_proj_dim=32, dropout=0.0))
+    assert_equal_to_plain(model)
+
+
+@pytest.mark.usefixtures("tile_rows")
 def test_label_smoothing_is_that_of_full_logits() -> None:
     assert_equal_to_plain(with_adapter(make_family("granite"), "q_proj"), smoothing=0.1)
 

@@ -169,7 +169,6 @@ OLD_KEYS = [
     _train("no_cuda", "true", "its new name is train.use_cpu"),
     _train("per_gpu_train_batch_size", "4", "train.per_device_train_batch_size"),
     _train("max_seq_length", "2048", "use data.max_context_length"),
-    _train("packing", "true", "rows are not packed"),
     _train("predict_with_generate", "true", "the evaluation always decodes"),
     _train("half_precision_backend", "auto", "train.bf16 and train.fp16 decide"),
     _train("logging_dir", "logs", "TENSORBOARD_LOGGING_DIR"),

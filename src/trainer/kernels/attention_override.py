@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
+
+from trainer.kernels.trial import pretrained_model
 
 AttentionFunction = Callable[..., tuple[Any, None]]
 MaskFunction = Callable[..., torch.Tensor | None]
@@ -18,13 +20,13 @@ def replaceable_attention(model: nn.Module) -> str | None:
 
     Models with older or custom code only check for the names that they know, or make their masks themselves.
     """
-    base = _base(model)
+    base = pretrained_model(model)
     return base.config._attn_implementation if base is not None and base._supports_attention_backend else None
 
 
 def needs_eager(model: nn.Module) -> bool:
     """Whether a model that does not use torch's kernel (`sdpa`) has features that the kernel lacks."""
-    base = _base(model)
+    base = pretrained_model(model)
     softcap = base is not None and getattr(base.config.get_text_config(), "attn_logit_softcapping", None)
     return base is None or not base._supports_sdpa or bool(softcap)
 
@@ -53,7 +55,7 @@ def attend_eagerly(model: nn.Module, mask: MaskFunction) -> Iterator[None]:
 
 @contextmanager
 def _implementation(model: nn.Module, name: str) -> Iterator[None]:
-    base: Any = _base(model)
+    base: Any = pretrained_model(model)
     configs = [base.config, base.config.get_text_config()]
     before = [config._attn_implementation for config in configs]
     for config in configs:
@@ -63,8 +65,3 @@ def _implementation(model: nn.Module, name: str) -> Iterator[None]:
     finally:
         for config, original in zip(configs, before, strict=True):
             config._attn_implementation = original
-
-
-def _base(model: nn.Module) -> PreTrainedModel | None:
-    """The model itself, without adapters and the wrappers of distributed training."""
-    return next((module for module in model.modules() if isinstance(module, PreTrainedModel)), None)

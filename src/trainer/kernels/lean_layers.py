@@ -7,18 +7,21 @@ cache; the backward pass computes again what it needs (as in Hsu et al. 2024, Li
 A layer is replaced only if the replacement gives the layer's own output on random input.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from trainer.kernels.trial import equal_within_rounding, kept_mode, replaced_forward
+
 _N_AT_ONCE = 2**17  # numbers in float32 that are processed at once
 _PROBE_ROWS = 4
-_PROBE_TOLERANCE = {torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 4e-2}
 
 
 class LeanLayer(NamedTuple):
@@ -31,13 +34,10 @@ class LeanLayer(NamedTuple):
 @contextmanager
 def lean_layers(layers: list[LeanLayer]) -> Iterator[None]:
     """Inside the block, the layers compute with their replacements."""
-    for layer, forward in layers:
-        layer.forward = forward
-    try:
+    with ExitStack() as stack:
+        for layer, forward in layers:
+            stack.enter_context(replaced_forward(layer, forward))
         yield
-    finally:
-        for layer, _ in layers:
-            del layer.forward
 
 
 def find_lean_layers(model: nn.Module) -> list[LeanLayer]:
@@ -70,24 +70,22 @@ def _gated_mlp(gate: nn.Module, up: nn.Module, down: nn.Module, act: nn.Module, 
 
 
 def _gives_the_same(candidate: LeanLayer) -> bool:
+    """Whether the replacement gives the layer's output in training; only dropout of adapters, which stays, is off."""
     layer, forward = candidate
+    required = [p for p in inspect.signature(layer.forward).parameters.values() if p.default is p.empty]
+    if len(required) != 1 or required[0].kind is inspect.Parameter.VAR_POSITIONAL:
+        return False
     weight = next(layer.parameters())
     width = getattr(getattr(layer, "gate_proj", None), "in_features", weight.shape[-1])
-    tolerance = _PROBE_TOLERANCE.get(weight.dtype)
-    if tolerance is None:
-        return False
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(_PROBE_ROWS, width, generator=generator).to(weight)
-    training = [module for module in layer.modules() if module.training]
-    layer.eval()
-    try:
-        with torch.no_grad():
-            expected, got = layer(x), forward(x)
-    finally:
-        for module in training:
-            module.training = True
-    difference, size = (expected.float() - got.float()).abs().max(), expected.float().abs().max()
-    return got.dtype == expected.dtype and bool(difference <= tolerance * size)
+    with kept_mode(layer), torch.random.fork_rng(devices=[]), torch.no_grad():
+        layer.train()
+        for module in layer.modules():
+            if isinstance(module, BaseTunerLayer):
+                module.eval()
+        expected, got = layer(x), forward(x)
+    return got.dtype == expected.dtype and equal_within_rounding(got, expected, dtype=weight.dtype)
 
 
 class _RMSNorm(torch.autograd.Function):

@@ -1,7 +1,7 @@
-"""Attention in a batch whose rows are joined to one: every row attends to itself only.
+"""Attention in a batch whose rows are packed into one: every row attends to itself only.
 
-Positions of joined rows begin at zero, by which transformers itself knows where rows begin, and masks accordingly. But
-a mask of all pairs of tokens is large, and a kernel computes the pairs that it forbids, so here every row is attended
+The positions of every row begin at zero. transformers uses this to find where rows begin, and masks accordingly. But a
+mask of all pairs of tokens is large, and a kernel computes the pairs that it forbids, so here every row is attended
 to alone. Whether a model keeps rows apart is tried, not assumed: recurrent layers and short convolutions do not.
 """
 
@@ -14,15 +14,15 @@ import torch
 from torch import nn
 from transformers.masking_utils import sdpa_mask
 
-from trainer.kernels.attention_override import attend_with, replaceable_attention
+from trainer.kernels.attention_override import attend_with
 from trainer.kernels.blocked_attention import attend_in_blocks, attention_in_blocks
+from trainer.kernels.trial import equal_within_rounding, kept_mode, pretrained_model
 
 _PROBE_LENGTHS = (9, 14, 3)
-_PROBE_TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 6e-2}
 
 
 def attend_by_row(model: nn.Module, row_lengths: Sequence[int]) -> AbstractContextManager[None]:
-    """Inside the block, the joined rows of a batch, of these lengths, attend to themselves only.
+    """Inside the block, the packed rows of a batch, of these lengths, attend to themselves only.
 
     Without lengths, or with one, this is `attend_in_blocks`. The model must be one that `keeps_rows_apart`.
     """
@@ -61,23 +61,24 @@ def _attention(
 
 @torch.no_grad()
 def keeps_rows_apart(model: nn.Module) -> bool:
-    """Try whether a model computes the same for joined rows as for each row alone."""
-    if replaceable_attention(model) != "sdpa":
+    """Try whether a model that attends with torch's kernel computes the same for packed rows as for each row alone."""
+    if _counts_chunks(model):
         return False
     embedding: Any = model.get_input_embeddings()  # type: ignore[operator]
     device = embedding.weight.device
     generator = torch.Generator().manual_seed(0)
     rows = [torch.randint(embedding.num_embeddings, (1, n), generator=generator).to(device) for n in _PROBE_LENGTHS]
     positions = torch.cat([torch.arange(n, device=device) for n in _PROBE_LENGTHS])[None]
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        expected = torch.cat([model(input_ids=row, use_cache=False).logits for row in rows], dim=1).float()
+    with kept_mode(model):
+        model.eval()
+        expected = torch.cat([model(input_ids=row, use_cache=False).logits for row in rows], dim=1)
         with attend_by_row(model, _PROBE_LENGTHS):
-            joined = torch.cat(rows, dim=1)
-            found = model(input_ids=joined, position_ids=positions, use_cache=False).logits.float()
-    finally:
-        for module in training:
-            module.training = True
-    tolerance = _PROBE_TOLERANCE.get(embedding.weight.dtype, 6e-2)
-    return bool((found - expected).abs().max() <= tolerance * expected.abs().max())
+            found = model(input_ids=torch.cat(rows, dim=1), position_ids=positions, use_cache=False).logits
+    return equal_within_rounding(found, expected, dtype=embedding.weight.dtype)
+
+
+def _counts_chunks(model: nn.Module) -> bool:
+    """Whether layers attend within chunks, which are counted from the start of a batch, not of a row."""
+    base = pretrained_model(model)
+    text = base.config.get_text_config() if base is not None else None
+    return "chunked_attention" in (getattr(text, "layer_types", None) or ())

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainer.kernels.trial import equal_within_rounding
 from trainer.lora_model import is_sharded, takes_logits_to_keep
 from trainer.loss.cross_entropy import summed_cross_entropy
-from trainer.loss.language_head import decode, has_language_head
+from trainer.loss.language_head import Decoded, decode, has_language_head
 from trainer.loss.tiles import tiled_cross_entropy
 from trainer.types import IGNORE_INDEX
 
@@ -47,10 +48,8 @@ class SupervisedLoss:
         if not _is_padded_on_the_right(batch["attention_mask"]):
             inputs["attention_mask"] = batch["attention_mask"]
         shifted = batch["labels"][:, 1:]
-        if self._applies_head:
-            decoded = decode(model, inputs, **options)
-            self._check(decoded.head(decoded.hidden[:, -1]), decoded.last_logits)
-        if self._applies_head:
+        decoded = decode(model, inputs, **options) if self._applies_head else None
+        if decoded is not None and self._agrees(decoded):
             where = torch.nn.functional.pad(shifted != IGNORE_INDEX, (0, 1)).flatten().nonzero().squeeze(1)
             return tiled_cross_entropy(
                 decoded.head,
@@ -68,16 +67,17 @@ class SupervisedLoss:
         targets = shifted[:, positions]
         return summed_cross_entropy(logits.flatten(0, 1), targets.flatten(), label_smoothing=label_smoothing)
 
-    def _check(self, found: torch.Tensor, expected: torch.Tensor) -> None:
-        """Compare logits once, within rounding; if they differ, the head is not used."""
-        if self._checked:
-            return
-        self._checked = True
-        scale = expected.detach().float().abs().max()
-        difference = (found.detach().float() - expected.detach().float()).abs().max()
-        if not difference <= 0.02 * scale:
-            logger.warning("the model's head cannot be applied in tiles, so its logits are computed for whole batches")
-            self._applies_head = False
+    def _agrees(self, decoded: Decoded) -> bool:
+        """Whether the head computes the model's logits, within rounding. Compared once; if not, it is not used."""
+        if not self._checked:
+            self._checked = True
+            with torch.no_grad():
+                found = decoded.head(decoded.hidden[:, -1])
+            dtype = decoded.hidden.dtype
+            self._applies_head = equal_within_rounding(found, decoded.last_logits, dtype=dtype)
+            if not self._applies_head:
+                logger.warning("the model's head cannot be applied in tiles, so logits of whole batches are computed")
+        return self._applies_head
 
 
 def _is_padded_on_the_right(attention_mask: torch.Tensor) -> bool:

@@ -41,9 +41,9 @@ class _TiledCrossEntropy(torch.autograd.Function):
                 loss = summed_cross_entropy(head(tile), targets[rows], label_smoothing=smoothing)
             total += loss.detach()
             if grad_hidden is not None:
-                grad_hidden[rows], *of_weights = torch.autograd.grad(loss, [tile, *weights])
+                grad_hidden[rows], *of_weights = torch.autograd.grad(loss, [tile, *weights], allow_unused=True)
                 for grad, addend in zip(grads, of_weights, strict=True):
-                    grad += addend
+                    grad += 0 if addend is None else addend
         if grad_hidden is not None:
             ctx.save_for_backward(grad_hidden, *grads)
         return total
@@ -51,7 +51,7 @@ class _TiledCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return None, None, None, None, None, *(grad * grad_output.to(grad.dtype) for grad in ctx.saved_tensors)
+        return None, None, None, None, None, *(grad * grad_output for grad in ctx.saved_tensors)
 
 
 def _tiles(n_rows: int, vocabulary: int, device: str) -> Iterator[slice]:

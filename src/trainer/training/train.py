@@ -22,6 +22,7 @@ from trainer.errors import ConfigError, OutputError
 from trainer.evaluation import Evaluation
 from trainer.generation.settings import decode_settings
 from trainer.hub import pinned, resolve_base_model
+from trainer.kernels.attention_override import replaceable_attention
 from trainer.kernels.packed_attention import keeps_rows_apart
 from trainer.lora_model import add_lora, is_sharded, load_base_model
 from trainer.model_config import check_embedding, check_ids, load_model_config
@@ -183,19 +184,31 @@ def make_trainer(
 
 
 def _collator(cfg: Config, model: Any, arguments: Any, pad_token_id: int) -> PaddingCollator | PackingCollator:
-    """Return the collator of a run: joined rows if there are several in a batch and the model can keep them apart."""
+    """Return the collator of a run: packed rows if there are several in a batch and the model keeps them apart."""
     step = _length_step(arguments.device)
     padding = PaddingCollator(pad_token_id, multiple_of=step)
     wanted = cfg.train.get("packing", "auto")
     if not wanted or arguments.per_device_train_batch_size == 1:
         return padding
-    if not is_sharded(model) and keeps_rows_apart(model):
+    obstacle = _obstacle_to_packing(cfg, model, arguments)
+    if obstacle is None:
         return PackingCollator(pad_token_id, multiple_of=step)
-    reason = f"{cfg.model.base_model_name} cannot keep joined rows of a batch apart"
     if wanted is True:
-        raise ConfigError(f"train.packing: {reason}; set it to auto")
-    logger.info(f"{reason}, so rows are padded")
+        raise ConfigError(f"train.packing: {obstacle}; set it to auto")
+    logger.info(f"rows are padded, not packed: {obstacle}")
     return padding
+
+
+def _obstacle_to_packing(cfg: Config, model: Any, arguments: Any) -> str | None:
+    if is_sharded(model):
+        return "weights in shards cannot be tried before training"
+    if arguments.torch_compile:
+        return "a compiled model is compiled again for every new number of rows"
+    if replaceable_attention(model) != "sdpa":
+        return "packing needs model.attn_implementation: sdpa"
+    if not keeps_rows_apart(model):
+        return f"{cfg.model.base_model_name} computes something else for packed rows than for each row alone"
+    return None
 
 
 def _length_step(device: Any) -> int:

@@ -14,8 +14,8 @@ def set_up_threads(environment: MutableMapping[str, str] = os.environ, *, cgroup
     """Let threads sleep while they wait, and start as many as there are cores. What the user has set stays.
 
     By default, a thread that waits for the others of its product keeps its core busy. If anything else needs the core,
-    the others stand still meanwhile, and a pass of a model can take a hundred times as long. Has no effect after torch
-    is imported.
+    the others do not get on meanwhile (`benchmarks/train.py --busy 2` measures it). Has no effect after torch is
+    imported.
     """
     if "torch" in sys.modules:
         return

@@ -50,7 +50,6 @@ OLD_KEYS: Mapping[str, Mapping[str, str]] = {
         "max_seq_length": _LENGTH,
         "max_length": _LENGTH,
         "model_max_length": _LENGTH,
-        "packing": "rows are not packed; train.train_sampling_strategy: group_by_length avoids padding",
         "assistant_only_loss": "loss is always on the assistant's tokens only; remove it",
         "completion_only_loss": "loss is always on the assistant's tokens only; remove it",
         "dataset_text_field": "rows are conversations; name their columns in data.layout",

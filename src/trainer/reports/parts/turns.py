@@ -108,7 +108,7 @@ def _candidates(states: Sequence[JudgedState]) -> list[Candidate]:
 def _that_fit(
     candidates: Iterable[Candidate], states: Sequence[JudgedState], conversations: Mapping[str, ConversationRecord]
 ) -> list[Candidate]:
-    """Choose the candidates that one page has room for, the gravest first; those that were gained come last."""
+    """Choose the candidates that one page has room for, the worst first; those that were gained come last."""
     chosen: list[Candidate] = []
     sessions: set[str] = set()
     room = _MOST_CHARACTERS
