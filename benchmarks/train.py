@@ -2,7 +2,8 @@
 
 All systems train the same adapter, from the same start, on the same rows in the same order, each in its own process.
 Their runs alternate, and the medians of the steps after warm-up count. `matrix_share` is the project's share of what
-plain bfloat16 matrix products reach in the same process; it counts the products that training needs, nothing twice.
+plain matrix products of its precision reach in the same process; it counts the products that training needs, nothing
+twice.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from train_side import SIDES
+from train_side import SIDES, matrix_rate
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "configs" / "car_sales" / "quickstart.yaml"
@@ -70,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with exit_code() as code, tempfile.TemporaryDirectory() as folder:
         claim_file(target, option="--json")
         place = Path(folder)
+        products = {dtype: round(matrix_rate(dtype) / 1e9, 1) for dtype in ("float32", "bfloat16")}
+        print("matrix products: {float32:.0f} GFLOP/s in float32, {bfloat16:.0f} in bfloat16".format(**products))
         task, shapes = prepare(args, place)
         cases = []
         for batch in args.batch:
@@ -78,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 case = {**task, "batch": batch, "rows": str(rows.path), "adapter": str(place / f"adapter-{dropout}")}
                 cases.append(measure(args, case, rows, shapes, dropout=dropout))
                 print(line(cases[-1]), flush=True)
-        result: dict[str, Any] = {"cases": cases, "machine": machine(), "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+        result: dict[str, Any] = {"cases": cases, "machine": machine(), "matrix_gflops": products}
+        result["date"] = f"{datetime.now(UTC):%Y-%m-%d}"
         if args.busy:
             result["under_load"] = under_load(args, {**case, "batch": args.batch[-1]})
             print("{busy} busy processes: {ratio:.2f} × the quiet time a step".format(**result["under_load"]))

@@ -65,16 +65,17 @@ def train(side: str, task: dict[str, Any]) -> dict[str, Any]:
     trainer.add_callback(Clock())
     trainer.train()
     memory = peak_memory_gb()
-    return {"seconds": seconds, "losses": losses, "peak_memory_gb": memory, "matrix_flops_per_s": matrix_rate()}
+    rate = matrix_rate(task["dtype"])
+    return {"seconds": seconds, "losses": losses, "peak_memory_gb": memory, "matrix_flops_per_s": rate}
 
 
-def matrix_rate() -> float:
-    """Return the FLOP/s of the fastest of some bfloat16 matrix products."""
+def matrix_rate(dtype: str) -> float:
+    """Return the FLOP/s of the fastest of some matrix products."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     size = _MATRIX_SIZE[device]
-    a, b = (torch.randn(size, size, device=device).to(torch.bfloat16) for _ in range(2))
+    a, b = (torch.randn(size, size, device=device).to(getattr(torch, dtype)) for _ in range(2))
     fastest = float("inf")
     for _ in range(6):
         started = time.perf_counter()

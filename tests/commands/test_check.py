@@ -165,7 +165,7 @@ def test_a_training_stops_at_the_same_errors_before_it_loads_a_model(
     rows: list[Any] = good(6)
     rows[1]["messages"][1]["tool_calls"][0]["function"]["arguments"] = '{"town": "Vis"}'
     run_check(tmp_path, files(rows))
-    monkeypatch.setattr("trainer.training.train.load_base_model", None)
+    monkeypatch.setattr("trainer.training.build_trainer.load_base_model", None)
     splits = ("data.train_split=train", "data.eval_split=test", f"data.dataset_name={tmp_path / 'rows'}")
     cfg = quick_config("data.load_module=chat_rows", *splits)
     with pytest.raises(
