@@ -50,6 +50,7 @@ def test_a_call_is_made_run_and_answered_in_a_terminal(run: Path, tmp_path: Path
         terminal.expect("✗ a call that cannot be run: its arguments are not JSON")
         terminal.send("/undu\n")
         terminal.expect("did you mean /undo?")
+        terminal.expect("you> ")
         terminal.send("\x04")
         assert terminal.wait() == 0
     (row,) = map(json.loads, (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines())
