@@ -75,7 +75,8 @@ def test_a_layer_with_another_formula_is_left_alone() -> None:
 
 
 def test_an_mlp_with_dropout_is_left_alone() -> None:
-    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING["seed_oss"](**SIZES, residual_dropout=0.1))
+    config: Any = CONFIG_MAPPING["seed_oss"]
+    model = AutoModelForCausalLM.from_config(config(**SIZES, residual_dropout=0.1))
     for weight in model.parameters():
         weight.requires_grad_(False)
     replaced = {type(layer).__name__ for layer, _ in find_lean_layers(model.train())}

@@ -127,14 +127,10 @@ def test_trained_weights_that_embedding_and_head_share_have_the_gradient_of_both
 def test_a_model_that_uses_a_part_of_its_decoder_has_the_same_loss() -> None:
     """OPT calls the decoder inside its decoder."""
     torch.manual_seed(0)
-    sizes = {
-        "hidden_size": 32,
-        "ffn_dim": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "vocab_size": VOCABULARY,
-    }
-    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING["opt"](**sizes, word_embed_proj_dim=32, dropout=0.0))
+    names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+    sizes = {**{name: _SIZES[name] for name in names}, "ffn_dim": 64, "word_embed_proj_dim": 32, "dropout": 0.0}
+    config: Any = CONFIG_MAPPING["opt"]
+    model = AutoModelForCausalLM.from_config(config(**sizes))
     assert_equal_to_plain(with_adapter(model, "q_proj", "v_proj"))
 
 
