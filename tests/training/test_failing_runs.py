@@ -10,6 +10,7 @@ import pytest
 from trainer.config import Config
 from trainer.errors import DataError, ToolSftError
 from trainer.tool_trainer import ToolTrainer
+from trainer.training import build_trainer
 from trainer.training import train as train_module
 from trainer.training.run_place import open_place, take_place
 from trainer.training.run_trainer import RunTrainer
@@ -42,7 +43,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
         (None, "lora.target_modules=[q_proj, nowhere]"),
         (None, "data.max_context_length=300"),  # no row is left
         ((train_module, "domain_datasets"), ""),
-        ((train_module, "load_base_model"), ""),
+        ((build_trainer, "load_base_model"), ""),
         ((train_module, "_base_state"), ""),
         ((RunTrainer, "compute_loss"), ""),
         ((RunTrainer, "_save_rng_state"), ""),
