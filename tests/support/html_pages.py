@@ -36,3 +36,10 @@ class Page(HTMLParser):
     @property
     def text(self) -> str:
         return " ".join(self.texts)
+
+    @property
+    def is_self_contained(self) -> bool:
+        """Whether the page has one script and one style of its own, loads nothing and links only into itself."""
+        loads = {"link", "img", "iframe", "object", "embed", "base"} & set(self.tags)
+        own = self.tags.count("script") == self.tags.count("style") == 1
+        return own and not loads and all(link.startswith("#") for link in self.links)
