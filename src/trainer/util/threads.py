@@ -6,20 +6,22 @@ import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
-WAIT_POLICY, N_THREADS = "OMP_WAIT_POLICY", "OMP_NUM_THREADS"
+WAIT_POLICY, SPIN_COUNT, N_THREADS = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS"
+_N_SPINS = "1000"  # some microseconds
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
 def set_up_threads(environment: MutableMapping[str, str] = os.environ, *, cgroups: Path = _CGROUPS) -> None:
-    """Let threads sleep while they wait, and start as many as there are cores. What the user has set stays.
+    """Let threads soon sleep while they wait, and start as many as there are cores. What the user has set stays.
 
-    By default, a thread that waits for the others of its product keeps its core busy. If anything else needs the core,
-    the others do not get on meanwhile (`benchmarks/train.py --busy 2` measures it). Has no effect after torch is
-    imported.
+    By default, a thread that waits for the others of its product keeps its core busy for long. If anything else needs
+    the core, the others do not get on meanwhile (`benchmarks/train.py --busy 2` measures it). Threads that sleep at
+    once take too long to wake: a step has thousands of short operations. Has no effect after torch is imported.
     """
     if "torch" in sys.modules:
         return
-    environment.setdefault(WAIT_POLICY, "PASSIVE")
+    if WAIT_POLICY not in environment:
+        environment.setdefault(SPIN_COUNT, _N_SPINS)
     limit = core_limit(cgroups)
     if limit is not None and limit < n_visible_cores():
         environment.setdefault(N_THREADS, str(limit))
