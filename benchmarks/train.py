@@ -15,17 +15,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from train_side import SIDES, matrix_rate
+from train_task import RANDOM_MODELS, Rows, flops, prepare, write_rows
 
 ROOT = Path(__file__).parent.parent
-CONFIG = ROOT / "configs" / "car_sales" / "quickstart.yaml"
 _EXAMPLES = """
 examples:
   uv run python benchmarks/train.py --json train.json
@@ -33,30 +32,7 @@ examples:
   uv run python benchmarks/train.py --sides project --batch 1 --dropout 0 --busy 2
   uv run python benchmarks/train.py --random qwen3-4b --row-tokens 8192   # on a GPU, no network
 """
-RANDOM_MODELS: dict[str, dict[str, Any]] = {
-    "tiny": {
-        "model_type": "llama", "vocab_size": 49152, "hidden_size": 32, "intermediate_size": 64,
-        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
-    },
-    "smollm2-360m": {
-        "model_type": "llama", "vocab_size": 49152, "hidden_size": 960, "intermediate_size": 2560,
-        "num_hidden_layers": 32, "num_attention_heads": 15, "num_key_value_heads": 5, "tie_word_embeddings": True,
-    },
-    "qwen3-4b": {
-        "model_type": "qwen3", "vocab_size": 151936, "hidden_size": 2560, "intermediate_size": 9728,
-        "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
-        "tie_word_embeddings": True,
-    },
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The rows of all steps, how many tokens each has, and how many of these carry loss."""
-
-    path: Path
-    n_tokens: tuple[int, ...]
-    n_supervised: tuple[int, ...]
+_OUT_OF_MEMORY = ("can't allocate memory", "OutOfMemoryError", "MemoryError")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,70 +92,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def prepare(args: argparse.Namespace, place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Write the model if it is a random one, and the start of the adapters; return the task and the model's shapes."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
-
-    from trainer.config import load_config
-    from trainer.model_source import base_model_place
-
-    folder = base_model_place(load_config(CONFIG)).name
-    model_folder = folder
-    if args.random:
-        values = dict(RANDOM_MODELS[args.random])
-        torch.manual_seed(0)
-        random_config: Any = CONFIG_MAPPING[values.pop("model_type")]
-        config = random_config(**values, max_position_embeddings=32768)
-        model_folder = str(place / "model")
-        AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(model_folder)
-    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.bfloat16)
-    config = model.config
-    linear = [m.weight.shape for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and "lm_head" not in n]
-    for dropout in args.dropout:
-        torch.manual_seed(0)
-        lora = LoraConfig(
-            r=args.rank, lora_alpha=args.rank, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM"
-        )
-        adapted: Any = get_peft_model(model, lora)
-        adapted.save_pretrained(place / f"adapter-{dropout}")
-        model = adapted.unload()
-    shapes = {
-        "weights": sum(out * into for out, into in linear),
-        "lora": sum(args.rank * (out + into) for out, into in linear),
-        "attention": config.num_hidden_layers * config.num_attention_heads * model.model.layers[0].self_attn.head_dim,
-        "head": config.vocab_size * config.hidden_size,
-    }
-    settings = {name: getattr(args, name) for name in ("checkpointing", "liger", "flash", "dtype")}
-    return {
-        **settings, "model": model_folder, "tokenizer": folder, "steps": args.steps, "scratch": str(place / "scratch")
-    }, shapes  # fmt: skip
-
-
-def write_rows(args: argparse.Namespace, path: Path, *, n_rows: int) -> Rows:
-    """Write rows of the sample data, in the order of the file."""
-    from trainer.config import load_config
-    from trainer.data.domains import domain_datasets, load_domain
-
-    cfg = load_config(CONFIG, ["data.train_split=train", "data.eval_split=test[:1]", "data.n_tool_sessions_eval=1"])
-    found = domain_datasets(load_domain(cfg), cfg).train_dataset
-    sessions = [{"input_ids": row["input_ids"], "labels": row["labels"]} for row in found]
-    rows: list[dict[str, list[int]]] = []
-    position = 0
-    while len(rows) < n_rows:
-        row: dict[str, list[int]] = {"input_ids": [], "labels": []}
-        while not row["input_ids"] or len(row["input_ids"]) < (args.row_tokens or 0):
-            session = sessions[position % len(sessions)]
-            position += 1
-            row = {key: row[key] + list(session[key]) for key in row}
-        rows.append({key: values[: args.row_tokens] for key, values in row.items()})
-    path.write_text(json.dumps(rows), encoding="utf-8")
-    return Rows(
-        path, tuple(len(row["input_ids"]) for row in rows), tuple(sum(t != -100 for t in row["labels"]) for row in rows)
-    )
-
-
 def measure(
     args: argparse.Namespace, task: dict[str, Any], rows: Rows, shapes: dict[str, Any], *, dropout: float
 ) -> dict[str, Any]:
@@ -187,8 +99,13 @@ def measure(
     runs: dict[str, list[dict[str, Any]]] = {side: [] for side in args.sides}
     for repeat in range(args.repeats):
         for side in args.sides if repeat % 2 == 0 else reversed(args.sides):
-            runs[side].append(run_side(side, task))
+            if (run := run_side(side, task)) is not None:
+                runs[side].append(run)
     batch, measured = task["batch"], range(args.warmup, args.steps)
+    done = [side for side in args.sides if runs[side]]
+
+    def of_each(figure: Callable[[str], Any]) -> dict[str, Any]:
+        return {side: figure(side) if side in done else None for side in args.sides}
 
     def per_second(side: str, counts: Sequence[int]) -> float:
         rates: list[float] = [
@@ -209,50 +126,39 @@ def measure(
         "dropout": dropout,
         "model": args.random or "SmolLM2-135M",
         "row_tokens": round(statistics.mean(rows.n_tokens)),
-        "tokens_per_s": {side: per_second(side, rows.n_tokens) for side in args.sides},
-        "supervised_tokens_per_s": {side: per_second(side, rows.n_supervised) for side in args.sides},
-        "peak_memory_gb": {side: round(max(run["peak_memory_gb"] for run in runs[side]), 2) for side in args.sides},
-        "loss": {side: round(statistics.mean(runs[side][0]["losses"]), 5) for side in args.sides},
-        "losses": {side: runs[side][0]["losses"] for side in args.sides},
+        "tokens_per_s": of_each(lambda side: per_second(side, rows.n_tokens)),
+        "supervised_tokens_per_s": of_each(lambda side: per_second(side, rows.n_supervised)),
+        "peak_memory_gb": of_each(lambda side: round(max(run["peak_memory_gb"] for run in runs[side]), 2)),
+        "loss": of_each(lambda side: round(statistics.mean(runs[side][0]["losses"]), 5)),
+        "losses": of_each(lambda side: runs[side][0]["losses"]),
         "matrix_share": round(statistics.median(shares), 3) if shares else None,
     }
 
 
-def run_side(side: str, task: dict[str, Any]) -> dict[str, Any]:
-    """Train with one system in a process of its own; return what it measured."""
+def run_side(side: str, task: dict[str, Any]) -> dict[str, Any] | None:
+    """Train with one system in a process of its own; return what it measured, or None if it ran out of memory."""
     with tempfile.TemporaryDirectory() as folder:
         place, result = Path(folder) / "task.json", Path(folder) / "result.json"
         place.write_text(json.dumps(task), encoding="utf-8")
         script = str(Path(__file__).with_name("train_side.py"))
         command = [sys.executable, script, "--side", side, "--task", str(place), "--result", str(result)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode and any(words in done.stderr for words in _OUT_OF_MEMORY):
+            return None
         if done.returncode:
             raise SystemExit(f"{side} failed:\n{done.stderr[-3000:]}")
         found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     return found
 
 
-def flops(rows: Rows, which: range, shapes: dict[str, Any]) -> float:
-    """Return the floating-point operations of the matrix products that a step on these rows needs.
-
-    Frozen weights need no gradient, so their products count once forward and once backward, and causal attention counts
-    half of its square. Nothing is computed again.
-    """
-    total = 0.0
-    for row in which:
-        tokens, supervised = rows.n_tokens[row], rows.n_supervised[row]
-        total += 2 * tokens * (2 * shapes["weights"] + 3 * shapes["lora"])
-        total += 3 * 2 * 2 * shapes["attention"] * tokens * tokens / 2
-        total += 2 * 2 * supervised * shapes["head"]
-    return total
-
-
 def under_load(args: argparse.Namespace, task: dict[str, Any]) -> dict[str, Any]:
     """Return the project's seconds a step on a quiet machine and beside busy processes."""
 
     def seconds() -> float:
-        steps: list[float] = run_side("project", task)["seconds"]
-        return statistics.median(steps[args.warmup :])
+        run = run_side("project", task)
+        if run is None:
+            raise SystemExit("not enough memory")
+        return float(statistics.median(run["seconds"][args.warmup :]))
 
     quiet = seconds()
     with busy_processes(args.busy):
@@ -291,7 +197,9 @@ def line(case: dict[str, Any]) -> str:
     """Return the figures of a case as a line."""
     first = f"batch {case['batch']}, dropout {case['dropout']:g}:"
     sides = [
-        f"{side} {case['tokens_per_s'][side]:.0f} tok/s, {case['peak_memory_gb'][side]:.2f} GB, loss {loss:.4f}"
+        f"{side} out of memory"
+        if loss is None
+        else f"{side} {case['tokens_per_s'][side]:.0f} tok/s, {case['peak_memory_gb'][side]:.2f} GB, loss {loss:.4f}"
         for side, loss in case["loss"].items()
     ]
     share = f"; {case['matrix_share']:.0%} of matrix products" if case["matrix_share"] else ""

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 SIDES = ("project", "trl", "plain")
+_MEMORY_SHARE = 0.9
 _MATRIX_SIZE = {"cpu": 2048, "cuda": 8192}
 
 
@@ -29,6 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     result = train(args.side, task)
     args.result.write_text(json.dumps(result), encoding="utf-8")
     return 0
+
+
+def limit_memory() -> None:
+    """Let a system that needs more memory than the machine has fail, instead of another process."""
+    n_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    resource.setrlimit(resource.RLIMIT_DATA, (int(_MEMORY_SHARE * n_bytes),) * 2)
 
 
 def train(side: str, task: dict[str, Any]) -> dict[str, Any]:
@@ -56,6 +64,8 @@ def train(side: str, task: dict[str, Any]) -> dict[str, Any]:
             if "loss" in options["logs"]:
                 losses.append(options["logs"]["loss"])
 
+    if not torch.cuda.is_available():
+        limit_memory()
     set_seed(0)
     rows = json.loads(Path(task["rows"]).read_text(encoding="utf-8"))
     trainer = {"project": _project, "trl": _trl, "plain": _plain}[side](task, rows)
