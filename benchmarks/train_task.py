@@ -1,4 +1,4 @@
-"""What the systems that `train.py` compares train: a model, the start of an adapter, and rows; and the work of a step."""
+"""What the systems that `train.py` compares train: a model, the start of an adapter, rows; and the work of a step."""
 
 import argparse
 import json

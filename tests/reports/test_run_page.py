@@ -32,6 +32,14 @@ def test_the_page_answers(page: Page, text: str) -> None:
     assert text in page.text
 
 
+def test_a_run_that_made_nothing_better_says_so_first(tmp_path: Path) -> None:
+    folder = write_run(tmp_path)
+    predictions = folder / "predictions"
+    (predictions / "final.jsonl").write_bytes((predictions / "base.jsonl").read_bytes())
+    text = Page(run_report(folder)).text
+    assert text.index("Training did not make the model better beyond chance") < text.index("before training")
+
+
 def test_the_page_needs_no_other_file_and_no_network(page: Page) -> None:
     assert page.is_self_contained
     assert page.tags.count("svg") == 2

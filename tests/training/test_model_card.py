@@ -53,6 +53,13 @@ def test_the_hub_reads_the_metrics_and_the_base_model() -> None:
     assert data.to_dict()["model-index"][0]["name"] == "cars"
 
 
+def test_what_training_did_not_improve_is_said_first(tmp_path: Path) -> None:
+    write_predictions(tmp_path / "predictions" / "base.jsonl", FINAL)
+    write_predictions(tmp_path / "predictions" / "final.jsonl", BASE, TOOLS)
+    text = card_of_run(tmp_path, config(), metrics())
+    assert text.index("> **Note:** Training made the model worse: 0.0% of turns") < text.index("Trained with")
+
+
 def test_intervals_counts_settings_and_limits_are_in_the_text(tmp_path: Path) -> None:
     write_predictions(tmp_path / "predictions" / "base.jsonl", BASE)
     write_predictions(tmp_path / "predictions" / "final.jsonl", FINAL, TOOLS)

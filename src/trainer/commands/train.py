@@ -39,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
     preflight(cfg)  # what is wrong is reported before torch is imported
 
     from trainer.run_layout import RunLayout
+    from trainer.scoring.saved import compare_states
+    from trainer.scoring.shortfalls import shortfalls
     from trainer.scoring.tables import before_after_table
     from trainer.training.train import train_run
     from trainer.util.terminal import make_console
@@ -47,6 +49,9 @@ def run(args: argparse.Namespace) -> int:
     if not is_first_process():
         return 0
     console = make_console()
+    comparison = compare_states(result.output_dir)
+    for sentence in shortfalls(comparison) if comparison else ():
+        console.print(f"Warning: {sentence}", style="yellow", highlight=False)
     console.print(before_after_table(result.states))
     console.print(f"Run folder: {result.output_dir}", highlight=False, soft_wrap=True)
     if (report := RunLayout(result.output_dir).report).is_file():

@@ -28,6 +28,7 @@ from trainer.reports.text import shortened
 from trainer.reports.views import Fact, HeatMap, Table
 from trainer.run_layout import BASE, FINAL, RunLayout
 from trainer.scoring.compare import HEADLINE, Comparison, compare_judged
+from trainer.scoring.shortfalls import shortfalls
 from trainer.tools.parameters import function_of
 from trainer.types import Tool
 
@@ -58,6 +59,7 @@ class RunReport:
     name: str
     subtitle: str
     conclusion: str | None
+    shortfalls: Sequence[str]
     metrics: Table
     counts: Sequence[Fact]
     skipped: str | None
@@ -100,6 +102,7 @@ def _report(files: RunFiles) -> RunReport:
         name=Path(output).name,
         subtitle=_subtitle(files),
         conclusion=_conclusion(comparison) if comparison else None,
+        shortfalls=shortfalls(comparison) if comparison else [],
         metrics=metrics_table("Tool calls on unseen sessions", measured, comparison),
         counts=count_facts(measured.get(FINAL) or {}),
         skipped=_skipped(last),

@@ -17,6 +17,7 @@ from trainer.hub.nearby import kind_of, local_path
 from trainer.run_layout import BASE, CHAT_TEMPLATE, FINAL, METRICS_FILE
 from trainer.scoring.compare import Comparison
 from trainer.scoring.rates import RATES
+from trainer.scoring.shortfalls import shortfalls
 from trainer.training.publishing.settings import data_rows, setting_rows
 from trainer.vllm_flags import allowed_rank, parser_name
 
@@ -56,6 +57,7 @@ def model_card(
         turns=_turns(metrics.get(FINAL) or {}),
         metrics_file=METRICS_FILE,
         table=_table(metrics),
+        shortfalls=shortfalls(comparison) if comparison else [],
         conclusion=comparison.conclusion() if comparison else None,
         data=data_rows(metrics.get("data") or {}),
         settings=setting_rows(cfg, metrics.get("train") or {}),

@@ -1,0 +1,58 @@
+"""What training did not improve is said in words."""
+
+from collections.abc import Sequence
+
+from tests.support.scoring import call, number_turns, tool, turn
+from trainer.scoring.compare import Comparison, compare
+from trainer.scoring.shortfalls import shortfalls
+from trainer.types import Prediction
+
+TOOLS = [tool("f", a={"type": "integer"})]
+DUE = [call("f", a=1)]
+
+
+def model(due_right: Sequence[bool], silent_right: Sequence[bool]) -> list[Prediction]:
+    """A turn with a due call and a turn without one in each session; a wrong decision is to stay silent or to call."""
+    pairs = zip(due_right, silent_right, strict=True)
+    turns = [one for due, silent in pairs for one in (turn(DUE, DUE if due else []), turn([], [] if silent else DUE))]
+    return number_turns(turns, per_session=2)
+
+
+def compared(before: list[Prediction], after: list[Prediction]) -> Comparison:
+    return compare(before, after, TOOLS)
+
+
+ALL, NONE = [True] * 12, [False] * 12
+
+
+def test_a_better_model_has_none() -> None:
+    assert shortfalls(compared(model(NONE, ALL), model(ALL, ALL))) == []
+
+
+def test_the_same_model_is_not_better() -> None:
+    assert shortfalls(compared(model(ALL, NONE), model(ALL, NONE))) == [
+        "Training did not make the model better beyond chance: 50.0% of turns are exactly right, 50.0% before."
+    ]
+
+
+def test_a_worse_model_and_its_wrong_decisions_are_named() -> None:
+    assert shortfalls(compared(model(ALL, ALL), model(ALL, NONE))) == [
+        "Training made the model worse: 50.0% of turns are exactly right, 100.0% before.",
+        "After training, it calls a tool where none is due more often: 100.0% of these turns, 0.0% before.",
+    ]
+
+
+def test_a_model_that_learned_to_call_and_calls_too_often() -> None:
+    """As after a training in which calls outweigh talk: more turns are right, and many calls are invented."""
+    (sentence,) = shortfalls(compared(model(NONE, ALL), model(ALL, [index > 6 for index in range(12)])))[1:]
+    assert sentence.startswith("After training, it calls a tool where none is due more often: 58.3%")
+    (sentence,) = shortfalls(compared(model(NONE, [False] * 3 + [True] * 9), model(ALL, NONE)))[1:]
+    assert "100.0% of these turns, 25.0% before" in sentence
+
+
+def test_few_sessions_are_named() -> None:
+    few = [True] * 4
+    assert shortfalls(compared(model([False] * 4, few), model(few, few))) == [
+        "Too few sessions (4; at least 6) to say whether training helped: 100.0% of turns are exactly right, "
+        "50.0% before."
+    ]
