@@ -16,8 +16,8 @@ from tests.support.scoring import number_turns, turn
 from trainer.config import Config
 from trainer.eval_metrics import score
 from trainer.evaluation import Evaluation
-from trainer.training.prediction_table import MOST_ROWS, as_markdown, prediction_rows
-from trainer.training.trackers import Trackers, _CleanArguments
+from trainer.training.logs.prediction_table import MOST_ROWS, as_markdown, prediction_rows
+from trainer.training.logs.trackers import Trackers, _CleanArguments
 from trainer.training.train import train_run
 from trainer.types import Prediction
 

@@ -35,7 +35,9 @@ from trainer.training.build_trainer import make_trainer
 from trainer.training.checks.empty_model import check_adapter
 from trainer.training.checks.hardware import check_hardware
 from trainer.training.checks.hub_rights import check_hub_rights
-from trainer.training.log import TrainingLog
+from trainer.training.logs.expected_time import log_expected_time
+from trainer.training.logs.log import TrainingLog
+from trainer.training.logs.trackers import Trackers
 from trainer.training.memory import peak_memory_gb
 from trainer.training.preflight import preflight
 from trainer.training.publishing.card_of_run import card_of_run
@@ -47,7 +49,6 @@ from trainer.training.recovery.stopping import StopRequest
 from trainer.training.run_folder import RunFolder, environment
 from trainer.training.run_place import open_place, settle, take_place
 from trainer.training.run_trainer import RunTrainer
-from trainer.training.trackers import Trackers
 from trainer.util.messages import is_first_process
 
 logger = logging.getLogger(__name__)
@@ -174,6 +175,8 @@ def _train_tracked(
     if (patience := cfg.train.get("early_stopping")) is not None:
         trainer.add_callback(EarlyStoppingCallback(patience))
     states: dict[str, dict[str, Any]] = {}
+    if start.checkpoint is None:
+        log_expected_time(trainer, bundle.report.train)
 
     def judge_base() -> None:
         if cfg.eval.evaluate_base:

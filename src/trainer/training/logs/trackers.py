@@ -16,7 +16,7 @@ from transformers.integrations.integration_utils import TensorBoardCallback, Tra
 
 from trainer.evaluation import Evaluation
 from trainer.run_layout import BASE, FINAL
-from trainer.training.prediction_table import COLUMNS, as_markdown, prediction_rows
+from trainer.training.logs.prediction_table import COLUMNS, as_markdown, prediction_rows
 from trainer.util.secrets import hide, without_secrets
 
 logger = logging.getLogger(__name__)

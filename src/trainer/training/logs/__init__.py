@@ -1,0 +1,1 @@
+"""What a run tells while it trains: lines in the log, trackers, and how long it will take."""

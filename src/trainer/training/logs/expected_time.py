@@ -1,0 +1,72 @@
+"""Say before the first step how long training will take on a CPU, from a short measurement. Trains nothing."""
+
+import logging
+import math
+import time
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Trainer
+
+from trainer.data.report import SplitReport
+from trainer.kernels.trial import pretrained_model
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_MEASURED = 0.5
+_MATRIX_SIZE = 1024
+_REACHED_SHARE = 0.5  # of the rate of plain products, by a step (docs/performance.md)
+
+
+def log_expected_time(trainer: Trainer, rows: SplitReport) -> None:
+    """Log how long training on these rows takes, if it can be told."""
+    assert isinstance(trainer.model, nn.Module)
+    n_tokens = n_training_tokens(trainer.args, n_rows=rows.n_rows, n_tokens=rows.n_tokens)
+    minutes = expected_minutes(trainer.model, n_tokens=n_tokens)
+    if minutes is not None:
+        shown = f"{minutes:.0f} minutes" if minutes >= 2 else f"{minutes * 60:.0f} seconds"
+        logger.info(f"training on {n_tokens:,} tokens takes about {shown} here, and evaluations come on top")
+
+
+def n_training_tokens(args: Any, *, n_rows: int, n_tokens: int) -> int:
+    """Return how many tokens a process trains on: `args` are TrainingArguments, the numbers those of one epoch."""
+    rows_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    n_epochs = float(args.num_train_epochs)
+    if args.max_steps > 0:
+        n_epochs = args.max_steps / math.ceil(n_rows / rows_per_step)
+    return int(n_epochs * n_tokens / args.world_size)
+
+
+def operations_per_token(model: nn.Module) -> float | None:
+    """Return the floating-point operations of a step per token, without attention's and the head's.
+
+    A frozen weight counts once forward and once backward. None if weights are not in linear layers (as those of
+    experts, of which a token uses some) or are packed.
+    """
+    base = pretrained_model(model)
+    if base is None or any(weight.dim() > 2 or not weight.is_floating_point() for weight in base.parameters()):
+        return None
+    head = base.get_output_embeddings()
+    linear = [module for module in base.modules() if isinstance(module, nn.Linear) and module is not head]
+    return 4.0 * sum(module.in_features * module.out_features for module in linear) or None
+
+
+def expected_minutes(model: nn.Module, *, n_tokens: int) -> float | None:
+    """Return about how many minutes training on `n_tokens` takes; None on a GPU, or if it cannot be told."""
+    weight = next((p for p in model.parameters() if not p.requires_grad and p.is_floating_point()), None)
+    operations = operations_per_token(model)
+    if weight is None or weight.device.type != "cpu" or operations is None:
+        return None
+    return n_tokens * operations / (_REACHED_SHARE * _product_rate(weight.dtype)) / 60
+
+
+def _product_rate(dtype: torch.dtype) -> float:
+    """Return the floating-point operations per second of plain matrix products."""
+    a, b = (torch.ones(_MATRIX_SIZE, _MATRIX_SIZE, dtype=dtype) for _ in range(2))
+    a @ b  # the first product compiles its kernel
+    n_products, started = 0, time.perf_counter()
+    while (seconds := time.perf_counter() - started) < _SECONDS_MEASURED:
+        a @ b
+        n_products += 1
+    return 2.0 * _MATRIX_SIZE**3 * n_products / seconds
