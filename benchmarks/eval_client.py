@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = [measure(n_turns=args.turns, concurrency=args.concurrency) for _ in range(args.repeats)]
     best = max(results, key=lambda result: float(result["turns_per_s"]))
     print(f"{best['turns_per_s']:.0f} turns/s, {args.concurrency} at a time (required: at least {REQUIRED:g})")
-    print(f"{best['client_cpu_seconds'] / args.turns * 1000:.2f} ms of the client's processor time per turn")
+    ratio = best["client_cpu_seconds"] / best["plain_cpu_seconds"]
+    print(
+        f"{best['client_cpu_seconds'] / args.turns * 1000:.2f} ms of the client's processor time per turn, "
+        f"{ratio:.2f} × that of the HTTP client alone"
+    )
     if args.json:
         args.json.write_text(json.dumps(best, indent=2) + "\n", encoding="utf-8")
     return 0
@@ -80,6 +84,10 @@ def measure(*, n_turns: int, concurrency: int) -> dict[str, Any]:
         started, cpu_started = time.perf_counter(), time.process_time()
         asyncio.run(ask(url, journal))
         seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+        bodies = [turn_request(turn, generation) for turn in turns]
+        cpu_started = time.process_time()
+        asyncio.run(ask_plainly(url, bodies, concurrency=concurrency))
+        plain_cpu_seconds = time.process_time() - cpu_started
     return {
         "turns_per_s": round(n_turns / seconds, 1),
         "n_turns": n_turns,
@@ -87,7 +95,23 @@ def measure(*, n_turns: int, concurrency: int) -> dict[str, Any]:
         "concurrency": concurrency,
         "seconds": round(seconds, 3),
         "client_cpu_seconds": round(cpu_seconds, 3),
+        "plain_cpu_seconds": round(plain_cpu_seconds, 3),
     }
+
+
+async def ask_plainly(url: str, bodies: Sequence[Mapping[str, Any]], *, concurrency: int) -> None:
+    """Send the same requests with the HTTP client alone, and do nothing with the answers."""
+    import httpx2
+
+    limits = httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+    free = asyncio.Semaphore(concurrency)
+
+    async def ask(client: httpx2.AsyncClient, body: Mapping[str, Any]) -> None:
+        async with free:
+            (await client.post(f"{url}/chat/completions", json=body)).raise_for_status().json()
+
+    async with httpx2.AsyncClient(limits=limits) as client:
+        await asyncio.gather(*(ask(client, body) for body in bodies))
 
 
 @contextlib.contextmanager

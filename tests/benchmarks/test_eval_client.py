@@ -18,6 +18,5 @@ def test_a_thousand_turns_at_64_at_a_time_are_fast(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(figures.read_text(encoding="utf-8"))
     assert (result["n_turns"], result["n_errors"], result["concurrency"]) == (1000, 0, 64)
-    # Two idle cores of a recent processor reach over 500 turns/s. A test machine may be busy, and half as fast.
-    assert result["turns_per_s"] > 100
-    assert 1000 / result["client_cpu_seconds"] > 250
+    # A machine may be busy or slow, so the client is compared with bare requests of the same run: 1.1 to 1.2 times.
+    assert result["client_cpu_seconds"] < 1.6 * result["plain_cpu_seconds"]
