@@ -38,16 +38,16 @@ def test_the_same_model_is_not_better() -> None:
 def test_a_worse_model_and_its_wrong_decisions_are_named() -> None:
     assert shortfalls(compared(model(ALL, ALL), model(ALL, NONE))) == [
         "Training made the model worse: 50.0% of turns are exactly right, 100.0% before.",
-        "After training, it calls a tool where none is due more often: 100.0% of these turns, 0.0% before.",
+        "The trained model calls a tool more often on turns that need none: 100.0% of those turns, 0.0% before.",
     ]
 
 
 def test_a_model_that_learned_to_call_and_calls_too_often() -> None:
     """As after a training in which calls outweigh talk: more turns are right, and many calls are invented."""
     (sentence,) = shortfalls(compared(model(NONE, ALL), model(ALL, [index > 6 for index in range(12)])))[1:]
-    assert sentence.startswith("After training, it calls a tool where none is due more often: 58.3%")
+    assert sentence.startswith("The trained model calls a tool more often on turns that need none: 58.3%")
     (sentence,) = shortfalls(compared(model(NONE, [False] * 3 + [True] * 9), model(ALL, NONE)))[1:]
-    assert "100.0% of these turns, 25.0% before" in sentence
+    assert "100.0% of those turns, 25.0% before" in sentence
 
 
 def test_few_sessions_are_named() -> None:

@@ -22,11 +22,21 @@ def test_tokens_of_epochs_and_of_steps(max_steps: int, epochs: float, world_size
     assert n_training_tokens(args, n_rows=100, n_tokens=1000) == expected
 
 
-def test_every_weight_of_the_layers_counts_forward_and_backward() -> None:
+def test_weights_count_forward_and_where_gradients_flow_backward() -> None:
     model = tiny_model(64)
     names = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     n_weights = sum(p.numel() for name, p in model.named_parameters() if any(part in name for part in names))
-    assert operations_per_token(model) == 4 * n_weights
+    assert operations_per_token(model) == 6 * n_weights  # all are trained
+    assert operations_per_token(model.requires_grad_(False)) == 2 * n_weights
+    model.get_submodule("model.layers.1.self_attn.q_proj").requires_grad_()
+    upper = sum(
+        p.numel()
+        for name, p in model.named_parameters()
+        if any(part in name for part in names) and ".layers.1." in name
+    )
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert operations_per_token(model) == 2 * (n_weights + upper + trained)
+    assert operations_per_token(model, recomputes=True) == 2 * (2 * n_weights + upper + trained)
 
 
 def test_minutes_follow_tokens_and_the_rate_of_products(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,24 +22,27 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from trainer.kernels.attention_override import attend_with, replaceable_attention
 
 _N_QUERIES = 128  # queries per block: enough rows for full speed, little wasted work above the diagonal
-_N_KEPT_BYTES = 2**28
+_N_KEPT_BYTES = 2**28  # a part of what a step of a small model needs anyway
 
 
 class KeptMemory:
-    """The memory in which attention may keep probabilities for its backward pass, which gives it back."""
+    """The memory in which attention may keep probabilities for its backward pass, which frees it.
 
-    def __init__(self, n_bytes: int = _N_KEPT_BYTES) -> None:
-        self._n_left = n_bytes
+    Not for checkpointed layers: they have to save tensors of the same shapes when they are computed again.
+    """
+
+    def __init__(self, n_bytes: int | None = None) -> None:
+        self._n_left = _N_KEPT_BYTES if n_bytes is None else n_bytes
 
     def take(self, n_bytes: int) -> bool:
-        """Take memory, or return False if there is less."""
+        """Reserve memory; return False if not enough is left."""
         if n_bytes > self._n_left:
             return False
         self._n_left -= n_bytes
         return True
 
     def give_back(self, n_bytes: int) -> None:
-        """Make memory free that was taken."""
+        """Free reserved memory."""
         self._n_left += n_bytes
 
 
@@ -100,6 +103,7 @@ class _BlockedAttention(torch.autograd.Function):
             grad_query[:, :, start:end] = _unfold(torch.bmm(slopes, key[:, :end]) * ctx.scale, query)
             grad_key[:, :end] += torch.bmm(slopes.transpose(1, 2), queries, out=addend)
         ctx.memory.give_back(ctx.n_bytes)
+        ctx.n_bytes = 0
         return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype), None, None
 
 
@@ -183,7 +187,7 @@ def attention_in_blocks(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
-    memory: KeptMemory,
+    memory: KeptMemory | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attend as transformers' function for torch's kernel does; use `blocked_attention` where it computes the same."""
@@ -204,11 +208,11 @@ def attention_in_blocks(
     return output.transpose(1, 2).contiguous(), None
 
 
-def attend_in_blocks(model: nn.Module) -> AbstractContextManager[None]:
+def attend_in_blocks(model: nn.Module, memory: KeptMemory | None = None) -> AbstractContextManager[None]:
     """Inside the block, `model` uses `blocked_attention` for passes over whole sequences on a CPU in bfloat16.
 
     All other passes use torch's kernel. A model that does not use that kernel, or cannot replace it, is unchanged.
     """
     replaceable = replaceable_attention(model) == "sdpa"
-    attention = partial(attention_in_blocks, memory=KeptMemory())
+    attention = attention_in_blocks if memory is None else partial(attention_in_blocks, memory=memory)
     return attend_with(model, "sdpa_in_blocks", attention) if replaceable else nullcontext()

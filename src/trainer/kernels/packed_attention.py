@@ -21,15 +21,17 @@ from trainer.kernels.trial import equal_within_rounding, kept_mode, pretrained_m
 _PROBE_LENGTHS = (9, 14, 3)
 
 
-def attend_by_row(model: nn.Module, row_lengths: Sequence[int]) -> AbstractContextManager[None]:
+def attend_by_row(
+    model: nn.Module, row_lengths: Sequence[int], memory: KeptMemory | None = None
+) -> AbstractContextManager[None]:
     """Inside the block, the packed rows of a batch, of these lengths, attend to themselves only.
 
     Without lengths, or with one, this is `attend_in_blocks`. The model must be one that `keeps_rows_apart`.
     """
     if len(row_lengths) < 2:
-        return attend_in_blocks(model)
+        return attend_in_blocks(model, memory)
     lengths = list(row_lengths)
-    attention = partial(_attention, lengths, memory=KeptMemory())
+    attention = partial(_attention, lengths, memory=memory)
     return attend_with(model, "sdpa_by_row", attention, partial(_mask, max(lengths)))
 
 

@@ -1,11 +1,11 @@
-"""Say what training did not improve, so that nobody overlooks it in a table. Compares nothing itself."""
+"""What training did not improve, as sentences that come before every table. Compares nothing itself."""
 
 from trainer.scoring.compare import HEADLINE, Comparison
 from trainer.scoring.permutation import FEWEST_SESSIONS
 
 _DECISIONS = {
-    "hallucination_rate": "it calls a tool where none is due more often",
-    "missed_call_rate": "it leaves out due calls more often",
+    "hallucination_rate": "calls a tool more often on turns that need none",
+    "missed_call_rate": "leaves out more calls on turns that need one",
 }
 
 
@@ -18,7 +18,7 @@ def shortfalls(comparison: Comparison) -> list[str]:
     for name, what in _DECISIONS.items():
         row = comparison.differences.get(name)
         if row is not None and row.verdict == "worse":
-            sentences.append(f"After training, {what}: {row.second:.1%} of these turns, {row.first:.1%} before.")
+            sentences.append(f"The trained model {what}: {row.second:.1%} of those turns, {row.first:.1%} before.")
     return sentences
 
 

@@ -6,8 +6,11 @@ import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
-WAIT_POLICY, SPIN_COUNT, N_THREADS = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS"
-_N_SPINS = "1000"  # some microseconds
+WAIT_POLICY, N_THREADS = "OMP_WAIT_POLICY", "OMP_NUM_THREADS"
+_SHORT_WAITS = {
+    "GOMP_SPINCOUNT": "1000",  # some microseconds, in torch's builds for Linux
+    "KMP_BLOCKTIME": "0",  # in builds with Intel's or LLVM's OpenMP
+}
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -21,7 +24,8 @@ def set_up_threads(environment: MutableMapping[str, str] = os.environ, *, cgroup
     if "torch" in sys.modules:
         return
     if WAIT_POLICY not in environment:
-        environment.setdefault(SPIN_COUNT, _N_SPINS)
+        for name, value in _SHORT_WAITS.items():
+            environment.setdefault(name, value)
     limit = core_limit(cgroups)
     if limit is not None and limit < n_visible_cores():
         environment.setdefault(N_THREADS, str(limit))

@@ -1,4 +1,4 @@
-"""Say before the first step how long training will take on a CPU, from a short measurement. Trains nothing."""
+"""About how long training will take on a CPU, from a short measurement. Trains nothing."""
 
 import logging
 import math
@@ -11,19 +11,22 @@ from transformers import Trainer
 
 from trainer.data.report import SplitReport
 from trainer.kernels.trial import pretrained_model
+from trainer.lora_model import is_sharded
 
 logger = logging.getLogger(__name__)
 
 _SECONDS_MEASURED = 0.5
 _MATRIX_SIZE = 1024
-_REACHED_SHARE = 0.5  # of the rate of plain products, by a step (docs/performance.md)
+_REACHED_SHARE = 0.5  # of the rate of plain products, as benchmarks/train.py measures it, and attention is not counted
 
 
 def log_expected_time(trainer: Trainer, rows: SplitReport) -> None:
-    """Log how long training on these rows takes, if it can be told."""
+    """Log about how long training on these rows takes, if it is on a CPU and the model's operations are known."""
     assert isinstance(trainer.model, nn.Module)
+    if trainer.args.device.type != "cpu" or is_sharded(trainer.model):
+        return
     n_tokens = n_training_tokens(trainer.args, n_rows=rows.n_rows, n_tokens=rows.n_tokens)
-    minutes = expected_minutes(trainer.model, n_tokens=n_tokens)
+    minutes = expected_minutes(trainer.model, n_tokens=n_tokens, recomputes=trainer.args.gradient_checkpointing)
     if minutes is not None:
         shown = f"{minutes:.0f} minutes" if minutes >= 2 else f"{minutes * 60:.0f} seconds"
         logger.info(f"training on {n_tokens:,} tokens takes about {shown} here, and evaluations come on top")
@@ -38,25 +41,31 @@ def n_training_tokens(args: Any, *, n_rows: int, n_tokens: int) -> int:
     return int(n_epochs * n_tokens / args.world_size)
 
 
-def operations_per_token(model: nn.Module) -> float | None:
+def operations_per_token(model: nn.Module, *, recomputes: bool = False) -> float | None:
     """Return the floating-point operations of a step per token, without attention's and the head's.
 
-    A frozen weight counts once forward and once backward. None if weights are not in linear layers (as those of
-    experts, of which a token uses some) or are packed.
+    A weight counts once forward (twice if checkpointed layers are computed again), and once backward from the first
+    layer with a trained weight on, and once more if it is trained itself. None if weights are not in linear layers (as
+    those of experts, of which a token uses some) or are packed.
     """
     base = pretrained_model(model)
     if base is None or any(weight.dim() > 2 or not weight.is_floating_point() for weight in base.parameters()):
         return None
     head = base.get_output_embeddings()
-    linear = [module for module in base.modules() if isinstance(module, nn.Linear) and module is not head]
-    return 4.0 * sum(module.in_features * module.out_features for module in linear) or None
+    n_products, reached = 0.0, False
+    for layer in base.modules():
+        reached = reached or any(weight.requires_grad for weight in layer.parameters(recurse=False))
+        if isinstance(layer, nn.Linear) and layer is not head:
+            n_passes = (2 if recomputes else 1) + reached + layer.weight.requires_grad
+            n_products += n_passes * layer.in_features * layer.out_features
+    return 2 * n_products or None
 
 
-def expected_minutes(model: nn.Module, *, n_tokens: int) -> float | None:
-    """Return about how many minutes training on `n_tokens` takes; None on a GPU, or if it cannot be told."""
+def expected_minutes(model: nn.Module, *, n_tokens: int, recomputes: bool = False) -> float | None:
+    """Return about how many minutes training on `n_tokens` takes on the CPU; None if it is not known."""
     weight = next((p for p in model.parameters() if not p.requires_grad and p.is_floating_point()), None)
-    operations = operations_per_token(model)
-    if weight is None or weight.device.type != "cpu" or operations is None:
+    operations = operations_per_token(model, recomputes=recomputes)
+    if weight is None or operations is None:
         return None
     return n_tokens * operations / (_REACHED_SHARE * _product_rate(weight.dtype)) / 60
 
