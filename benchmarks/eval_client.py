@@ -85,9 +85,9 @@ def measure(*, n_turns: int, concurrency: int) -> dict[str, Any]:
         asyncio.run(ask(url, journal))
         seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
         bodies = [turn_request(turn, generation) for turn in turns]
-        cpu_started = time.process_time()
+        plain_started, cpu_started = time.perf_counter(), time.process_time()
         asyncio.run(ask_plainly(url, bodies, concurrency=concurrency))
-        plain_cpu_seconds = time.process_time() - cpu_started
+        plain_seconds, plain_cpu_seconds = time.perf_counter() - plain_started, time.process_time() - cpu_started
     return {
         "turns_per_s": round(n_turns / seconds, 1),
         "n_turns": n_turns,
@@ -95,12 +95,13 @@ def measure(*, n_turns: int, concurrency: int) -> dict[str, Any]:
         "concurrency": concurrency,
         "seconds": round(seconds, 3),
         "client_cpu_seconds": round(cpu_seconds, 3),
+        "plain_seconds": round(plain_seconds, 3),
         "plain_cpu_seconds": round(plain_cpu_seconds, 3),
     }
 
 
 async def ask_plainly(url: str, bodies: Sequence[Mapping[str, Any]], *, concurrency: int) -> None:
-    """Send the same requests with the HTTP client alone, and do nothing with the answers."""
+    """Send requests for the same turns with the HTTP client alone, and only parse the answers."""
     import httpx2
 
     limits = httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)

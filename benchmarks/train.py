@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -32,7 +33,7 @@ examples:
   uv run python benchmarks/train.py --sides project --batch 1 --dropout 0 --busy 2
   uv run python benchmarks/train.py --random qwen3-4b --row-tokens 8192   # on a GPU, no network
 """
-_OUT_OF_MEMORY = ("can't allocate memory", "OutOfMemoryError", "MemoryError")
+_OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "MemoryError")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,8 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(line(cases[-1]), flush=True)
         result: dict[str, Any] = {"cases": cases, "machine": machine(), "matrix_gflops": products}
         result["date"] = f"{datetime.now(UTC):%Y-%m-%d}"
+        if target:
+            replace_json(target, result)
         if args.busy:
-            result["under_load"] = under_load(args, {**case, "batch": args.batch[-1]})
+            result["under_load"] = under_load(args, case)
             print("{busy} busy processes: {ratio:.2f} × the quiet time a step".format(**result["under_load"]))
         if target:
             replace_json(target, result)
@@ -97,15 +100,18 @@ def measure(
 ) -> dict[str, Any]:
     """Return the figures of one case: medians over the steps after warm-up of all repeats."""
     runs: dict[str, list[dict[str, Any]]] = {side: [] for side in args.sides}
+    failed: set[str] = set()
     for repeat in range(args.repeats):
         for side in args.sides if repeat % 2 == 0 else reversed(args.sides):
-            if (run := run_side(side, task)) is not None:
-                runs[side].append(run)
+            if side in failed:
+                continue
+            run = run_side(side, task)
+            runs[side].append(run or {})
+            failed |= set() if run else {side}
     batch, measured = task["batch"], range(args.warmup, args.steps)
-    done = [side for side in args.sides if runs[side]]
 
     def of_each(figure: Callable[[str], Any]) -> dict[str, Any]:
-        return {side: figure(side) if side in done else None for side in args.sides}
+        return {side: None if side in failed else figure(side) for side in args.sides}
 
     def per_second(side: str, counts: Sequence[int]) -> float:
         rates: list[float] = [
@@ -119,7 +125,7 @@ def measure(
         sum(flops(rows, range(step * batch, (step + 1) * batch), shapes) for step in measured)
         / sum(run["seconds"][step] for step in measured)
         / run["matrix_flops_per_s"]
-        for run in runs.get("project", [])
+        for run in (() if "project" in failed else runs.get("project", ()))
     ]
     return {
         "batch": batch,
@@ -131,6 +137,7 @@ def measure(
         "peak_memory_gb": of_each(lambda side: round(max(run["peak_memory_gb"] for run in runs[side]), 2)),
         "loss": of_each(lambda side: round(statistics.mean(runs[side][0]["losses"]), 5)),
         "losses": of_each(lambda side: runs[side][0]["losses"]),
+        "out_of_memory": sorted(failed),
         "matrix_share": round(statistics.median(shares), 3) if shares else None,
     }
 
@@ -143,7 +150,7 @@ def run_side(side: str, task: dict[str, Any]) -> dict[str, Any] | None:
         script = str(Path(__file__).with_name("train_side.py"))
         command = [sys.executable, script, "--side", side, "--task", str(place), "--result", str(result)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode and any(words in done.stderr for words in _OUT_OF_MEMORY):
+        if done.returncode == -signal.SIGKILL or any(words in done.stderr for words in _OUT_OF_MEMORY):
             return None
         if done.returncode:
             raise SystemExit(f"{side} failed:\n{done.stderr[-3000:]}")
@@ -157,7 +164,7 @@ def under_load(args: argparse.Namespace, task: dict[str, Any]) -> dict[str, Any]
     def seconds() -> float:
         run = run_side("project", task)
         if run is None:
-            raise SystemExit("not enough memory")
+            raise SystemExit("project: out of memory; take a smaller last --batch")
         return float(statistics.median(run["seconds"][args.warmup :]))
 
     quiet = seconds()

@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -35,8 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def limit_memory() -> None:
     """Let a system that needs more memory than the machine has fail, instead of another process."""
-    n_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    resource.setrlimit(resource.RLIMIT_DATA, (int(_MEMORY_SHARE * n_bytes),) * 2)
+    import resource
+
+    most = int(_MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard == resource.RLIM_INFINITY or most < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 
 def train(side: str, task: dict[str, Any]) -> dict[str, Any]:
