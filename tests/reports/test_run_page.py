@@ -92,5 +92,5 @@ def test_a_report_that_cannot_be_built_costs_no_run(tmp_path: Path, caplog: pyte
     with pytest.raises(DataError, match=r"metrics\.json: cannot be read"):
         run_report(tmp_path)
     assert not write_report(report, lambda: run_report(tmp_path))
-    assert "the report could not be built" in caplog.text
+    assert "this file could not be built" in caplog.text
     assert not report.exists()

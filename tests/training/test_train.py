@@ -20,6 +20,7 @@ from trainer.kernels import blocked_attention, fused_lora
 from trainer.kernels.blocked_attention import KeptMemory
 from trainer.scoring.predictions import read_predictions
 from trainer.tool_trainer import ToolTrainer
+from trainer.training import train as train_module
 from trainer.training.run_place import claim, open_place
 from trainer.training.train import RunResult, train_run
 
@@ -208,6 +209,19 @@ def test_checkpointed_layers_train_in_bfloat16_where_probabilities_of_one_layer_
     expected = final("false")
     monkeypatch.setattr(blocked_attention, "_N_KEPT_BYTES", max(asked))
     assert final("true") == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_card_that_cannot_be_built_costs_no_run(
+    quick_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*args: Any) -> str:
+        raise LookupError("no such template")
+
+    monkeypatch.setattr(train_module, "card_of_run", broken)
+    run = train_run(quick_config(f"train.output_dir={tmp_path / 'run'}"))
+    assert "README.md: this file could not be built (LookupError: no such template)" in caplog.text
+    assert {"adapter_model.safetensors", "report.html"} <= {path.name for path in run.output_dir.iterdir()}
+    assert not (run.output_dir / "README.md").exists()
 
 
 def test_a_folder_in_use_is_refused_and_left_alone(quick_config: MakeConfig, tmp_path: Path) -> None:

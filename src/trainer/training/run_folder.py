@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +15,7 @@ from trainer.config import Config
 from trainer.hub import known_sources
 from trainer.reports.run_page import run_report
 from trainer.reports.writing import write_report
-from trainer.run_layout import BASE, METRICS_FILE, RunLayout, step_name
+from trainer.run_layout import BASE, METRICS_FILE, MODEL_CARD, RunLayout, step_name
 from trainer.scoring.conversations import write_conversations
 from trainer.scoring.predictions import write_predictions
 from trainer.types import EvalTurn, Tool
@@ -94,6 +94,10 @@ class RunFolder:
     def write_conversations(self, turns: Iterable[EvalTurn]) -> None:
         """Write the conversations that the predictions belong to."""
         write_conversations(RunLayout(self.path).conversations, turns)
+
+    def write_card(self, build: Callable[[], str]) -> None:
+        """Write the model card that `build` returns; a failure is a warning."""
+        write_report(self.path / MODEL_CARD, build)
 
     def write_report(self) -> None:
         """Write the report of the finished run, from the other files; a failure is a warning."""

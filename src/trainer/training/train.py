@@ -25,7 +25,6 @@ from trainer.run_layout import (
     ENVIRONMENT_FILE,
     FINAL,
     METRICS_FILE,
-    MODEL_CARD,
     RUN_CONFIG,
     RunLayout,
 )
@@ -201,7 +200,7 @@ def _train_tracked(
         folder.write_conversations(bundle.tool_eval_examples)
         metrics = {**states, "train": train, "data": bundle.report.to_json()}
         folder.write_json(METRICS_FILE, metrics)
-        folder.write_text(MODEL_CARD, card_of_run(folder.path, resolved_config(cfg, trainer.args), metrics))
+        folder.write_card(lambda: card_of_run(folder.path, resolved_config(cfg, trainer.args), metrics))
         folder.write_report()
         take_place(cfg.output_dir)
     trainer.accelerator.wait_for_everyone()
