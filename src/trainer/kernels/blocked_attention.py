@@ -22,7 +22,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from trainer.kernels.attention_override import attend_with, replaceable_attention
 
 _N_QUERIES = 128  # queries per block: enough rows for full speed, little wasted work above the diagonal
-_N_KEPT_BYTES = 2**28  # a part of what a step of a small model needs anyway
+_N_KEPT_BYTES = 2**27  # a few percent of what a step of a small model needs anyway
 
 
 class KeptMemory:
