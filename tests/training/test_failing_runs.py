@@ -12,6 +12,7 @@ from trainer.errors import DataError, ToolSftError
 from trainer.tool_trainer import ToolTrainer
 from trainer.training import build_trainer
 from trainer.training import train as train_module
+from trainer.training.run_folder import RunFolder
 from trainer.training.run_place import open_place, take_place
 from trainer.training.run_trainer import RunTrainer
 from trainer.training.train import train_run
@@ -49,7 +50,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
         ((RunTrainer, "_save_rng_state"), ""),
         ((ToolTrainer, "_save"), ""),
         ((train_module, "_final_evaluation"), ""),
-        ((train_module, "card_of_run"), ""),
+        ((RunFolder, "write_conversations"), ""),
     ],
 )
 def test_everything_around_a_failing_run_stays(
@@ -74,7 +75,7 @@ def test_everything_around_a_failing_run_stays(
         train_run(quick_config(*OVERWRITE, f"model.base_model_name={out / 'base'}", *([override] if override else [])))
     assert bytes_of(out) == before
     monkeypatch.undo()
-    if place == (train_module, "card_of_run"):
+    if place == (RunFolder, "write_conversations"):
         train_run(quick_config(*OVERWRITE, f"model.base_model_name={out / 'base'}"))
         after = bytes_of(out)
         assert after["adapter_model.safetensors"] != b"earlier"
