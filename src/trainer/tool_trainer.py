@@ -27,6 +27,7 @@ from trainer.kernels.precision import bfloat16_autocast, computes_in_bfloat16, l
 from trainer.kernels.trial import pretrained_model
 from trainer.lora_model import adapter_off, is_sharded
 from trainer.loss import SupervisedLoss, n_supervised
+from trainer.loss.weights import LossWeighting, token_weights
 from trainer.run_layout import BASE, MODEL_CARD, step_name
 from trainer.tool_calls import ToolCallFormat
 from trainer.types import Tool, ToolEvalExample
@@ -41,8 +42,9 @@ class ToolTrainer(Trainer):
     """Trains on supervised tokens; one evaluation measures both perplexity and tool calls.
 
     `tool_eval_examples` are the turns to judge, `global_tools` the domain's tool schemas, `fmt` the model's
-    tool-call format and `decoding` the decoding settings. Rows of `eval_dataset` from other sessions count for
-    perplexity only. The tokenizer is Trainer's `processing_class`.
+    tool-call format, `decoding` the decoding settings and `loss_weighting` how much each supervised token counts. Rows
+    of `eval_dataset` from other sessions count for perplexity only. Evaluations during training judge the
+    `selection_examples` instead, if there are any. The tokenizer is Trainer's `processing_class`.
 
     On the first process, `on_evaluation(name, evaluation)` is called with every evaluation; `name` is `base` or,
     for example, `step-000040`. The logged metrics have Trainer's usual prefix, as in `eval_tool_name_f1`.
@@ -55,12 +57,16 @@ class ToolTrainer(Trainer):
         global_tools: Sequence[Tool],
         fmt: ToolCallFormat,
         decoding: DecodeSettings,
+        selection_examples: Sequence[ToolEvalExample] = (),
+        loss_weighting: LossWeighting = "token",
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._weighting = loss_weighting
         tokenizer: Any = self.processing_class
-        self.evaluator = ToolCallEvaluator(
-            tool_eval_examples, global_tools, tokenizer=tokenizer, fmt=fmt, settings=decoding
+        self.evaluator, self.selector = (
+            ToolCallEvaluator(examples, global_tools, tokenizer=tokenizer, fmt=fmt, settings=decoding)
+            for examples in (tool_eval_examples, selection_examples)
         )
         self.last_evaluation: tuple[int, Evaluation] | None = None
         self.n_tokens_seen = 0
@@ -96,13 +102,22 @@ class ToolTrainer(Trainer):
         assert isinstance(self.model, nn.Module)
         self._loss = self._loss or SupervisedLoss(self.model)
         with self.accelerator.autocast():  # the head runs outside the model's own forward pass
-            total = self._loss(model, inputs, label_smoothing=self.args.label_smoothing_factor, use_cache=False)
-        n_tokens = n_supervised(inputs) if num_items_in_batch is None else num_items_in_batch
-        loss = total / n_tokens
+            weights = token_weights(inputs["labels"], self._weighting)
+            smoothing = self.args.label_smoothing_factor
+            total = self._loss(model, inputs, weights=weights, label_smoothing=smoothing, use_cache=False)
+        loss = total / (weights.sum() if num_items_in_batch is None else num_items_in_batch)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             # Gradients are averaged over processes, but the divisor counts the tokens of all processes.
             loss = loss * self.accelerator.num_processes
         return (loss, {}) if return_outputs else loss
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> torch.Tensor:
+        """Trainer's hook: the weight of all supervised tokens of an optimizer step, of all processes if configured."""
+        weights = [token_weights(batch["labels"], self._weighting).sum() for batch in batch_samples]
+        total = torch.stack(weights).sum().to(device)
+        if self.args.average_tokens_across_devices:
+            total = self.accelerator.gather(total).sum()
+        return total
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """Trainer's step, which also counts tokens for the rates in the log."""
@@ -133,7 +148,8 @@ class ToolTrainer(Trainer):
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
         """Perplexity and tool-call metrics of the current model; logs them and calls the callbacks."""
-        evaluation = self._judge(self.eval_dataset if eval_dataset is None else eval_dataset, base=False)
+        selects = bool(self.selector.examples) and eval_dataset is None
+        evaluation = self._judge_held_out() if selects else self._judge(eval_dataset)
         self.last_evaluation = (self.state.global_step, evaluation)
         metrics = {f"{metric_key_prefix}_{k}": v for k, v in evaluation.metrics.items() if v is not None}
         self.log(metrics)
@@ -173,7 +189,7 @@ class ToolTrainer(Trainer):
 
     def evaluate_base(self) -> Evaluation:
         """Evaluate the base model: the loaded model with its adapter disabled."""
-        evaluation = self._judge(self.eval_dataset, base=True)
+        evaluation = self._judge(base=True)
         self._report(BASE, evaluation)
         return evaluation
 
@@ -181,19 +197,27 @@ class ToolTrainer(Trainer):
         if self.is_world_process_zero():
             self.on_evaluation(name, evaluation)
 
-    def _judge(self, eval_dataset: Any, *, base: bool, title: str | None = None) -> Evaluation:
+    def _judge(self, eval_dataset: Any = None, *, base: bool = False, title: str | None = None) -> Evaluation:
         """Evaluate the current weights, or the base model. `title` names the evaluation on the screen."""
-        started = time.monotonic()
         title = title or ("Judging base" if base else self._judging())
+        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        return self._judge_with(self.evaluator, rows, base=base, title=title)
+
+    def _judge_held_out(self) -> Evaluation:
+        """Evaluate the current weights on training sessions that are held out."""
+        return self._judge_with(self.selector, (), base=False, title=f"{self._judging()}, held-out sessions")
+
+    def _judge_with(self, evaluator: ToolCallEvaluator, rows: Any, *, base: bool, title: str) -> Evaluation:
+        started = time.monotonic()
         model = self._evaluation_model()
         training = model.training
         precision = (self.accelerator.autocast(), self.autocast_smart_context_manager())
         with adapter_off(self.accelerator.unwrap_model(self.model), off=base), precision[0], precision[1]:
-            decoded = self._decode_shared(model, title)
-            other_rows = self._other_rows_shared(model, eval_dataset, title)
+            decoded = self._decode_shared(evaluator, model, title)
+            other_rows = self._other_rows_shared(model, rows, title)
         model.train(training)
-        named = _names_sessions(eval_dataset)
-        evaluation = self.evaluator.evaluate(decoded, other_rows=other_rows, rows_hold_turns=not named)
+        holds_turns = len(rows) > 0 and not _names_sessions(rows)
+        evaluation = evaluator.evaluate(decoded, other_rows=other_rows, rows_hold_turns=holds_turns)
         evaluation.metrics["runtime_s"] = round(time.monotonic() - started, 2)
         return evaluation
 
@@ -226,10 +250,10 @@ class ToolTrainer(Trainer):
             return 0, 1
         return self.accelerator.process_index, self.accelerator.num_processes
 
-    def _decode_shared(self, model: nn.Module, title: str) -> list[DecodedTurn]:
+    def _decode_shared(self, evaluator: ToolCallEvaluator, model: nn.Module, title: str) -> list[DecodedTurn]:
         """Decode all examples, split among the processes."""
         share, n_shares = self._share()
-        decoded = self.evaluator.decode(model, share=share, n_shares=n_shares, title=title)
+        decoded = evaluator.decode(model, share=share, n_shares=n_shares, title=title)
         return self._gathered(decoded)
 
     def _other_rows_shared(self, model: nn.Module, eval_dataset: Any, title: str) -> list[RowLoss]:

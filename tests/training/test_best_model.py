@@ -46,14 +46,14 @@ STEPS = ("train.eval_strategy=steps", "train.eval_steps=1", "train.save_strategy
 
 def judged_as(monkeypatch: pytest.MonkeyPatch, name: str, values: list[float | None]) -> None:
     """Let the evaluations of a run measure these values of a metric, one after the other."""
-    judge, left = ToolTrainer._judge, list(values)
+    judge, left = ToolTrainer._judge_with, list(values)
 
-    def with_value(self: ToolTrainer, rows: Any, **options: Any) -> Any:
-        evaluation = judge(self, rows, **options)
+    def with_value(self: ToolTrainer, *args: Any, **options: Any) -> Any:
+        evaluation = judge(self, *args, **options)
         evaluation.metrics[name] = left.pop(0) if len(left) > 1 else left[0]
         return evaluation
 
-    monkeypatch.setattr(ToolTrainer, "_judge", with_value)
+    monkeypatch.setattr(ToolTrainer, "_judge_with", with_value)
 
 
 @pytest.mark.parametrize(

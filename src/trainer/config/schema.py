@@ -17,6 +17,7 @@ OWN_TRAIN_KEYS: dict[str, Any] = {
     "overwrite_output_dir": bool,
     "early_stopping": PositiveInt | None,
     "packing": Literal["auto"] | bool,
+    "loss_weighting": Literal["token", "turn", "decision"],
 }
 """Keys of `train` that TrainingArguments does not have (any more): two that it removed, and this project's own."""
 
@@ -76,6 +77,11 @@ class DataConfig(_Section):
         None, description="chat_rows: parts of the system prompt, in order; default: the row's, else the file's"
     )
     holdout: Fraction = Field(0.1, description="share of the sessions to evaluate on if the data has no eval_split")
+    selection_share: Literal["auto"] | Fraction = Field(
+        "auto",
+        description="share of the training sessions held out to choose the checkpoint and to stop early; auto: 0.1 if "
+        "the run chooses anything",
+    )
     on_bad_row: Literal["error", "drop"] = Field(
         "error", description="what to do with rows that have errors: stop before training, or drop and count them"
     )

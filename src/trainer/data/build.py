@@ -17,6 +17,8 @@ from trainer.config import Config, as_config
 from trainer.data.bundle import DatasetBundle
 from trainer.data.chat_setup import make_chat_setup
 from trainer.data.findings import CALL_REMEDY, Finding, errors_of, summary_lines
+from trainer.data.held_out.rows import row_sizes, split_off, split_report
+from trainer.data.held_out.sessions import selection_sessions
 from trainer.data.opening import OpenRows, n_copies
 from trainer.data.prepare import Prepared, PreparedSplit, prepare
 from trainer.data.report import DataReport, SourceReport, SplitReport, count_lengths
@@ -97,13 +99,17 @@ def build_bundle(cfg: Config, opened: OpenRows) -> DatasetBundle:
         train.forget()
         evaluation.forget()
         raise DataError(_listed(problems))
-    train_rows, train_report = _select_rows(cfg, train)
+    usable, report_with_held = _select_rows(cfg, train)
+    held = selection_sessions(cfg, usable["session_id"])
+    train_rows, held_rows = split_off(usable, held)
+    train_report, held_report = split_report(report_with_held, train_rows, held_rows, n_held=len(held))
     eval_rows, eval_report = _select_rows(cfg, evaluation)
     copies = _copies(train, train_rows)
-    sessions = list(_judged_sessions(cfg, evaluation))
+    chosen = judged((place.session_id for place in evaluation.sessions()), n=cfg.data.n_tool_sessions_eval)
+    sessions = list(_read_sessions(evaluation, chosen))
     tools = (tool for part in train.parts for tool in part.part.reader.tools)
     examples = _eval_examples(sessions, evaluation.rows())
-    report = _report(prepared, train_report, eval_report, copies=copies, format_name=chat.fmt.name)
+    report = _report(prepared, train_report, eval_report, held_report, copies=copies, format_name=chat.fmt.name)
     prompts = count_lengths(len(example.prompt_ids) for example in examples)
     return DatasetBundle(
         _repeated(train_rows, copies).remove_columns(_FOR_FINDINGS),
@@ -113,6 +119,7 @@ def build_bundle(cfg: Config, opened: OpenRows) -> DatasetBundle:
         cfg.data.max_context_length,
         report=dataclasses.replace(report, prompt_lengths=prompts),
         chat=chat,
+        selection_examples=_eval_examples(list(_read_sessions(train, held)), held_rows),
     )
 
 
@@ -150,18 +157,13 @@ def _select_rows(cfg: Config, split: PreparedSplit) -> tuple[datasets.Dataset, S
     """Drop over-long rows if that is configured, and report which rows are too long."""
     rows = split.rows()
     lengths = np.asarray(rows["length"], dtype=np.int64)
-    n_supervised = np.asarray(
-        [sum(ends) - sum(starts) for starts, ends in zip(rows["starts"], rows["ends"], strict=True)],
-        dtype=np.int64,
-    )
     oversized = lengths > cfg.data.max_context_length
     keep = ~oversized if cfg.data.drop_oversized else np.ones_like(oversized)
     names = rows["session_id"]
+    kept = rows.select(np.flatnonzero(keep))
     report = SplitReport(
-        n_sessions=split.n_sessions,
-        n_rows=int(keep.sum()),
-        n_tokens=int(lengths[keep].sum()),
-        n_supervised_tokens=int(n_supervised[keep].sum()),
+        split.n_sessions,
+        *row_sizes(kept),
         n_dropped_sessions=len(split.dropped),
         oversized={names[i]: int(lengths[i]) for i in np.flatnonzero(oversized)},
         dropped_oversized=cfg.data.drop_oversized,
@@ -171,7 +173,7 @@ def _select_rows(cfg: Config, split: PreparedSplit) -> tuple[datasets.Dataset, S
         token_factor=split.token_factor(),
         lengths=count_lengths(lengths.tolist()),
     )
-    return rows.select(np.flatnonzero(keep)), report
+    return kept, report
 
 
 def _copies(split: PreparedSplit, rows: datasets.Dataset) -> dict[str, int]:
@@ -192,10 +194,10 @@ def _repeated(rows: datasets.Dataset, copies: Mapping[str, int]) -> datasets.Dat
     return rows.select([index for index, name in enumerate(rows["session_id"]) for _ in range(copies[name])])
 
 
-def _judged_sessions(cfg: Config, split: PreparedSplit) -> Iterator[Session]:
-    places = list(split.sessions())
-    usable = {place.session_id: place for place in places if (place.part, place.row) not in split.dropped}
-    for session_id in judged((place.session_id for place in places), n=cfg.data.n_tool_sessions_eval):
+def _read_sessions(split: PreparedSplit, session_ids: Iterable[str]) -> Iterator[Session]:
+    """Yield the sessions with these ids, without those that were dropped."""
+    usable = {place.session_id: place for place in split.sessions() if (place.part, place.row) not in split.dropped}
+    for session_id in session_ids:
         if session_id in usable:
             yield split.read(usable[session_id])
 
@@ -204,6 +206,7 @@ def _report(
     prepared: Prepared,
     train: SplitReport,
     evaluation: SplitReport,
+    selection: SplitReport | None,
     *,
     copies: Mapping[str, int],
     format_name: str,
@@ -222,7 +225,16 @@ def _report(
     )
     notes = (*summary_lines(prepared.findings, "dropped"), *summary_lines(prepared.findings, "warning"))
     warnings = dict(Counter(str(finding.kind) for finding in prepared.findings if finding.level == "warning"))
-    return DataReport(train, evaluation, format_name, _joined(keys), sources=sources, notes=notes, warnings=warnings)
+    return DataReport(
+        train,
+        evaluation,
+        format_name,
+        _joined(keys),
+        sources=sources,
+        notes=notes,
+        warnings=warnings,
+        selection=selection,
+    )
 
 
 def _joined(keys: Iterable[str]) -> str:

@@ -20,7 +20,8 @@ class DatasetBundle:
     """Everything that a run needs from its domain. Unpacks into its first five values.
 
     `train_dataset` and `eval_dataset` have one row of tokens each: `input_ids`, `labels` and `attention_mask`.
-    `tool_eval_examples` are the judged turns, `global_tools` the domain's tool schemas, and `max_ctx` is the longest
+    `tool_eval_examples` are the judged turns, `selection_examples` those of the training sessions that are held out to
+    choose a checkpoint, `global_tools` the domain's tool schemas, and `max_ctx` is the longest
     row in tokens. `report` counts what was read and left out. `chat` is the set-up that made the rows, so the run does
     not load it again; None if a domain made its rows without it.
     """
@@ -32,6 +33,7 @@ class DatasetBundle:
     max_ctx: int
     report: DataReport
     chat: ChatSetup | None = None
+    selection_examples: Sequence[ToolEvalExample] = ()
 
     def __iter__(self) -> Iterator[Any]:
         return (getattr(self, name) for name in _FIELDS)

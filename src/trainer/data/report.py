@@ -117,7 +117,8 @@ class DataReport:
     """What data preparation did with both splits, and the fingerprint of the rows that it made; None if not known.
 
     `notes` are lines about dropped rows and about what is doubtful; `warnings` counts the latter by kind.
-    `prompt_lengths` are those of the prompts of judged turns.
+    `prompt_lengths` are those of the prompts of judged turns. `selection` are the training sessions held out to choose
+    a checkpoint, which are not in `train`; None without any.
     """
 
     train: SplitReport
@@ -128,12 +129,14 @@ class DataReport:
     notes: tuple[str, ...] = ()
     warnings: Mapping[str, int] = field(default_factory=dict)
     prompt_lengths: Lengths | None = None
+    selection: SplitReport | None = None
 
     def lines(self) -> list[str]:
         """Return the report for people, one fact per line."""
         several = len(self.sources) > 1 or any(source.weight != 1 for source in self.sources)
         lines = [source.line() for source in self.sources] if several else []
-        return [*lines, *self.train.lines("train"), *self.eval.lines("eval"), *self.notes]
+        held = [] if self.selection is None else self.selection.lines("selection, held out of train")
+        return [*lines, *self.train.lines("train"), *held, *self.eval.lines("eval"), *self.notes]
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain JSON values."""

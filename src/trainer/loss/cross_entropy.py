@@ -18,10 +18,12 @@ _N_AT_ONCE = {"cpu": 2**20, "cuda": 2**26}
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
-    """Shapes: logits [rows, vocabulary]; targets int64 [rows], -100 for a row without loss."""
+    """Shapes: logits [rows, vocabulary]; targets int64 [rows], -100 for a row without loss; weights float32 [rows]."""
 
     @staticmethod
-    def forward(ctx: Any, logits: torch.Tensor, targets: torch.Tensor, smoothing: float) -> torch.Tensor:
+    def forward(
+        ctx: Any, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, smoothing: float
+    ) -> torch.Tensor:
         log_normalizers = logits.new_empty(len(logits), dtype=torch.float32)
         losses = torch.empty_like(log_normalizers)
         for rows, scores in _in_float32(logits):
@@ -30,23 +32,23 @@ class _SummedCrossEntropy(torch.autograd.Function):
             if smoothing:
                 expected = (1 - smoothing) * expected + smoothing * scores.mean(dim=-1)
             losses[rows] = log_normalizers[rows] - expected
-        ctx.save_for_backward(logits, targets, log_normalizers)
+        ctx.save_for_backward(logits, targets, weights, log_normalizers)
         ctx.smoothing = smoothing
-        return losses.masked_fill_(targets == IGNORE_INDEX, 0.0).sum()
+        return losses.mul_(weights).masked_fill_(targets == IGNORE_INDEX, 0.0).sum()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        logits, targets, log_normalizers = ctx.saved_tensors
+    def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        logits, targets, weights, log_normalizers = ctx.saved_tensors
         grad = torch.empty_like(logits)
-        counts = targets != IGNORE_INDEX
+        slopes = grad_output * weights.masked_fill(targets == IGNORE_INDEX, 0.0)
         for rows, scores in _in_float32(logits):
             slope = scores.sub_(log_normalizers[rows, None]).exp_()
             if ctx.smoothing:
                 slope -= ctx.smoothing / logits.shape[1]
             slope.scatter_add_(1, _columns(targets[rows]), slope.new_full((len(slope), 1), ctx.smoothing - 1))
-            grad[rows] = slope.mul_((grad_output * counts[rows])[:, None])
-        return grad, None, None
+            grad[rows] = slope.mul_(slopes[rows, None])
+        return grad, None, None, None
 
 
 def _columns(targets: torch.Tensor) -> torch.Tensor:
@@ -64,12 +66,17 @@ def _in_float32(logits: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
         yield rows, memory[: rows.stop - start].copy_(logits[rows])
 
 
-def summed_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, *, label_smoothing: float = 0.0) -> torch.Tensor:
-    """The summed cross entropy (float32, nats) of `logits` [rows, vocabulary] and `targets` [rows].
+def summed_cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None, *, label_smoothing: float = 0.0
+) -> torch.Tensor:
+    """The sum of the cross entropies (float32, nats) of `logits` [rows, vocabulary] and `targets` [rows].
 
-    Equals `torch.nn.functional.cross_entropy(logits.float(), targets, ignore_index=-100, reduction="sum")`
-    with the same smoothing, in value and in gradient.
+    Each row counts as much as `weights` (float32 [rows]) say, by default 1. Then it equals, in value and in gradient,
+    `torch.nn.functional.cross_entropy(logits.float(), targets, ignore_index=-100, reduction="sum")` with the same
+    smoothing.
     """
-    loss = _SummedCrossEntropy.apply(logits, targets, label_smoothing)  # type: ignore[no-untyped-call]
+    if weights is None:
+        weights = torch.ones(len(targets), device=targets.device)
+    loss = _SummedCrossEntropy.apply(logits, targets, weights, label_smoothing)  # type: ignore[no-untyped-call]
     assert isinstance(loss, torch.Tensor)
     return loss

@@ -27,7 +27,7 @@ def n_supervised(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
 
 class SupervisedLoss:
-    """Computes the summed negative log likelihood (nats, float32) of all supervised tokens of a batch.
+    """Computes the weighted sum of the negative log likelihoods (nats, float32) of all supervised tokens of a batch.
 
     A batch holds `input_ids`, `attention_mask` and `labels`, each int64 [batch, tokens], and `position_ids` if its rows
     are joined; token t+1 is predicted at position t. The first batch checks that the model's head, applied to hidden
@@ -41,13 +41,23 @@ class SupervisedLoss:
         self._checked = False
 
     def __call__(
-        self, model: nn.Module, batch: Mapping[str, torch.Tensor], *, label_smoothing: float = 0.0, **options: Any
+        self,
+        model: nn.Module,
+        batch: Mapping[str, torch.Tensor],
+        *,
+        weights: torch.Tensor | None = None,
+        label_smoothing: float = 0.0,
+        **options: Any,
     ) -> torch.Tensor:
-        """Run the model, with `options`, and return the loss."""
+        """Run the model, with `options`, and return the loss.
+
+        `weights` are those of predicted tokens, float32 [batch, tokens - 1]; by default, each is 1.
+        """
         inputs = {key: batch[key] for key in ("input_ids", "position_ids") if key in batch}
         if not _is_padded_on_the_right(batch["attention_mask"]):
             inputs["attention_mask"] = batch["attention_mask"]
         shifted = batch["labels"][:, 1:]
+        weights = (shifted != IGNORE_INDEX).float() if weights is None else weights
         decoded = decode(model, inputs, **options) if self._applies_head else None
         if decoded is not None and self._agrees(decoded):
             where = torch.nn.functional.pad(shifted != IGNORE_INDEX, (0, 1)).flatten().nonzero().squeeze(1)
@@ -55,8 +65,9 @@ class SupervisedLoss:
                 decoded.head,
                 decoded.hidden.flatten(0, 1).index_select(0, where),
                 batch["labels"].flatten()[where + 1],
+                torch.nn.functional.pad(weights, (0, 1)).flatten()[where],
                 vocabulary=decoded.last_logits.shape[-1],
-                weights=decoded.head.trained_weights(),
+                trained=decoded.head.trained_weights(),
                 label_smoothing=label_smoothing,
             )
         positions = (shifted != IGNORE_INDEX).any(dim=0).nonzero().squeeze(1)  # int64 [positions]
@@ -64,8 +75,8 @@ class SupervisedLoss:
             logits = model(**inputs, logits_to_keep=positions, **options).logits
         else:
             logits = model(**inputs, **options).logits[:, positions]
-        targets = shifted[:, positions]
-        return summed_cross_entropy(logits.flatten(0, 1), targets.flatten(), label_smoothing=label_smoothing)
+        targets, weights = (tensor[:, positions].flatten() for tensor in (shifted, weights))
+        return summed_cross_entropy(logits.flatten(0, 1), targets, weights, label_smoothing=label_smoothing)
 
     def _agrees(self, decoded: Decoded) -> bool:
         """Whether the head computes the model's logits, within rounding. Compared once; if not, it is not used."""

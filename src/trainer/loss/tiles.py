@@ -19,29 +19,30 @@ Head = Callable[[torch.Tensor], torch.Tensor]
 
 
 class _TiledCrossEntropy(torch.autograd.Function):
-    """Shapes: hidden [rows, size]; targets int64 [rows]; `weights` are the trained weights of the head."""
+    """Shapes: hidden [rows, size]; targets int64, row_weights float32 [rows]; `trained` are weights of the head."""
 
     @staticmethod
     def forward(
         ctx: Any,
         head: Head,
         targets: torch.Tensor,
+        row_weights: torch.Tensor,
         vocabulary: int,
         smoothing: float,
         differentiated: bool,
         hidden: torch.Tensor,
-        *weights: torch.Tensor,
+        *trained: torch.Tensor,
     ) -> torch.Tensor:
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         grad_hidden = torch.empty_like(hidden) if differentiated else None
-        grads = [torch.zeros_like(weight) for weight in weights]
+        grads = [torch.zeros_like(weight) for weight in trained]
         for rows in _tiles(len(hidden), vocabulary, hidden.device.type):
             tile = hidden[rows].detach().requires_grad_(differentiated)
             with torch.set_grad_enabled(differentiated):
-                loss = summed_cross_entropy(head(tile), targets[rows], label_smoothing=smoothing)
+                loss = summed_cross_entropy(head(tile), targets[rows], row_weights[rows], label_smoothing=smoothing)
             total += loss.detach()
             if grad_hidden is not None:
-                grad_hidden[rows], *of_weights = torch.autograd.grad(loss, [tile, *weights], allow_unused=True)
+                grad_hidden[rows], *of_weights = torch.autograd.grad(loss, [tile, *trained], allow_unused=True)
                 for grad, addend in zip(grads, of_weights, strict=True):
                     grad += 0 if addend is None else addend
         if grad_hidden is not None:
@@ -51,7 +52,7 @@ class _TiledCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return None, None, None, None, None, *(grad * grad_output for grad in ctx.saved_tensors)
+        return None, None, None, None, None, None, *(grad * grad_output for grad in ctx.saved_tensors)
 
 
 def _tiles(n_rows: int, vocabulary: int, device: str) -> Iterator[slice]:
@@ -67,19 +68,20 @@ def tiled_cross_entropy(
     head: Head,
     hidden: torch.Tensor,
     targets: torch.Tensor,
+    row_weights: torch.Tensor,
     *,
     vocabulary: int,
-    weights: Sequence[torch.Tensor] = (),
+    trained: Sequence[torch.Tensor] = (),
     label_smoothing: float = 0.0,
 ) -> torch.Tensor:
-    """The summed cross entropy (float32, nats) of `head(hidden)` and `targets`.
+    """The weighted sum of the cross entropies (float32, nats) of `head(hidden)` and `targets`.
 
-    `hidden` is [rows, size], `targets` int64 [rows]. Gradients flow to `hidden` and to `weights`, the trained weights
-    that `head` uses; they can be computed once.
+    `hidden` is [rows, size], `targets` int64 [rows], `row_weights` float32 [rows]. Gradients flow to `hidden` and to
+    `trained`, the trained weights that `head` uses; they can be computed once.
     """
-    differentiated = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (hidden, *weights))
+    differentiated = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (hidden, *trained))
     loss = _TiledCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        head, targets, vocabulary, label_smoothing, differentiated, hidden, *weights
+        head, targets, row_weights, vocabulary, label_smoothing, differentiated, hidden, *trained
     )
     assert isinstance(loss, torch.Tensor)
     return loss

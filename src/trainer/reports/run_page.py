@@ -106,7 +106,7 @@ def _report(files: RunFiles) -> RunReport:
         metrics=metrics_table("Tool calls on unseen sessions", measured, comparison),
         counts=count_facts(measured.get(FINAL) or {}),
         skipped=_skipped(last),
-        charts=training_charts(files.history, measured.get(BASE) or {}),
+        charts=training_charts(files.history, measured.get(BASE) or {}, n_held_out=_n_held_out(files)),
         maps=maps_of(states),
         tools=tool_table(last, errors_by_tool(errors)) if last else None,
         reasons=reason_table(states) if states else None,
@@ -160,6 +160,11 @@ def _subtitle(files: RunFiles) -> str:
     if final.get("n_turns") is not None:
         parts.append(f"{final['n_turns']:,} turns of {final.get('n_sessions', 0):,} unseen sessions judged")
     return "; ".join(parts)
+
+
+def _n_held_out(files: RunFiles) -> int:
+    """The number of training sessions that the evaluations during training judged; 0 if they judged the others."""
+    return int(_section(_section(files.metrics, "data"), "selection").get("n_sessions") or 0)
 
 
 def _skipped(state: JudgedState | None) -> str | None:

@@ -43,6 +43,8 @@ def make_trainer(
         global_tools=bundle.global_tools,
         fmt=chat.fmt,
         decoding=decode_settings(cfg, chat.encoder, model),
+        selection_examples=bundle.selection_examples,
+        loss_weighting=cfg.train.get("loss_weighting", "token"),
         folder=folder,
         stop=stop,
     )

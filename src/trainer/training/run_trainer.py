@@ -102,14 +102,14 @@ class RunTrainer(ToolTrainer):
 
     def judge(self) -> Evaluation:
         """Evaluate the weights that the run keeps, without a line in the history."""
-        return self._judge(self.eval_dataset, base=False, title="Judging final")
+        return self._judge(title="Judging final")
 
-    def _judge(self, eval_dataset: Any, *, base: bool, title: str | None = None) -> Evaluation:
+    def _judge_with(self, *args: Any, **kwargs: Any) -> Evaluation:
         """Evaluate without a trace in the random numbers of training; a stop need not wait for the end."""
         alone = self.accelerator.num_processes == 1
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices), self._stop.at_once(allowed=alone):
-            return super()._judge(eval_dataset, base=base, title=title)
+            return super()._judge_with(*args, **kwargs)
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """ToolTrainer's step. Raises `TrainingError` if the loss is not finite, before it changes the weights."""

@@ -197,7 +197,7 @@ def _train_tracked(
         folder.write_evaluation(FINAL, final)
         trackers.evaluated(FINAL, final)
         trackers.close()
-        folder.write_conversations(bundle.tool_eval_examples)
+        folder.write_conversations((*bundle.tool_eval_examples, *bundle.selection_examples))
         metrics = {**states, "train": train, "data": bundle.report.to_json()}
         folder.write_json(METRICS_FILE, metrics)
         folder.write_card(lambda: card_of_run(folder.path, resolved_config(cfg, trainer.args), metrics))
@@ -235,8 +235,8 @@ def _best_checkpoint(trainer: RunTrainer) -> dict[str, Any]:
 def _final_evaluation(trainer: RunTrainer, folder: RunFolder) -> Evaluation:
     """Return the evaluation of the saved weights: the last one during training, unless better weights were restored."""
     last, step = trainer.last_evaluation, trainer.state.global_step
-    if trainer.args.load_best_model_at_end:
-        return trainer.judge()  # the history has these weights at their own step
+    if trainer.args.load_best_model_at_end or trainer.selector.examples:
+        return trainer.judge()  # the history has these weights at their own step, or on other sessions
     if last is not None and last[0] == step:
         return last[1]
     if step in folder.evaluated_steps():  # before an interruption

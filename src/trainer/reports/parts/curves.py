@@ -9,13 +9,21 @@ from trainer.reports.charts import Histogram, LineChart, Point, Series, histogra
 _MOST_BINS = 40
 
 
-def training_charts(history: Sequence[Mapping[str, Any]], base: Mapping[str, Any]) -> list[LineChart]:
+def training_charts(
+    history: Sequence[Mapping[str, Any]], base: Mapping[str, Any], *, n_held_out: int = 0
+) -> list[LineChart]:
     """Return the charts of a history; those without a line are left out.
 
-    `base` are the metrics before training, at step 0 of the evaluations.
+    `base` are the metrics before training, at step 0 of the evaluations. If evaluations during training judged
+    `n_held_out` training sessions instead of the evaluation split, the base has no place beside them.
     """
+    where = f"on {n_held_out} held-out sessions" if n_held_out else "in evaluations"
+    base = {} if n_held_out else base
     judged = [{"step": 0, **{f"eval_{key}": value for key, value in base.items()}}, *history]
-    loss = [series(history, "loss", "training"), series(history, "eval_loss", "evaluation")]
+    loss = [
+        series(history, "loss", "training"),
+        series(history, "eval_loss", "held out" if n_held_out else "evaluation"),
+    ]
     rate = [series(history, "learning_rate", "learning rate")]
     norm = [series(history, "grad_norm", "gradient norm")]
     calls = [
@@ -33,8 +41,8 @@ def training_charts(history: Sequence[Mapping[str, Any]], base: Mapping[str, Any
         line_chart("loss", "Loss", loss, x_name="step", y_name="nats per token", from_zero=True),
         line_chart("rate", "Learning rate", rate, x_name="step", y_name="per step", from_zero=True),
         line_chart("norm", "Gradient norm", norm, x_name="step", y_name="before clipping", from_zero=True),
-        line_chart("calls", "Tool calls in evaluations", calls, x_name="step", y_name="share", from_zero=True),
-        line_chart("perplexity", "Perplexity in evaluations", perplexity, x_name="step", y_name="1 is certainty"),
+        line_chart("calls", f"Tool calls {where}", calls, x_name="step", y_name="share", from_zero=True),
+        line_chart("perplexity", f"Perplexity {where}", perplexity, x_name="step", y_name="1 is certainty"),
     )
     return [chart for chart in charts if chart is not None and len(chart.table.rows) > 1]
 

@@ -57,7 +57,7 @@ def machine_facts(environment: Mapping[str, Any]) -> list[Fact]:
 def data_lines(data: Mapping[str, Any]) -> list[Fact]:
     """Return what each split holds, and everything that was dropped, converted or doubtful."""
     facts = []
-    for name, title in (("train", "training data"), ("eval", "evaluation data")):
+    for name, title in (("train", "training data"), ("selection", "held out of it"), ("eval", "evaluation data")):
         split = _section(data, name)
         if not split:
             continue

@@ -1,0 +1,38 @@
+"""How much each supervised token counts in the loss. Computes no loss.
+
+A turn is a run of neighbouring labels. Its first token decides whether it calls a tool or talks, and its last one, the
+stop token, whether anything follows; the tokens between them mostly follow from these. A mean over tokens lets long
+turns decide, so a model can have a low loss and yet call tools where none is needed.
+"""
+
+from typing import Literal
+
+import torch
+
+from trainer.types import IGNORE_INDEX
+
+LossWeighting = Literal["token", "turn", "decision"]
+
+DECISION_SHARE = 0.2
+"""The share of a batch's weight that its deciding tokens have in addition to their own."""
+
+
+def token_weights(labels: torch.Tensor, weighting: LossWeighting) -> torch.Tensor:
+    """Return the weight of every predicted token, float32 [batch, tokens - 1], for labels [batch, tokens].
+
+    `token`: every token counts 1. `turn`: the tokens of a turn share the weight 1. `decision`: every token counts 1,
+    and the first and the last token of all turns together have, in addition, `DECISION_SHARE` of the total weight.
+    """
+    predicted = labels[:, 1:] != IGNORE_INDEX
+    weights = predicted.float()
+    if weighting == "token" or not predicted.any():
+        return weights
+    before, after = (torch.nn.functional.pad(predicted, pad) for pad in ((1, -1), (-1, 1)))
+    first, last = predicted & ~before, predicted & ~after
+    if weighting == "turn":
+        turns = first.flatten().cumsum(0)  # the number of the turn, from 1
+        sizes = torch.zeros(int(turns[-1]) + 1, device=labels.device).index_add_(0, turns, weights.flatten())
+        return weights / sizes[turns].view_as(weights).clamp(min=1)
+    deciding = first.float() + last.float()
+    extra = DECISION_SHARE / (1 - DECISION_SHARE) * weights.sum() / deciding.sum()
+    return weights + extra * deciding
