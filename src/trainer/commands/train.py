@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
     preflight(cfg)  # what is wrong is reported before torch is imported
 
+    from trainer.reports.folder import read_run_files
     from trainer.run_layout import RunLayout
     from trainer.scoring.saved import compare_states
     from trainer.scoring.shortfalls import shortfalls
@@ -50,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     console = make_console()
     comparison = compare_states(result.output_dir)
-    for sentence in shortfalls(comparison) if comparison else ():
+    evidence = read_run_files(result.output_dir).evidence()
+    for sentence in shortfalls(comparison, evidence) if comparison else ():
         console.print(f"Warning: {sentence}", style="yellow", highlight=False)
     console.print(before_after_table(result.states))
     console.print(f"Run folder: {result.output_dir}", highlight=False, soft_wrap=True)

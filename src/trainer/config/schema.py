@@ -17,6 +17,7 @@ OWN_TRAIN_KEYS: dict[str, Any] = {
     "overwrite_output_dir": bool,
     "early_stopping": PositiveInt | None,
     "packing": Literal["auto"] | bool,
+    "recipe": Literal["auto", "none"],
     "loss_weighting": Literal["token", "turn", "decision"],
 }
 """Keys of `train` that TrainingArguments does not have (any more): two that it removed, and this project's own."""

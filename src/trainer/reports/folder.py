@@ -14,6 +14,7 @@ import yaml
 from trainer.errors import DataError
 from trainer.run_layout import BASE, FINAL, RunLayout, ServedLayout
 from trainer.scoring.conversations import ConversationRecord, read_conversations
+from trainer.scoring.diagnosis import Evidence
 from trainer.scoring.predictions import read_predictions
 from trainer.tools import read_tools
 from trainer.types import Prediction, Tool
@@ -37,6 +38,10 @@ class RunFiles(EvaluatedFolder):
     config: Mapping[str, Any]
     environment: Mapping[str, Any]
     history: tuple[Mapping[str, Any], ...]
+
+    def evidence(self) -> Evidence:
+        """What the run has measured, for a diagnosis."""
+        return Evidence(self.metrics, self.history, self.config)
 
 
 @dataclass(frozen=True, slots=True)

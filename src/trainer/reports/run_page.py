@@ -102,7 +102,7 @@ def _report(files: RunFiles) -> RunReport:
         name=Path(output).name,
         subtitle=_subtitle(files),
         conclusion=_conclusion(comparison) if comparison else None,
-        shortfalls=shortfalls(comparison) if comparison else [],
+        shortfalls=shortfalls(comparison, files.evidence()) if comparison else [],
         metrics=metrics_table("Tool calls on unseen sessions", measured, comparison),
         counts=count_facts(measured.get(FINAL) or {}),
         skipped=_skipped(last),

@@ -41,6 +41,7 @@ from trainer.training.memory import peak_memory_gb
 from trainer.training.preflight import preflight
 from trainer.training.publishing.card_of_run import card_of_run
 from trainer.training.publishing.upload import check_target, upload_finished, upload_target
+from trainer.training.recipe import with_recipe
 from trainer.training.recovery.checkpoints import incomplete_lines, keep_until, step_of
 from trainer.training.recovery.ending import left_explained
 from trainer.training.recovery.resume import Start, check_data, check_resolved, find_start
@@ -83,8 +84,6 @@ def train_run(cfg: Config) -> RunResult:
     domain = load_domain(cfg)
     work = RunLayout(cfg.output_dir).unfinished
     arguments = training_arguments(cfg, folder=work)
-    if start.record is not None:
-        check_resolved(start.record, as_written(resolved_config(cfg, arguments)).train)
     set_seed(cfg.seed)
     name = cfg.model.base_model_name
     model_config = load_model_config(cfg)
@@ -96,6 +95,11 @@ def train_run(cfg: Config) -> RunResult:
         check_ids((rows[index] for index in range(len(rows))), lacking, name=name)
     for line in bundle.report.lines():
         logger.info(line)
+    if cfg.train.get("recipe") == "auto":
+        cfg = with_recipe(cfg, bundle.report.train, model_config, on_gpu=arguments.device.type != "cpu")
+        arguments = training_arguments(cfg, folder=work)
+    if start.record is not None:
+        check_resolved(start.record, as_written(resolved_config(cfg, arguments)).train)
     facts = environment(cfg, data_fingerprint=bundle.report.fingerprint)
     if start.record is not None:
         for note in check_data(start.record, facts):

@@ -7,13 +7,20 @@ from typing import Any
 from trainer.config import Config
 from trainer.data.chat_setup import load_encoder
 from trainer.errors import ToolSftError
+from trainer.reports.folder import read_run_files
 from trainer.scoring.saved import compare_states
 from trainer.training.publishing.model_card import model_card
 
 
 def card_of_run(folder: Path, cfg: Config, metrics: Mapping[str, Any]) -> str:
     """Return the card of the run in a folder; `cfg` has a value for every key, `metrics` is its `metrics.json`."""
-    return model_card(cfg, metrics, comparison=compare_states(folder), template_kwargs=_template_kwargs(folder, cfg))
+    return model_card(
+        cfg,
+        metrics,
+        comparison=compare_states(folder),
+        evidence=read_run_files(folder).evidence(),
+        template_kwargs=_template_kwargs(folder, cfg),
+    )
 
 
 def _template_kwargs(folder: Path, cfg: Config) -> Mapping[str, Any]:

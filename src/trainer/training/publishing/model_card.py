@@ -16,6 +16,7 @@ from trainer.hub import PACKAGE_PREFIX, known_sources, shared_name
 from trainer.hub.nearby import kind_of, local_path
 from trainer.run_layout import BASE, CHAT_TEMPLATE, FINAL, METRICS_FILE
 from trainer.scoring.compare import Comparison
+from trainer.scoring.diagnosis import Evidence
 from trainer.scoring.rates import RATES
 from trainer.scoring.shortfalls import shortfalls
 from trainer.training.publishing.settings import data_rows, setting_rows
@@ -41,12 +42,13 @@ def model_card(
     metrics: Metrics,
     *,
     comparison: Comparison | None = None,
+    evidence: Evidence | None = None,
     template_kwargs: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the card of a run with this configuration.
 
-    `metrics` is the content of its `metrics.json`, `comparison` that of its base and final predictions, and
-    `template_kwargs` the arguments that its chat template takes.
+    `metrics` is the content of its `metrics.json`, `comparison` that of its base and final predictions, `evidence` what
+    the run has measured beside them, and `template_kwargs` the arguments that its chat template takes.
     """
     source = known_sources(cfg).base_model
     base, commit = shared_name(source.name), source.commit or source.revision
@@ -57,7 +59,7 @@ def model_card(
         turns=_turns(metrics.get(FINAL) or {}),
         metrics_file=METRICS_FILE,
         table=_table(metrics),
-        shortfalls=shortfalls(comparison) if comparison else [],
+        shortfalls=shortfalls(comparison, evidence or Evidence(metrics, (), cfg.model_dump())) if comparison else [],
         conclusion=comparison.conclusion() if comparison else None,
         data=data_rows(metrics.get("data") or {}),
         settings=setting_rows(cfg, metrics.get("train") or {}),

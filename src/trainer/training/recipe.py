@@ -1,0 +1,140 @@
+"""Choose the settings of a training from its data, model and hardware: `train.recipe: auto`. Measures nothing itself.
+
+What is set by hand stays. docs/recipes.md has the measurements behind every choice, and the commands to repeat them.
+"""
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from torch import nn
+
+from trainer.config import Config
+from trainer.config.schema import LoraConfig
+from trainer.data.report import SplitReport
+from trainer.training.checks.empty_model import empty_model
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+logger = logging.getLogger(__name__)
+
+SELECTION_KEYS = ("eval_strategy", "save_strategy", "load_best_model_at_end")
+"""The keys that choose a checkpoint. The recipe sets them only if none of them is set by hand."""
+
+_EPOCHS = ((150, 1), (60, 2), (0, 3))  # from this many sessions on
+_LEARNING_RATES = ((3.0e9, 2e-4), (1.0e9, 5e-4), (3.0e8, 1e-3), (0.0, 2e-3))  # from this many parameters on
+_RANKS = ((1_000, 32), (0, 16))  # from this many sessions on
+_ROWS_PER_STEP = ((2_000, 16), (1_000, 8), (500, 4), (250, 2), (0, 1))  # from this many rows in all epochs on
+_MOST_ROWS_ON_A_GPU = 4
+_FEWEST_TO_SELECT = 20
+_FEWEST_LAYERS_TO_SKIP = 8
+_SKIPPED_SHARE = 0.4
+_IN_LAYER = re.compile(r".*\.layers\.(\d+)\..*_proj")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the choices depend on. `n_layers` counts decoder layers with a number in their name; 0 if none have one."""
+
+    n_sessions: int
+    n_rows: int
+    n_parameters: int
+    n_layers: int
+    on_gpu: bool
+
+    @classmethod
+    def of(cls, rows: SplitReport, model: nn.Module | None, *, on_gpu: bool) -> "Facts":
+        """The facts of training rows and of a model, which may be empty; None for a model that was not built."""
+        linear = {name for name, part in model.named_modules() if isinstance(part, nn.Linear)} if model else set()
+        numbers = {int(found[1]) for name in linear if (found := _IN_LAYER.fullmatch(name)) is not None}
+        n_parameters = sum(weight.numel() for weight in model.parameters()) if model else 0
+        return cls(rows.n_sessions, rows.n_rows, n_parameters, max(numbers, default=-1) + 1, on_gpu)
+
+
+class Choice(NamedTuple):
+    """A chosen value and why: `key` is its full name, such as `train.learning_rate`."""
+
+    key: str
+    value: Any
+    reason: str
+
+
+def chooses_checkpoint(cfg: Config) -> bool:
+    """Whether the recipe may keep the best of several checkpoints; known before the data."""
+    return cfg.train.get("recipe") == "auto" and not any(key in cfg.train for key in SELECTION_KEYS)
+
+
+def with_recipe(cfg: Config, rows: SplitReport, model_config: "PretrainedConfig", *, on_gpu: bool) -> Config:
+    """Return the configuration with a value for everything that the recipe chooses, and log each with its reason."""
+    chosen = choices(cfg, Facts.of(rows, empty_model(cfg, model_config), on_gpu=on_gpu))
+    for choice in chosen:
+        logger.info(f"recipe: {choice.key} {choice.value} ({choice.reason})")
+    return with_choices(cfg, chosen)
+
+
+def choices(cfg: Config, facts: Facts) -> list[Choice]:
+    """Return what the recipe sets: the values for keys that are not set by hand."""
+    if cfg.train.get("recipe") != "auto":
+        return []
+    return [choice for choice in _all_choices(cfg, facts) if not _is_set(cfg, choice.key)]
+
+
+def with_choices(cfg: Config, chosen: list[Choice]) -> Config:
+    """Return the configuration with the chosen values."""
+    train = {key: value for section, key, value in _sections(chosen) if section == "train"}
+    lora = {key: value for section, key, value in _sections(chosen) if section == "lora"}
+    by_hand = cfg.lora.model_dump(exclude_unset=True)
+    return cfg.model_copy(update={"train": {**cfg.train, **train}, "lora": LoraConfig(**{**by_hand, **lora})})
+
+
+def _sections(chosen: list[Choice]) -> Iterator[tuple[str, str, Any]]:
+    for choice in chosen:
+        section, _, key = choice.key.partition(".")
+        yield section, key, choice.value
+
+
+def _is_set(cfg: Config, name: str) -> bool:
+    section, _, key = name.partition(".")
+    return key in (cfg.train if section == "train" else cfg.lora.model_fields_set)
+
+
+def _all_choices(cfg: Config, facts: Facts) -> Iterator[Choice]:
+    sessions, parameters = f"{facts.n_sessions:,} training sessions", f"{facts.n_parameters / 1e6:,.0f}M parameters"
+    epochs = _step(_EPOCHS, facts.n_sessions)
+    yield Choice("train.num_train_epochs", epochs, sessions)
+    if facts.n_parameters:
+        yield Choice("train.learning_rate", _step(_LEARNING_RATES, facts.n_parameters), parameters)
+    yield Choice("train.lr_scheduler_type", "cosine", "ends with small steps")
+    yield Choice("train.warmup_ratio", 0.1, "begins with small steps")
+    rank = cfg.lora.r if _is_set(cfg, "lora.r") else _step(_RANKS, facts.n_sessions)
+    yield Choice("lora.r", rank, sessions)
+    yield Choice("lora.alpha", 2 * rank, "twice the rank")
+    if not facts.on_gpu and facts.n_layers >= _FEWEST_LAYERS_TO_SKIP:
+        lowest = int(facts.n_layers * _SKIPPED_SHARE)
+        numbers = "|".join(map(str, range(lowest, facts.n_layers)))
+        reason = f"the upper {facts.n_layers - lowest} of {facts.n_layers} layers, where the backward pass can stop"
+        yield Choice("lora.target_modules", rf".*\.layers\.({numbers})\..*_proj", reason)
+    yield from _batch(cfg, facts, epochs)
+    yield Choice("train.loss_weighting", "decision", "the tokens that decide whether to call count more")
+    if chooses_checkpoint(cfg) and epochs > 1 and facts.n_sessions >= _FEWEST_TO_SELECT:
+        reason = "the best epoch is kept, judged on held-out training sessions"
+        yield from (Choice(f"train.{key}", "epoch", reason) for key in ("eval_strategy", "save_strategy"))
+        yield Choice("train.load_best_model_at_end", True, reason)
+
+
+def _batch(cfg: Config, facts: Facts, epochs: int) -> Iterator[Choice]:
+    n_rows = int(facts.n_rows * float(cfg.train.get("num_train_epochs", epochs)))
+    rows = _step(_ROWS_PER_STEP, n_rows)
+    at_once = min(rows, _MOST_ROWS_ON_A_GPU) if facts.on_gpu else 1
+    at_once = int(cfg.train.get("per_device_train_batch_size", at_once))
+    device = "a GPU takes several at once" if facts.on_gpu else "a CPU gains little by more"
+    yield Choice("train.per_device_train_batch_size", at_once, device)
+    yield Choice("train.gradient_accumulation_steps", max(1, rows // at_once), f"{rows} of {n_rows:,} rows per step")
+
+
+def _step(table: tuple[tuple[float, Any], ...], size: float) -> Any:
+    """The value of the first entry whose limit is reached."""
+    return next(value for limit, value in table if size >= limit)

@@ -1,0 +1,91 @@
+"""The recipe chooses by data, model and hardware, leaves what is set by hand, and is written into the run."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.quick import tiny_model
+from trainer.config import Config
+from trainer.data.report import SplitReport
+from trainer.run_layout import RunLayout
+from trainer.training.recipe import Facts, choices, with_choices
+from trainer.training.train import train_run
+
+MakeConfig = Callable[..., Config]
+SMALL = Facts(n_sessions=60, n_rows=60, n_parameters=135_000_000, n_layers=30, on_gpu=False)
+LARGE = Facts(n_sessions=5_000, n_rows=5_000, n_parameters=4_000_000_000, n_layers=36, on_gpu=True)
+BY_HAND = ("num_train_epochs", "learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps")
+
+
+def auto(make: MakeConfig, *overrides: str) -> Config:
+    """A configuration whose recipe chooses everything that is not in `overrides`."""
+    cfg = make("train.recipe=auto", *overrides)
+    kept = {override.partition("=")[0].removeprefix("train.") for override in overrides}
+    own = ("output_dir", "seed", "recipe", "max_steps", *kept)
+    train = {key: value for key, value in cfg.train.items() if key in own}
+    return cfg.model_copy(update={"train": train, "lora": type(cfg.lora)()})
+
+
+def chosen(cfg: Config, facts: Facts) -> dict[str, Any]:
+    return {choice.key: choice.value for choice in choices(cfg, facts)}
+
+
+def test_nothing_is_chosen_without_a_recipe(quick_config: MakeConfig) -> None:
+    assert choices(quick_config(), SMALL) == []
+    assert choices(quick_config("train.recipe=none"), SMALL) == []
+
+
+def test_small_data_is_seen_more_often_and_a_large_model_learns_slowly(quick_config: MakeConfig) -> None:
+    few, many = chosen(auto(quick_config), SMALL), chosen(auto(quick_config), LARGE)
+    assert few["train.num_train_epochs"] > many["train.num_train_epochs"] == 1
+    assert few["train.learning_rate"] > many["train.learning_rate"] == 2e-4
+    rows = [c["train.per_device_train_batch_size"] * c["train.gradient_accumulation_steps"] for c in (few, many)]
+    assert rows == [1, 16]
+
+
+def test_only_a_cpu_leaves_the_lowest_layers_alone(quick_config: MakeConfig) -> None:
+    assert "lora.target_modules" in chosen(auto(quick_config), SMALL)
+    for facts in (replace(SMALL, on_gpu=True), replace(SMALL, n_layers=4), replace(SMALL, n_layers=0)):
+        assert "lora.target_modules" not in chosen(auto(quick_config), facts)
+
+
+def test_what_is_set_by_hand_stays(quick_config: MakeConfig) -> None:
+    cfg = auto(quick_config, "train.learning_rate=0.5", "train.eval_strategy=steps")
+    values = chosen(cfg, SMALL)
+    assert "train.learning_rate" not in values
+    assert not [key for key in values if "strategy" in key or "best" in key]
+    assert with_choices(cfg, choices(cfg, SMALL)).train["learning_rate"] == 0.5
+    by_hand = cfg.model_copy(update={"lora": type(cfg.lora)(r=3)})
+    assert chosen(by_hand, SMALL)["lora.alpha"] == 6
+    assert with_choices(by_hand, choices(by_hand, SMALL)).lora.r == 3
+
+
+def test_every_choice_says_why(quick_config: MakeConfig) -> None:
+    for facts in (SMALL, LARGE):
+        assert all(choice.reason for choice in choices(auto(quick_config), facts))
+
+
+@pytest.mark.parametrize("n_layers", [3, 12])
+def test_layers_are_counted_by_their_names(n_layers: int, tokenizer: Any) -> None:
+    rows = SplitReport(5, 7, 100, 10, 0, {}, dropped_oversized=False)
+    model = tiny_model(50, num_hidden_layers=n_layers)
+    facts = Facts.of(rows, model, on_gpu=False)
+    assert (facts.n_sessions, facts.n_rows, facts.n_layers) == (5, 7, n_layers)
+    assert facts.n_parameters == sum(weight.numel() for weight in model.parameters())
+    assert Facts.of(rows, None, on_gpu=False).n_parameters == 0
+
+
+def test_a_run_writes_what_was_chosen_and_runs_again_from_it(
+    quick_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = auto(quick_config, "train.max_steps=2")
+    with caplog.at_level("INFO"):
+        folder = train_run(cfg).output_dir
+    assert "recipe: train.learning_rate 0.002 (" in caplog.text
+    written = yaml.safe_load(RunLayout(folder).config.read_text(encoding="utf-8"))
+    assert written["train"]["learning_rate"] == 0.002
+    assert written["train"]["loss_weighting"] == "decision"
+    assert written["lora"]["alpha"] == 2 * written["lora"]["r"]
