@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trainer.scoring.diagnosis import Evidence, diagnose
+from trainer.scoring.advice.diagnosis import Evidence, diagnose
 
 FALLING = [2.0, 1.6, 1.3, 1.1, 0.9, 0.7, 0.55, 0.4]
 SETTLED = [2.0, 1.0, 0.5, 0.3, 0.25, 0.24, 0.24, 0.24]

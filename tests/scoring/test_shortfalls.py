@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from tests.support.scoring import call, number_turns, tool, turn
+from trainer.scoring.advice.diagnosis import Evidence
+from trainer.scoring.advice.shortfalls import shortfalls
 from trainer.scoring.compare import Comparison, compare
-from trainer.scoring.diagnosis import Evidence
-from trainer.scoring.shortfalls import shortfalls
 from trainer.types import Prediction
 
 TOOLS = [tool("f", a={"type": "integer"})]

@@ -40,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
 
     from trainer.reports.folder import read_run_files
     from trainer.run_layout import RunLayout
+    from trainer.scoring.advice.shortfalls import shortfalls
     from trainer.scoring.saved import compare_states
-    from trainer.scoring.shortfalls import shortfalls
     from trainer.scoring.tables import before_after_table
     from trainer.training.train import train_run
     from trainer.util.terminal import make_console

@@ -52,12 +52,20 @@ def parse_config(raw: Mapping[str, Any], *, source: str) -> Config:
     train, problems = _read_train_sections(raw)
     problems += _dataset_problems(raw.get("data"))
     try:
+        if train and _needs_no_code(raw):
+            train.setdefault("recipe", "auto")
         cfg = Config.model_validate({**raw, "train": train} if train else raw)
     except ValidationError as error:
         problems += [_describe(dict(item)) for item in error.errors(include_url=False)]
     if problems:
         refuse(source, problems + training_problems(train))
     return cfg
+
+
+def _needs_no_code(raw: Mapping[str, Any]) -> bool:
+    """Whether the data is read by `chat_rows`, whose users get a recipe unless they decline it."""
+    data = raw.get("data")
+    return isinstance(data, Mapping) and data.get("load_module") == "chat_rows"
 
 
 def _dataset_problems(data: Any) -> list[Problem]:

@@ -13,8 +13,8 @@ import yaml
 
 from trainer.errors import DataError
 from trainer.run_layout import BASE, FINAL, RunLayout, ServedLayout
+from trainer.scoring.advice.diagnosis import Evidence
 from trainer.scoring.conversations import ConversationRecord, read_conversations
-from trainer.scoring.diagnosis import Evidence
 from trainer.scoring.predictions import read_predictions
 from trainer.tools import read_tools
 from trainer.types import Prediction, Tool

@@ -27,8 +27,8 @@ from trainer.reports.parts.turns import ShownTurns, show_turns
 from trainer.reports.text import shortened
 from trainer.reports.views import Fact, HeatMap, Table
 from trainer.run_layout import BASE, FINAL, RunLayout
+from trainer.scoring.advice.shortfalls import shortfalls
 from trainer.scoring.compare import HEADLINE, Comparison, compare_judged
-from trainer.scoring.shortfalls import shortfalls
 from trainer.tools.parameters import function_of
 from trainer.types import Tool
 

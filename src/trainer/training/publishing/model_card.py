@@ -15,10 +15,10 @@ from trainer.config import Config
 from trainer.hub import PACKAGE_PREFIX, known_sources, shared_name
 from trainer.hub.nearby import kind_of, local_path
 from trainer.run_layout import BASE, CHAT_TEMPLATE, FINAL, METRICS_FILE
+from trainer.scoring.advice.diagnosis import Evidence
+from trainer.scoring.advice.shortfalls import shortfalls
 from trainer.scoring.compare import Comparison
-from trainer.scoring.diagnosis import Evidence
 from trainer.scoring.rates import RATES
-from trainer.scoring.shortfalls import shortfalls
 from trainer.training.publishing.settings import data_rows, setting_rows
 from trainer.vllm_flags import allowed_rank, parser_name
 

@@ -1,7 +1,7 @@
 """What training did not improve, as sentences that come before every table. Compares nothing itself."""
 
+from trainer.scoring.advice.diagnosis import Evidence, diagnose, few_sessions
 from trainer.scoring.compare import HEADLINE, Comparison
-from trainer.scoring.diagnosis import Evidence, diagnose, few_sessions
 from trainer.scoring.permutation import FEWEST_SESSIONS
 
 _DECISIONS = {
