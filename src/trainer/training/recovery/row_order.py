@@ -8,6 +8,8 @@ import torch
 from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from trainer.training.joined_rows import JoinedRows
+
 
 class EpochOrder(Sampler[int]):
     """Row indices in the order of one epoch; set `epoch` before iterating.
@@ -33,7 +35,9 @@ class EpochOrder(Sampler[int]):
 
 
 def row_lengths(rows: Any) -> list[int]:
-    """Return the lengths of rows in tokens, from their column if they have one."""
+    """Return the lengths of rows in tokens, from their column if they have one; of joined rows, of each session."""
+    if isinstance(rows, JoinedRows):
+        return rows.lengths
     if "length" in getattr(rows, "column_names", ()):
         return list(rows["length"])
     return [len(row["input_ids"]) for row in rows]
