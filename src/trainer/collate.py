@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from trainer.segments import Segment, segments_of
+from trainer.segments import Segment, concatenate
 from trainer.types import IGNORE_INDEX
 
 
@@ -61,10 +61,8 @@ class PackingCollator:
         """
         if len(rows) < 2 and "segments" not in (rows or [{}])[0]:
             return {**PaddingCollator(self.pad_token_id, self.multiple_of)(rows)}
-        segments: list[Segment] = []
-        for row in rows:
-            n_before = segments[-1].end if segments else 0
-            segments += [segment.shifted(n_before) for segment in segments_of(row)]
+        packed = concatenate(rows)
+        segments = [*packed["segments"]]
         n_tokens = segments[-1].end
         n_padding = -n_tokens % self.multiple_of
         if n_padding:
@@ -75,9 +73,9 @@ class PackingCollator:
             "attention_mask": torch.zeros(shape, dtype=torch.int64),
             "labels": torch.full(shape, IGNORE_INDEX),
         }
-        batch["input_ids"][0, :n_tokens] = torch.cat([torch.as_tensor(row["input_ids"]) for row in rows])
+        batch["input_ids"][0, :n_tokens] = torch.as_tensor(packed["input_ids"])
         batch["attention_mask"][:, :n_tokens] = 1
-        batch["labels"][0, :n_tokens] = torch.cat([torch.as_tensor(row["labels"]) for row in rows])
+        batch["labels"][0, :n_tokens] = torch.as_tensor(packed["labels"])
         batch["labels"][0, [segment.start for segment in segments]] = IGNORE_INDEX
         positions = [torch.arange(segment.position, segment.row_length) for segment in segments]
         return {**batch, "position_ids": torch.cat(positions)[None], "segments": tuple(segments)}

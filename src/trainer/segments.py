@@ -83,6 +83,19 @@ def join_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def concatenate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return rows, some of them joined, one after the other: `input_ids`, `labels` and `segments` as in `join_rows`."""
+    segments: list[Segment] = []
+    for example in examples:
+        n_before = segments[-1].end if segments else 0
+        segments += [segment.shifted(n_before) for segment in segments_of(example)]
+    return {
+        "input_ids": np.concatenate([np.asarray(example["input_ids"], dtype=np.int64) for example in examples]),
+        "labels": np.concatenate([np.asarray(example["labels"], dtype=np.int64) for example in examples]),
+        "segments": tuple(segments),
+    }
+
+
 def _n_shared(first: np.ndarray, second: np.ndarray) -> int:
     """Return the number of tokens that two rows have in common at their start."""
     n = min(len(first), len(second))

@@ -17,6 +17,7 @@ OWN_TRAIN_KEYS: dict[str, Any] = {
     "overwrite_output_dir": bool,
     "early_stopping": PositiveInt | None,
     "packing": Literal["auto"] | bool,
+    "max_tokens_per_batch": PositiveInt | None,
 }
 """Keys of `train` that TrainingArguments does not have (any more): two that it removed, and this project's own."""
 

@@ -10,7 +10,7 @@ from trainer.data.chat_setup import make_chat_setup
 from trainer.generation.settings import decode_settings
 from trainer.hub import resolve_base_model
 from trainer.lora_model import add_lora, load_base_model
-from trainer.training.batching import choose_batching
+from trainer.training.batches.choose import choose_batching
 from trainer.training.recovery.stopping import StopRequest
 from trainer.training.run_folder import RunFolder
 from trainer.training.run_trainer import RunTrainer

@@ -11,7 +11,7 @@ from transformers import Trainer
 
 from trainer.kernels.trial import pretrained_model
 from trainer.lora_model import is_sharded
-from trainer.training.recovery.row_order import row_lengths
+from trainer.training.batches.joined_rows import row_lengths
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from tests.support.interrupted import SHORT_SESSIONS, history_of
 from tests.training.test_resume import RUN, interrupted, same_weights
 from trainer.config import Config
 from trainer.kernels import packed_attention
-from trainer.training.joined_rows import JoinedRows, has_sessions_of_several_rows
+from trainer.training.batches.joined_rows import JoinedRows, has_sessions_of_several_rows
 from trainer.training.run_trainer import RunTrainer
 from trainer.training.train import train_run
 

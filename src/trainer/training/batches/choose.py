@@ -1,4 +1,4 @@
-"""How the rows of a run become batches: padded or packed, and those of a session joined or not. Trains nothing."""
+"""Choose how the rows of a run become batches: padded or packed, rows of a session joined or not. Trains nothing."""
 
 import logging
 from typing import Any, NamedTuple
@@ -9,7 +9,8 @@ from trainer.errors import ConfigError
 from trainer.kernels.attention_override import replaceable_attention
 from trainer.kernels.packed_attention import keeps_branches_apart, keeps_rows_apart
 from trainer.lora_model import is_sharded
-from trainer.training.joined_rows import JoinedRows, has_sessions_of_several_rows, worth_joining
+from trainer.training.batches.joined_rows import JoinedRows, has_sessions_of_several_rows, worth_joining
+from trainer.training.batches.token_batches import TokenBatches
 
 logger = logging.getLogger(__name__)
 
@@ -24,26 +25,34 @@ class Batching(NamedTuple):
 def choose_batching(cfg: Config, model: Any, arguments: Any, rows: Any, *, pad_token_id: int) -> Batching:
     """Return packed rows if there are several in a batch or in a session, and the model keeps them apart; else padded.
 
-    Raises `ConfigError` if `train.packing` is true and that is not possible.
+    With `train.max_tokens_per_batch`, an example is a whole batch. Raises `ConfigError` if the configuration needs
+    packing and that is not possible.
     """
     step = _length_step(arguments.device)
     padded = Batching(rows, PaddingCollator(pad_token_id, multiple_of=step))
     wanted = cfg.train.get("packing", "auto")
     several = bool(wanted) and has_sessions_of_several_rows(rows)
-    packs = arguments.per_device_train_batch_size > 1
+    max_tokens = cfg.train.get("max_tokens_per_batch")
+    packs = arguments.per_device_train_batch_size > 1 or max_tokens is not None
     if not wanted or not (packs or several):
         return padded
     obstacle = _obstacle_to_packing(cfg, model, arguments)
     if obstacle is not None:
+        if max_tokens is not None:
+            raise ConfigError(f"train.max_tokens_per_batch: {obstacle}; set train.per_device_train_batch_size instead")
         if wanted is True:
             raise ConfigError(f"train.packing: {obstacle}; set it to auto")
         logger.info(f"rows are padded, not packed: {obstacle}")
         return padded
     packing = PackingCollator(pad_token_id, multiple_of=step)
     joined = _joined(cfg, model, rows) if several else None
-    if joined is not None:
-        return Batching(joined, packing)
-    return Batching(rows, packing) if packs else padded
+    if joined is None and not packs:
+        return padded
+    examples = rows if joined is None else joined
+    if max_tokens is not None:
+        seed = None if arguments.train_sampling_strategy == "sequential" else arguments.seed
+        examples = TokenBatches(examples, max_tokens=max_tokens, seed=seed)
+    return Batching(examples, packing)
 
 
 def _joined(cfg: Config, model: Any, rows: Any) -> JoinedRows | None:

@@ -21,7 +21,7 @@ class JoinedRows(Dataset[dict[str, Any]]):
         self._rows = rows
         self._groups = _sessions(rows)
         self._tokens = rows.with_format("numpy", columns=["input_ids", "labels"])
-        lengths = list(rows["length"]) if "length" in rows.column_names else [len(row) for row in rows["input_ids"]]
+        lengths = row_lengths(rows)
         self.n_rows, self.n_row_tokens = len(lengths), sum(lengths)
         self.lengths = [
             lengths[group[0]] if len(group) == 1 else len(self[index]["input_ids"])
@@ -35,6 +35,15 @@ class JoinedRows(Dataset[dict[str, Any]]):
         group = self._groups[index]
         joined = join_rows([self._tokens[row] for row in group])
         return {**joined, "session_id": self._rows[group[0]]["session_id"]}
+
+
+def row_lengths(rows: Any) -> list[int]:
+    """Return the numbers of tokens of training examples, from their own record or column if they have one."""
+    if hasattr(rows, "lengths"):
+        return list(rows.lengths)
+    if "length" in getattr(rows, "column_names", ()):
+        return list(rows["length"])
+    return [len(row["input_ids"]) for row in rows]
 
 
 def has_sessions_of_several_rows(rows: Any) -> bool:
