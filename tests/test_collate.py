@@ -70,9 +70,10 @@ def test_every_packed_row_comes_back_without_the_loss_of_its_first_token(
         return
     assert batch["input_ids"].shape[1] % multiple == 0
     n_tokens = sum(map(len, tokens))
-    assert sum(batch["row_lengths"]) == batch["input_ids"].shape[1] < n_tokens + multiple
+    lengths = [segment.row_length for segment in batch["segments"]]
+    assert sum(lengths) == batch["input_ids"].shape[1] < n_tokens + multiple
     assert batch["attention_mask"].sum() == n_tokens
-    parts = {key: batch[key][0].split(batch["row_lengths"]) for key in ("input_ids", "labels", "position_ids")}
+    parts = {key: batch[key][0].split(lengths) for key in ("input_ids", "labels", "position_ids")}
     for index, row in enumerate(rows):
         length = len(tokens[index])
         assert parts["input_ids"][index].tolist() == row["input_ids"]

@@ -1,4 +1,4 @@
-"""Make a batch of rows of tokens: padded to one length, or packed into one long row."""
+"""Make a batch of rows of tokens: padded to one length, or packed into one long sequence."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from trainer.segments import Segment, concatenate
 from trainer.types import IGNORE_INDEX
 
 
@@ -42,10 +43,11 @@ class PaddingCollator:
 
 @dataclass(frozen=True, slots=True)
 class PackingCollator:
-    """Packs rows into one, without padding between them; leaves out a row's other columns.
+    """Packs rows into one sequence, without padding between them; leaves out a row's other columns.
 
-    The model must keep the rows apart (`trainer.kernels.packed_attention`). The first token of a row carries no loss,
-    because the token before it belongs to another row. `multiple_of` rounds the length up with padding at the end.
+    Rows of one session may be joined before (`trainer.segments.join_rows`). The model must keep the rows apart
+    (`trainer.kernels.packed_attention`). The first token of a segment carries no loss, because the token before it may
+    belong to another row. `multiple_of` rounds the length up with padding at the end.
     """
 
     pad_token_id: int
@@ -54,27 +56,26 @@ class PackingCollator:
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Returns `input_ids`, `attention_mask`, `labels` and `position_ids`, each int64 [1, tokens].
 
-        Also returns `row_lengths`, a tuple of numbers of tokens, whose last one is that of padding if there is any.
-        A single row is padded, as `PaddingCollator` does.
+        Also returns `segments`, a tuple of `Segment`, whose last one is padding if there is any. A single row that is
+        not joined is padded, as `PaddingCollator` does.
         """
-        if len(rows) < 2:
+        if len(rows) < 2 and "segments" not in (rows or [{}])[0]:
             return {**PaddingCollator(self.pad_token_id, self.multiple_of)(rows)}
-        lengths = [len(row["input_ids"]) for row in rows]
-        n_padding = -sum(lengths) % self.multiple_of
-        ids = [torch.as_tensor(row["input_ids"]) for row in rows]
-        labels = [torch.as_tensor(row["labels"]).clone() for row in rows]
-        for row in labels:
-            row[:1] = IGNORE_INDEX
+        packed = concatenate(rows)
+        segments = [*packed["segments"]]
+        n_tokens = segments[-1].end
+        n_padding = -n_tokens % self.multiple_of
         if n_padding:
-            lengths.append(n_padding)
-            ids.append(torch.full((n_padding,), self.pad_token_id))
-            labels.append(torch.full((n_padding,), IGNORE_INDEX))
-        attended = torch.ones(1, sum(lengths), dtype=torch.int64)
-        attended[:, sum(lengths) - n_padding :] = 0
-        return {
-            "input_ids": torch.cat(ids)[None],
-            "attention_mask": attended,
-            "labels": torch.cat(labels)[None],
-            "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
-            "row_lengths": tuple(lengths),
+            segments.append(Segment(n_tokens, n_tokens + n_padding))
+        shape = (1, n_tokens + n_padding)
+        batch = {
+            "input_ids": torch.full(shape, self.pad_token_id),
+            "attention_mask": torch.zeros(shape, dtype=torch.int64),
+            "labels": torch.full(shape, IGNORE_INDEX),
         }
+        batch["input_ids"][0, :n_tokens] = torch.as_tensor(packed["input_ids"])
+        batch["attention_mask"][:, :n_tokens] = 1
+        batch["labels"][0, :n_tokens] = torch.as_tensor(packed["labels"])
+        batch["labels"][0, [segment.start for segment in segments]] = IGNORE_INDEX
+        positions = [torch.arange(segment.position, segment.row_length) for segment in segments]
+        return {**batch, "position_ids": torch.cat(positions)[None], "segments": tuple(segments)}

@@ -131,7 +131,7 @@ class ToolTrainer(Trainer):
         # This includes the backward pass, because gradient checkpointing runs the forward pass again there.
         lora = fused_lora(self.model, active=self._autocasts_adapter)
         memory = KeptMemory() if self._keeps_activations() else None
-        with attend_by_row(self.model, inputs.get("row_lengths", ()), memory), lora, lean_layers(self._lean):
+        with attend_by_row(self.model, inputs.get("segments", ()), memory), lora, lean_layers(self._lean):
             return super().training_step(model, inputs, *args, **kwargs)
 
     def _keeps_activations(self) -> bool:

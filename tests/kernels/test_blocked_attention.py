@@ -38,6 +38,21 @@ def test_output_and_gradients_are_those_of_the_kernel(n_tokens: int, scale: floa
         torch.testing.assert_close(found, want)
 
 
+@pytest.mark.parametrize("n_queries", [1, 130])
+@pytest.mark.parametrize("n_bytes", [0, 2**28])
+def test_with_a_mask_of_pairs_they_are_those_of_the_kernel_as_well(n_queries: int, n_bytes: int) -> None:
+    query, key, value, grad = tensors(300, dtype=torch.float64)
+    query, grad = query[:, :, -n_queries:].detach().requires_grad_(), grad[:, :, -n_queries:]
+    visible = torch.rand(n_queries, 300, generator=torch.Generator().manual_seed(0)) < 0.5
+    expected = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible, enable_gqa=True)
+    wanted = torch.autograd.grad(expected, (query, key, value), grad)
+    output = blocked_attention(query, key, value, visible=visible, memory=KeptMemory(n_bytes))
+    torch.testing.assert_close(output, expected)
+    got = torch.autograd.grad(output, (query, key, value), grad)
+    for found, want in zip(got, wanted, strict=True):
+        torch.testing.assert_close(found, want)
+
+
 def test_gradients_in_bfloat16_stay_close_to_the_true_ones() -> None:
     query, key, value, grad = tensors(400, dtype=torch.float64)
     wanted = torch.autograd.grad(blocked_attention(query, key, value), (query, key, value), grad)

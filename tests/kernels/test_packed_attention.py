@@ -9,10 +9,13 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from tests.loss.test_supervised import make_rows
 from trainer.collate import PackingCollator, PaddingCollator
+from trainer.kernels import packed_attention
 from trainer.kernels.fused_lora import fused_lora
 from trainer.kernels.lean_layers import find_lean_layers, lean_layers
-from trainer.kernels.packed_attention import attend_by_row, keeps_rows_apart
+from trainer.kernels.packed_attention import attend_by_row, keeps_branches_apart, keeps_rows_apart
 from trainer.loss import SupervisedLoss
+from trainer.segments import join_rows
+from trainer.types import IGNORE_INDEX
 
 SIZES: dict[str, Any] = {
     "vocab_size": 50, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -51,7 +54,7 @@ def loss_and_gradients(model: Any, batches: list[dict[str, Any]]) -> tuple[torch
     model.zero_grad()
     total = torch.zeros(())
     for batch in batches:
-        with attend_by_row(model, batch.get("row_lengths", ())):
+        with attend_by_row(model, batch.get("segments", ())):
             part = loss(model, batch, use_cache=False)
             part.backward()
         total += part.detach()
@@ -77,7 +80,7 @@ def test_without_its_attention_a_batch_of_packed_rows_has_the_same_loss_but_forb
     model = make("llama")
     batch = PackingCollator(0)(ROWS)
     expected = loss_and_gradients(model, [batch])[0]
-    torch.testing.assert_close(loss_and_gradients(model, [{**batch, "row_lengths": ()}])[0], expected)
+    torch.testing.assert_close(loss_and_gradients(model, [{**batch, "segments": ()}])[0], expected)
 
 
 @pytest.mark.parametrize("family", RECURRENT)
@@ -92,3 +95,43 @@ def test_chunks_are_counted_from_the_start_of_the_batch_so_such_models_are_not_p
     sizes = {**SIZES, "num_local_experts": 2, "intermediate_size_mlp": 64, "attention_chunk_size": 16}
     config: Any = CONFIG_MAPPING["llama4_text"]
     assert not keeps_rows_apart(AutoModelForCausalLM.from_config(config(**sizes)))
+
+
+def session_rows(n_tokens: int, *departures: tuple[int, int], seed: int = 0) -> list[dict[str, list[int]]]:
+    """A row of tokens, and rows that begin like the one before: (tokens in common, own tokens)."""
+    rows = make_rows([n_tokens], seed=seed)
+    for index, (n_shared, n_own) in enumerate(departures, start=1):
+        (own,) = make_rows([n_own], seed=100 * seed + index)
+        ids = rows[-1]["input_ids"][:n_shared]
+        own["input_ids"][0] = rows[-1]["input_ids"][n_shared] % 49 + 1 if n_shared < len(rows[-1]["input_ids"]) else 1
+        own["labels"][0] = own["input_ids"][0]  # the first token that differs has a label, as in an answer
+        rows.append({"input_ids": ids + own["input_ids"], "labels": [IGNORE_INDEX] * n_shared + own["labels"]})
+    return rows
+
+
+SESSIONS = [session_rows(31, (22, 7), (25, 3), (9, 12), (4, 2), seed=1), session_rows(17, (12, 9), (1, 6), seed=2)]
+
+
+@pytest.mark.parametrize("multiple", [1, 8])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_joined_rows_have_the_loss_and_gradients_of_rows_alone(family: str, multiple: int) -> None:
+    model = make(family, **FAMILIES[family])
+    assert keeps_branches_apart(model)
+    rows = [*SESSIONS[0], *SESSIONS[1], *ROWS[:1]]
+    alone = loss_and_gradients(model, [PaddingCollator(0)([row]) for row in rows])
+    batch = PackingCollator(0, multiple_of=multiple)([*map(join_rows, SESSIONS), *ROWS[:1]])
+    assert batch["input_ids"].shape[1] < 0.75 * sum(len(row["input_ids"]) for row in rows)
+    with fused_lora(model, active=True), lean_layers(find_lean_layers(model)):
+        joined = loss_and_gradients(model, [batch])
+    torch.testing.assert_close(joined[0], alone[0], rtol=1e-5, atol=0)
+    assert joined[1].keys() == alone[1].keys() != set()
+    for name, gradient in alone[1].items():
+        assert (joined[1][name] - gradient).norm() <= 1e-5 * gradient.norm(), name
+
+
+def test_a_model_that_attends_to_other_branches_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make("llama")
+    seen = packed_attention._visible
+    monkeypatch.setattr(packed_attention, "_visible", lambda *args, **options: torch.ones_like(seen(*args, **options)))
+    assert keeps_rows_apart(model)
+    assert not keeps_branches_apart(model)

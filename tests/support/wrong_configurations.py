@@ -61,6 +61,7 @@ NUMBERS = [
     _train("ddp_bucket_cap_mb", "0", "remove the key for torch's default"),
     _train("early_stopping", "0", "greater than or equal to 1"),
     _train("packing", "maybe", "packing"),
+    _train("max_tokens_per_batch", "0", "greater than or equal to 1"),
 ]
 
 NAMES = [
@@ -93,6 +94,8 @@ NAMES = [
 ]
 
 COMBINATIONS = [
+    _train("max_tokens_per_batch", "4096", "which counts rows; keep one of them", "per_device_train_batch_size=2"),
+    _train("max_tokens_per_batch", "4096", "needs packed rows", "packing=false"),
     _train("bf16", "true", "set together with train.bf16", "fp16=true", at="fp16"),
     Wrong(("train.fp16=true", "model.torch_dtype=bfloat16"), "train.fp16", "model.torch_dtype=float16"),
     _train("gradient_checkpointing_kwargs", "{use_reentrant: false}", "without train.gradient_checkpointing"),

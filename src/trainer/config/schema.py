@@ -17,6 +17,7 @@ OWN_TRAIN_KEYS: dict[str, Any] = {
     "overwrite_output_dir": bool,
     "early_stopping": PositiveInt | None,
     "packing": Literal["auto"] | bool,
+    "max_tokens_per_batch": PositiveInt | None,
     "recipe": Literal["auto", "none"],
     "loss_weighting": Literal["token", "turn", "decision"],
 }

@@ -88,7 +88,8 @@ def rewritten_history(factor: float) -> str | None:
         return None
     return (
         f"the chat template rewrites history, so a session needs several rows, with {factor:.1f} times the tokens of "
-        "the longest; a template that keeps history needs one row: see docs/chat-templates.md"
+        "the longest; training joins them if the model allows it, and a template that keeps history needs one row: see "
+        "docs/chat-templates.md"
     )
 
 

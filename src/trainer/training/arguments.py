@@ -49,6 +49,8 @@ def training_arguments(cfg: Config, *, folder: Path) -> Any:
     values |= best_model_arguments(cfg.train)
     values |= {"output_dir": str(folder), "resume_from_checkpoint": None, "logging_nan_inf_filter": False}
     values["restore_callback_states_from_checkpoint"] = True
+    if cfg.train.get("max_tokens_per_batch") is not None:
+        values["per_device_train_batch_size"] = 1  # an example is a whole batch
     values.setdefault("run_name", cfg.output_dir.name)
     values.setdefault("dataloader_pin_memory", torch.cuda.is_available())
     ratio = cfg.train.get("warmup_ratio")

@@ -14,10 +14,11 @@ from transformers.trainer_utils import rotate_checkpoints
 from trainer.errors import OutputError
 from trainer.evaluation import Evaluation
 from trainer.tool_trainer import ToolTrainer
+from trainer.training.batches.joined_rows import row_lengths
 from trainer.training.recovery.checkpoints import checkpoint_name, missing_files, whole_checkpoint
 from trainer.training.recovery.finite import check_gradients, check_loss
 from trainer.training.recovery.progress import Progress, read_progress, write_progress
-from trainer.training.recovery.row_order import EpochOrder, row_lengths
+from trainer.training.recovery.row_order import EpochOrder
 from trainer.training.recovery.stopping import Stopped, StopRequest
 from trainer.training.run_folder import RunFolder
 from trainer.values.numbers import finite

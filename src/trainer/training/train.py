@@ -179,7 +179,7 @@ def _train_tracked(
         trainer.add_callback(EarlyStoppingCallback(patience))
     states: dict[str, dict[str, Any]] = {}
     if start.checkpoint is None:
-        log_expected_time(trainer, bundle.report.train)
+        log_expected_time(trainer)
 
     def judge_base() -> None:
         if cfg.eval.evaluate_base:

@@ -26,6 +26,7 @@ def combination_problems(given: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _best_model(train)
     yield from _evaluation(train)
     yield from _loading(train)
+    yield from _token_budget(train)
     yield from _optimizer(train)
     yield from _scaling(train)
     if train["push_to_hub"] and not train["hub_model_id"]:
@@ -115,6 +116,16 @@ def _loading(train: _Train) -> Iterator[Problem]:
             if train[key]:
                 text = "needs worker processes; set train.dataloader_num_workers to at least 1, or remove this"
                 yield Problem(f"train.{key}", text)
+
+
+def _token_budget(train: _Train) -> Iterator[Problem]:
+    if train.get("max_tokens_per_batch") is None:
+        return
+    if train.get("per_device_train_batch_size", 1) != 1:  # a run's resolved configuration has 1
+        text = "set together with train.per_device_train_batch_size, which counts rows; keep one of them"
+        yield Problem("train.max_tokens_per_batch", text)
+    if train.get("packing", "auto") is False:
+        yield Problem("train.max_tokens_per_batch", "needs packed rows; set train.packing to auto, or remove this")
 
 
 def _optimizer(train: _Train) -> Iterator[Problem]:

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from transformers import Trainer
 
-from trainer.data.report import SplitReport
 from trainer.kernels.trial import pretrained_model
 from trainer.lora_model import is_sharded
+from trainer.training.batches.joined_rows import row_lengths
 
 logger = logging.getLogger(__name__)
 
@@ -20,12 +20,13 @@ _MATRIX_SIZE = 1024
 _REACHED_SHARE = 0.5  # of the rate of plain products, as benchmarks/train.py measures it, and attention is not counted
 
 
-def log_expected_time(trainer: Trainer, rows: SplitReport) -> None:
-    """Log about how long training on these rows takes, if it is on a CPU and the model's operations are known."""
+def log_expected_time(trainer: Trainer) -> None:
+    """Log about how long training takes, if it is on a CPU and the model's operations are known."""
     assert isinstance(trainer.model, nn.Module)
     if trainer.args.device.type != "cpu" or is_sharded(trainer.model):
         return
-    n_tokens = n_training_tokens(trainer.args, n_rows=rows.n_rows, n_tokens=rows.n_tokens)
+    lengths = row_lengths(trainer.train_dataset)
+    n_tokens = n_training_tokens(trainer.args, n_rows=len(lengths), n_tokens=sum(lengths))
     minutes = expected_minutes(trainer.model, n_tokens=n_tokens, recomputes=trainer.args.gradient_checkpointing)
     if minutes is not None:
         shown = f"{minutes:.0f} minutes" if minutes >= 2 else f"{minutes * 60:.0f} seconds"

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from trainer.errors import TrainingError
+from trainer.segments import segments_of
 
 _N_ROWS_NAMED = 8
 
@@ -30,10 +31,16 @@ def check_gradients(norm: Any, *, step: int) -> None:
 
 def _row_names(batch: Mapping[str, Any], rows: Any) -> list[str]:
     """The sessions of the rows in a batch, found by their tokens."""
-    if "row_lengths" in batch:
-        wanted = [part.tolist() for part in batch["input_ids"][0].split(batch["row_lengths"])]
+    if "segments" in batch:
+        ids = batch["input_ids"][0].tolist()
+        wanted = [ids[segment.start : segment.end] for segment in batch["segments"] if not segment.history]
     else:
         lengths = batch["attention_mask"].sum(dim=1).tolist()
         wanted = [ids[:length] for ids, length in zip(batch["input_ids"].tolist(), lengths, strict=True)]
-    found = [index for index in range(len(rows)) if list(rows[index]["input_ids"]) in wanted]
+    found = [index for index in range(len(rows)) if _first_row(rows[index]) in wanted]
     return [str(rows[index].get("session_id", f"row {index}")) for index in found[:_N_ROWS_NAMED]]
+
+
+def _first_row(example: Mapping[str, Any]) -> list[int]:
+    """The tokens of a row; of joined rows, those of the first one, which is whole."""
+    return list(example["input_ids"][: segments_of(example)[0].end])

@@ -1,7 +1,6 @@
 """The order of training rows: a function of the seed and the epoch, so that a resumed run has the same one."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,10 +29,3 @@ class EpochOrder(Sampler[int]):
             yield from torch.randperm(self._n_rows, generator=generator).tolist()
         else:
             yield from get_length_grouped_indices(list(self._lengths), self._group_size, generator=generator)
-
-
-def row_lengths(rows: Any) -> list[int]:
-    """Return the lengths of rows in tokens, from their column if they have one."""
-    if "length" in getattr(rows, "column_names", ()):
-        return list(rows["length"])
-    return [len(row["input_ids"]) for row in rows]
