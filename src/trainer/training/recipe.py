@@ -126,11 +126,11 @@ def _all_choices(cfg: Config, facts: Facts) -> Iterator[Choice]:
 
 
 def _batch(cfg: Config, facts: Facts, epochs: int) -> Iterator[Choice]:
+    if cfg.train.get("max_tokens_per_batch") is not None:
+        return
     n_rows = int(facts.n_rows * float(cfg.train.get("num_train_epochs", epochs)))
     rows = _step(_ROWS_PER_STEP, n_rows)
     at_once = min(rows, _MOST_ROWS_ON_A_GPU) if facts.on_gpu else 1
-    if cfg.train.get("max_tokens_per_batch") is not None:
-        return  # the batch is chosen by hand
     at_once = int(cfg.train.get("per_device_train_batch_size", at_once))
     device = "a GPU takes several at once" if facts.on_gpu else "a CPU gains little by more"
     yield Choice("train.per_device_train_batch_size", at_once, device)
