@@ -8,7 +8,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trainer.collate import PackingCollator, PaddingCollator
 from trainer.config import Config
 from trainer.data import DatasetBundle
-from trainer.data.chat_setup import make_chat_setup
+from trainer.data.chat_setup import ChatSetup
 from trainer.errors import ConfigError
 from trainer.generation.settings import decode_settings
 from trainer.hub import resolve_base_model
@@ -23,10 +23,9 @@ logger = logging.getLogger(__name__)
 
 
 def make_trainer(
-    cfg: Config, bundle: DatasetBundle, arguments: Any, *, folder: RunFolder, stop: StopRequest
+    cfg: Config, bundle: DatasetBundle, chat: ChatSetup, arguments: Any, *, folder: RunFolder, stop: StopRequest
 ) -> RunTrainer:
     """Return the Trainer for built datasets, with the base model and a new adapter."""
-    chat = bundle.chat or make_chat_setup(cfg)
     pad_token_id: Any = chat.tokenizer.pad_token_id
     model = load_base_model(cfg, pad_token_id=pad_token_id)
     adapted = add_lora(model, cfg.lora, revision=resolve_base_model(cfg).commit)
