@@ -19,8 +19,8 @@ from trainer.types import Prediction, ToolEvalExample
 
 logger = logging.getLogger(__name__)
 
-MOST_NEW_TOKENS = 64
-"""The most tokens of an answer that are decoded: a call that is made in an ordinary answer begins by then."""
+MOST_NEW_TOKENS = 32
+"""The most tokens of an answer that are decoded: a call at its beginning, or after a short sentence, begins by then."""
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def _finished(cfg: Config) -> RunResult:
         settle(cfg.output_dir)
     metrics = json.loads(RunLayout(cfg.output_dir).metrics.read_text(encoding="utf-8"))
     logger.info(f"{cfg.output_dir}: this run is finished; there is nothing to resume")
-    states = {state: metrics[state] for state in (BASE, FINAL) if state in metrics}
+    states: dict[str, Any] = {state: metrics[state] for state in (BASE, FINAL) if state in metrics}
     return RunResult(cfg.output_dir, states, metrics.get(SECTION) or {})
 
 
