@@ -120,7 +120,7 @@ def test_what_a_template_refuses_is_left_out_and_counted(
 def test_a_conversation_that_does_not_fit_the_context_is_left_out_whole(
     quick_config: MakeConfig, chat: ChatSetup
 ) -> None:
-    settings = dataclasses.replace(SETTINGS, max_context_tokens=80)
+    settings = dataclasses.replace(SETTINGS, max_context_tokens=44)
     found = make_guard(read_guard(quick_config()), chat, settings)
     assert found is not None
     assert 0 < len(found.found.left_out) < 24

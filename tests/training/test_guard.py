@@ -65,12 +65,17 @@ def test_null_leaves_no_trace(quick_config: MakeConfig) -> None:
     assert not [key for key in metrics["final"] if key.startswith("guard")]
 
 
-def test_a_resumed_run_uses_the_guard_of_its_base_model(
-    quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_resumed_run_compares_with_the_same_base_model(
+    is_kept: bool, quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    saving = ("train.save_strategy=steps", "train.save_steps=1", "train.eval_strategy='no'")
-    whole = metrics_of(quick_config(*saving, f"train.output_dir={tmp_path / 'whole'}"))
-    again = f"train.resume_from_checkpoint={tmp_path / 'whole' / 'checkpoint-1'}"
+    """Also if it was begun without a guard: the base model is the loaded one with its adapter off."""
+    common = ("train.save_strategy=steps", "train.save_steps=1", "train.eval_strategy='no'", "train.learning_rate=0.1")
+    begun = tmp_path / "begun"
+    whole = metrics_of(quick_config(*common, f"train.output_dir={begun}"))
+    if not is_kept:
+        kept = {name: value for name, value in whole.items() if name != "guard"}
+        (begun / "metrics.json").write_text(json.dumps(kept), encoding="utf-8")
     titles = []
     decode = ToolTrainer.decode
 
@@ -79,8 +84,9 @@ def test_a_resumed_run_uses_the_guard_of_its_base_model(
         return decode(self, evaluator, base=base, title=title)
 
     monkeypatch.setattr(ToolTrainer, "decode", noted)
-    resumed = metrics_of(quick_config(*saving, again, f"train.output_dir={tmp_path / 'resumed'}"))
-    assert titles == ["Judging final, guard"]
+    again = f"train.resume_from_checkpoint={begun / 'checkpoint-1'}"
+    resumed = metrics_of(quick_config(*common, again, f"train.output_dir={tmp_path / 'resumed'}"))
+    assert titles == [*([] if is_kept else ["Judging base, guard"]), "Judging final, guard"]
     for state in ("base", "final"):
         assert resumed["guard"][state]["sessions"] == whole["guard"][state]["sessions"]
 
