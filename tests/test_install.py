@@ -38,6 +38,7 @@ def wheel(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_has_types_templates_and_the_simulated_offices(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"trainer/py.typed", "car_sales/py.typed", "trainer/templates/chatml_tools.jinja"} <= names
+    assert "trainer/guard/builtin.jsonl" in names
     for package in ("car_sales", "insurance", "simulator_kit"):
         modules = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src" / package).rglob("*.py")}
         assert modules | {f"{package}/py.typed"} == {name for name in names if name.startswith(f"{package}/")}

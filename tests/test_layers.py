@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("util", "config", "hub", "values", "tools", "kernels", "model_source", "segments", "collate", "vllm_flags"),
     ("tool_calls", "messages", "leaks", "scoring", "tokenizer", "model_config", "lora_model", "lora_targets", "loss"),
     ("eval_metrics", "chat", "layouts", "data", "endpoint", "generation", "reports", "side_by_side"),
-    ("evaluation", "server_eval", "checking"),
+    ("evaluation", "server_eval", "checking", "guard"),
     ("tool_trainer",),
     ("training",),
     ("serving", "live_chat"),

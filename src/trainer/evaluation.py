@@ -54,7 +54,8 @@ class ToolCallEvaluator:
     ) -> None:
         self.examples = tuple(examples)
         self.tools = tuple(tools)
-        self._tokenizer, self._fmt, self._settings = tokenizer, fmt, settings
+        self.settings = settings
+        self._tokenizer, self._fmt = tokenizer, fmt
         self._in_calls = [self._call_tokens(example) for example in self.examples]
 
     def decode(self, model: nn.Module, *, share: int, n_shares: int, title: str) -> dict[int, DecodedTurn]:
@@ -62,7 +63,7 @@ class ToolCallEvaluator:
 
         All shares together are the same, to the last bit, for any `n_shares`.
         """
-        units = plan_units(self.examples, self._settings)[share::n_shares]
+        units = plan_units(self.examples, self.settings)[share::n_shares]
         decoded: dict[int, DecodedTurn] = {}
         with progress_bar(title, total=sum(map(len, units)), unit="turns") as advance:
 
@@ -71,7 +72,7 @@ class ToolCallEvaluator:
 
             for unit in units:
                 examples = [self.examples[index] for index in unit]
-                turns = decode_turns(model, examples, self._settings, on_done=advance, on_note=tell)
+                turns = decode_turns(model, examples, self.settings, on_done=advance, on_note=tell)
                 decoded |= zip(unit, turns, strict=True)
         return decoded
 

@@ -5,8 +5,8 @@ Writes no report.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -209,17 +209,28 @@ class ToolTrainer(Trainer):
 
     def _judge_with(self, evaluator: ToolCallEvaluator, rows: Any, *, base: bool, title: str) -> Evaluation:
         started = time.monotonic()
-        model = self._evaluation_model()
-        training = model.training
-        precision = (self.accelerator.autocast(), self.autocast_smart_context_manager())
-        with adapter_off(self.accelerator.unwrap_model(self.model), off=base), precision[0], precision[1]:
-            decoded = self._decode_shared(evaluator, model, title)
+        with self._judged_model(base=base) as model:
+            decoded = self._decode_shared(model, evaluator, title)
             other_rows = self._other_rows_shared(model, rows, title)
-        model.train(training)
         holds_turns = len(rows) > 0 and not _names_sessions(rows)
         evaluation = evaluator.evaluate(decoded, other_rows=other_rows, rows_hold_turns=holds_turns)
         evaluation.metrics["runtime_s"] = round(time.monotonic() - started, 2)
         return evaluation
+
+    def decode(self, evaluator: ToolCallEvaluator, *, base: bool, title: str) -> list[DecodedTurn]:
+        """Decode the examples of another evaluator with the current weights or the base model, on every process."""
+        with self._judged_model(base=base) as model:
+            return self._decode_shared(model, evaluator, title)
+
+    @contextmanager
+    def _judged_model(self, *, base: bool) -> Iterator[nn.Module]:
+        """The model to evaluate, in its precision; the base model is the one with its adapter disabled."""
+        model = self._evaluation_model()
+        training = model.training
+        precision = (self.accelerator.autocast(), self.autocast_smart_context_manager())
+        with adapter_off(self.accelerator.unwrap_model(self.model), off=base), precision[0], precision[1]:
+            yield model
+        model.train(training)
 
     def _judging(self) -> str:
         """The title of an evaluation at the current step; at the last step, it is the final one."""
@@ -250,7 +261,7 @@ class ToolTrainer(Trainer):
             return 0, 1
         return self.accelerator.process_index, self.accelerator.num_processes
 
-    def _decode_shared(self, evaluator: ToolCallEvaluator, model: nn.Module, title: str) -> list[DecodedTurn]:
+    def _decode_shared(self, model: nn.Module, evaluator: ToolCallEvaluator, title: str) -> list[DecodedTurn]:
         """Decode all examples, split among the processes."""
         share, n_shares = self._share()
         decoded = evaluator.decode(model, share=share, n_shares=n_shares, title=title)

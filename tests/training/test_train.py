@@ -57,7 +57,7 @@ def test_the_run_folder_explains_itself(finished: RunResult) -> None:
         "predictions/tools.json",
     }
     metrics = read_json(folder / "metrics.json")
-    assert list(metrics) == ["base", "final", "train", "data"]
+    assert list(metrics) == ["base", "final", "train", "data", "guard"]
     for state in ("base", "final"):
         for name in (
             "tool_name_f1",

@@ -83,8 +83,10 @@ def prepared_data(cfg: "Config") -> PreparedData:
     from trainer.checking.summary import summarize
     from trainer.data.chat_setup import make_chat_setup
     from trainer.data.prepare import prepare
+    from trainer.guard.conversations import read_guard
     from trainer.model_config import check_embedding, check_ids, load_model_config
 
+    read_guard(cfg)
     chat, name = make_chat_setup(cfg), cfg.model.base_model_name
     lacking = check_embedding(chat.tokenizer, load_model_config(cfg), name=name)
     prepared = prepare(cfg, domain_rows(domain, cfg), chat)

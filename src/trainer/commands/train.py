@@ -41,8 +41,9 @@ def run(args: argparse.Namespace) -> int:
     from trainer.reports.folder import read_run_files
     from trainer.run_layout import RunLayout
     from trainer.scoring.advice.shortfalls import shortfalls
+    from trainer.scoring.guard import guard_rows, guard_shortfalls
     from trainer.scoring.saved import compare_states
-    from trainer.scoring.tables import before_after_table
+    from trainer.scoring.tables import before_after_table, guard_table
     from trainer.training.train import train_run
     from trainer.util.terminal import make_console
 
@@ -52,9 +53,12 @@ def run(args: argparse.Namespace) -> int:
     console = make_console()
     comparison = compare_states(result.output_dir)
     evidence = read_run_files(result.output_dir).evidence()
-    for sentence in shortfalls(comparison, evidence) if comparison else ():
+    sentences = [*(shortfalls(comparison, evidence) if comparison else ()), *guard_shortfalls(result.guard)]
+    for sentence in sentences:
         console.print(f"Warning: {sentence}", style="yellow", highlight=False)
     console.print(before_after_table(result.states))
+    if guard_rows(result.guard):
+        console.print(guard_table(result.guard))
     console.print(f"Run folder: {result.output_dir}", highlight=False, soft_wrap=True)
     if (report := RunLayout(result.output_dir).report).is_file():
         console.print(f"Report:     {report}", highlight=False, soft_wrap=True)

@@ -12,6 +12,9 @@ PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Revision = Annotated[str, Field(pattern=r"^\S+$")]
 
+BUILTIN_GUARD = "builtin"
+"""The value of `eval.guard_dataset` for the conversations that this package brings."""
+
 OWN_TRAIN_KEYS: dict[str, Any] = {
     "warmup_ratio": Annotated[float, Field(ge=0, le=1)],
     "overwrite_output_dir": bool,
@@ -148,6 +151,11 @@ class EvalConfig(_Section):
     evaluate_base: bool = Field(True, description="also judge the base model before training")
     tool_call_format: str = Field(
         "auto", description="tool-call format of the model; auto: detected from the chat template"
+    )
+    guard_dataset: Annotated[str, Field(min_length=1)] | None = Field(
+        BUILTIN_GUARD,
+        description="conversations without tools, judged before and after training: hub id, local folder or file, or "
+        "builtin; null: none",
     )
 
 

@@ -253,11 +253,12 @@ def _eval_examples(sessions: Sequence[Session], rows: datasets.Dataset) -> list[
         for row in rows.select(indices[session.session_id]):
             ids = row["input_ids"]
             for turn, start, end in zip(row["turns"], row["starts"], row["ends"], strict=True):
-                example = _with_tokens(turns[turn], prompt_ids=ids[:start], target_ids=ids[start:end])
+                example = with_tokens(turns[turn], prompt_ids=ids[:start], target_ids=ids[start:end])
                 examples.append(example)
     return sorted(examples, key=lambda example: (example.session_id, example.turn))
 
 
-def _with_tokens(turn: EvalTurn, *, prompt_ids: Sequence[int], target_ids: Sequence[int]) -> ToolEvalExample:
+def with_tokens(turn: EvalTurn, *, prompt_ids: Sequence[int], target_ids: Sequence[int]) -> ToolEvalExample:
+    """Return a turn to judge with the tokens of its prompt and of its gold answer."""
     known = {field.name: getattr(turn, field.name) for field in dataclasses.fields(turn)}
     return ToolEvalExample(**known, prompt_ids=tuple(prompt_ids), target_ids=tuple(target_ids))

@@ -106,11 +106,15 @@ def open_rows(cfg: Config) -> OpenRows:
     def make_reader(source: SourceConfig, rows: datasets.Dataset) -> LayoutReader:
         sample = sample_rows(rows, SAMPLE_ROWS)
         layout = _layout(source, rows, sample)
-        ids = (row.get(layout.columns.get("session_id", "")) for row in sample)
-        makes_ids = all(own is None or own == "" for own in ids)
-        return LayoutReader(layout, tools, template, data.system_prompt, data.timezone, makes_ids)
+        return LayoutReader(layout, tools, template, data.system_prompt, data.timezone, lacks_ids(layout, sample))
 
     return open_sources(cfg, make_reader)
+
+
+def lacks_ids(layout: Layout, sample: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether no row of a sample has an id of its own."""
+    ids = (row.get(layout.columns.get("session_id", "")) for row in sample)
+    return all(own is None or own == "" for own in ids)
 
 
 def _layout(source: SourceConfig, rows: datasets.Dataset, sample: Sequence[Mapping[str, Any]]) -> Layout:

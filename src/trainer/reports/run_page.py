@@ -19,6 +19,7 @@ from trainer.reports.parts.tables import (
     confusion_map,
     count_facts,
     decision_map,
+    guard_table,
     metrics_table,
     reason_table,
     tool_table,
@@ -29,6 +30,7 @@ from trainer.reports.views import Fact, HeatMap, Table
 from trainer.run_layout import BASE, FINAL, RunLayout
 from trainer.scoring.advice.shortfalls import shortfalls
 from trainer.scoring.compare import HEADLINE, Comparison, compare_judged
+from trainer.scoring.guard import SECTION, guard_shortfalls
 from trainer.tools.parameters import function_of
 from trainer.types import Tool
 
@@ -61,6 +63,7 @@ class RunReport:
     conclusion: str | None
     shortfalls: Sequence[str]
     metrics: Table
+    guard: Table | None
     counts: Sequence[Fact]
     skipped: str | None
     charts: Sequence[LineChart]
@@ -102,8 +105,12 @@ def _report(files: RunFiles) -> RunReport:
         name=Path(output).name,
         subtitle=_subtitle(files),
         conclusion=_conclusion(comparison) if comparison else None,
-        shortfalls=shortfalls(comparison, files.evidence()) if comparison else [],
+        shortfalls=[
+            *(shortfalls(comparison, files.evidence()) if comparison else ()),
+            *guard_shortfalls(_section(files.metrics, SECTION)),
+        ],
         metrics=metrics_table("Tool calls on unseen sessions", measured, comparison),
+        guard=guard_table(_section(files.metrics, SECTION)),
         counts=count_facts(measured.get(FINAL) or {}),
         skipped=_skipped(last),
         charts=training_charts(files.history, measured.get(BASE) or {}, n_held_out=_n_held_out(files)),

@@ -6,7 +6,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from trainer.config import Config
 from trainer.data import DatasetBundle
-from trainer.data.chat_setup import make_chat_setup
+from trainer.data.chat_setup import ChatSetup
 from trainer.generation.settings import decode_settings
 from trainer.hub import resolve_base_model
 from trainer.lora_model import add_lora, load_base_model
@@ -17,10 +17,9 @@ from trainer.training.run_trainer import RunTrainer
 
 
 def make_trainer(
-    cfg: Config, bundle: DatasetBundle, arguments: Any, *, folder: RunFolder, stop: StopRequest
+    cfg: Config, bundle: DatasetBundle, chat: ChatSetup, arguments: Any, *, folder: RunFolder, stop: StopRequest
 ) -> RunTrainer:
     """Return the Trainer for built datasets, with the base model and a new adapter."""
-    chat = bundle.chat or make_chat_setup(cfg)
     pad_token_id: Any = chat.tokenizer.pad_token_id
     model = load_base_model(cfg, pad_token_id=pad_token_id)
     adapted = add_lora(model, cfg.lora, revision=resolve_base_model(cfg).commit)

@@ -17,6 +17,7 @@ from trainer.reports.run_page import run_report
 from trainer.reports.writing import write_report
 from trainer.run_layout import BASE, METRICS_FILE, MODEL_CARD, RunLayout, step_name
 from trainer.scoring.conversations import write_conversations
+from trainer.scoring.guard import SECTION
 from trainer.scoring.predictions import write_predictions
 from trainer.types import EvalTurn, Tool
 from trainer.util.files import json_line, replace_file, replace_json
@@ -48,6 +49,16 @@ class RunFolder:
         """Write a value as indented JSON."""
         replace_json(self.path / name, finite(value))
 
+    def metrics_so_far(self) -> dict[str, Any]:
+        """Return the metrics that the unfinished run has measured; empty before the first ones."""
+        path = RunLayout(self.path).metrics
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return found
+
+    def add_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Add to the metrics of the unfinished run."""
+        self.write_json(METRICS_FILE, {**self.metrics_so_far(), **metrics})
+
     def append_history(self, record: Mapping[str, Any]) -> None:
         """Add a line to the history."""
         with RunLayout(self.path).history.open("a", encoding="utf-8") as file:
@@ -64,9 +75,10 @@ class RunFolder:
         for path in theirs.predictions(BASE).parent.glob("*.json*"):
             replace_file(ours.predictions(BASE).parent / path.name, path.read_text(encoding="utf-8"))
         if theirs.metrics.is_file():
-            base = json.loads(theirs.metrics.read_text(encoding="utf-8")).get(BASE)
-            if base is not None:
-                self.write_json(METRICS_FILE, {BASE: base})
+            measured = json.loads(theirs.metrics.read_text(encoding="utf-8"))
+            kept = {name: measured[name] for name in (BASE, SECTION) if measured.get(name) is not None}
+            if kept:
+                self.write_json(METRICS_FILE, kept)
 
     def rewind(self, n_history: int) -> None:
         """Forget what an interrupted run wrote after a checkpoint that was made after `n_history` lines."""

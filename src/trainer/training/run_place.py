@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from trainer.config import Config
+from trainer.config.schema import BUILTIN_GUARD
 from trainer.errors import OutputError
 from trainer.run_layout import LOCK_FILE, RUN_CONFIG, SERVED_FOLDER, RunLayout
 from trainer.training.run_files import all_files, list_files, listed_files, move_files, remove_files, written_files
@@ -84,6 +85,7 @@ def _inputs(cfg: Config, resume: bool) -> Iterator[tuple[str, Path]]:
         "model.base_model_name": cfg.model.base_model_name,
         "data.tokenizer": cfg.data.tokenizer,
         "data.dataset_name": cfg.data.dataset_name,
+        "eval.guard_dataset": None if cfg.eval.guard_dataset == BUILTIN_GUARD else cfg.eval.guard_dataset,
         "train.resume_from_checkpoint": checkpoint if isinstance(checkpoint, str) and not resume else None,
         **{f"data.sources[{index}]": source.dataset_name for index, source in enumerate(cfg.data.sources)},
     }

@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,12 @@ from transformers.utils import logging as transformers_logging
 
 from trainer.config import Config, config_to_yaml, parse_config
 from trainer.data import DatasetBundle
+from trainer.data.chat_setup import make_chat_setup
 from trainer.data.domains import domain_datasets, load_domain
 from trainer.errors import OutputError
 from trainer.evaluation import Evaluation
+from trainer.guard.conversations import read_guard
+from trainer.guard.judge import make_guard
 from trainer.hub import pinned
 from trainer.model_config import check_embedding, check_ids, load_model_config
 from trainer.run_layout import (
@@ -28,6 +31,7 @@ from trainer.run_layout import (
     RUN_CONFIG,
     RunLayout,
 )
+from trainer.scoring.guard import SECTION
 from trainer.tokenizer import load_tokenizer
 from trainer.training.arguments import resolved_config, training_arguments
 from trainer.training.build_trainer import make_trainer
@@ -47,6 +51,7 @@ from trainer.training.recovery.ending import left_explained
 from trainer.training.recovery.resume import Start, check_data, check_resolved, find_start
 from trainer.training.recovery.stopping import StopRequest
 from trainer.training.run_folder import RunFolder, environment
+from trainer.training.run_guard import RunGuard
 from trainer.training.run_place import open_place, settle, take_place
 from trainer.training.run_trainer import RunTrainer
 from trainer.util.messages import is_first_process
@@ -56,10 +61,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """The run folder, and the metrics of the run's `base` state (unless left out) and `final` state."""
+    """The run folder, and the metrics of the run's `base` state (unless left out) and `final` state.
+
+    `guard` is what `metrics.json` keeps of the guard; empty if it is off.
+    """
 
     output_dir: Path
     states: Mapping[str, Mapping[str, Any]]
+    guard: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train_run(cfg: Config) -> RunResult:
@@ -90,6 +99,7 @@ def train_run(cfg: Config) -> RunResult:
     lacking = check_embedding(load_tokenizer(cfg), model_config, name=name)
     check_adapter(cfg, model_config)
     with arguments.main_process_first(desc="data preparation"):
+        conversations = read_guard(cfg)
         bundle = domain_datasets(domain, cfg)
     for rows in (bundle.train_dataset, bundle.eval_dataset):
         check_ids((rows[index] for index in range(len(rows))), lacking, name=name)
@@ -100,6 +110,7 @@ def train_run(cfg: Config) -> RunResult:
         arguments = training_arguments(cfg, folder=work)
     if start.record is not None:
         check_resolved(start.record, as_written(resolved_config(cfg, arguments)).train)
+    chat = bundle.chat or make_chat_setup(cfg)
     facts = environment(cfg, data_fingerprint=bundle.report.fingerprint)
     if start.record is not None:
         for note in check_data(start.record, facts):
@@ -107,14 +118,17 @@ def train_run(cfg: Config) -> RunResult:
     folder = RunFolder(work, tuple(bundle.global_tools))
     check_target(target)
     with StopRequest() as stop:
-        trainer = make_trainer(cfg, bundle, arguments, folder=folder, stop=stop)
+        trainer = make_trainer(cfg, bundle, chat, arguments, folder=folder, stop=stop)
+        guard = make_guard(conversations, chat, trainer.evaluator.settings)
+        if guard is not None:
+            check_ids(guard.rows(), lacking, name=name)
         overwrite = bool(cfg.train.get("overwrite_output_dir"))
         place = open_place(cfg.output_dir, resume=goes_on, overwrite=overwrite) if writes else nullcontext()
         with place, left_explained(cfg, stop):
             if writes:
                 _begin(cfg, arguments, folder, start, facts)
             trainer.accelerator.wait_for_everyone()
-            result = _train(cfg, bundle, trainer, folder, start)
+            result = _train(cfg, bundle, trainer, folder, start, RunGuard(guard, trainer, folder))
     upload_finished(cfg.output_dir, target)
     return result
 
@@ -132,7 +146,8 @@ def _finished(cfg: Config) -> RunResult:
         settle(cfg.output_dir)
     metrics = json.loads(RunLayout(cfg.output_dir).metrics.read_text(encoding="utf-8"))
     logger.info(f"{cfg.output_dir}: this run is finished; there is nothing to resume")
-    return RunResult(cfg.output_dir, {state: metrics[state] for state in (BASE, FINAL) if state in metrics})
+    states: dict[str, Any] = {state: metrics[state] for state in (BASE, FINAL) if state in metrics}
+    return RunResult(cfg.output_dir, states, metrics.get(SECTION) or {})
 
 
 def _begin(cfg: Config, arguments: Any, folder: RunFolder, start: Start, facts: Mapping[str, Any]) -> None:
@@ -153,11 +168,13 @@ def _begin(cfg: Config, arguments: Any, folder: RunFolder, start: Start, facts: 
     folder.write_text(RUN_CONFIG, config_to_yaml(pinned(resolved_config(cfg, arguments))))
 
 
-def _train(cfg: Config, bundle: DatasetBundle, trainer: RunTrainer, folder: RunFolder, start: Start) -> RunResult:
+def _train(
+    cfg: Config, bundle: DatasetBundle, trainer: RunTrainer, folder: RunFolder, start: Start, guard: RunGuard
+) -> RunResult:
     trackers = Trackers(trainer)
     trainer.on_evaluation = _written_and_tracked(folder, trackers)
     try:
-        return _train_tracked(cfg, bundle, trainer, folder, start, trackers)
+        return _train_tracked(cfg, bundle, trainer, folder, start, trackers, guard)
     finally:
         trackers.close()
 
@@ -171,7 +188,13 @@ def _written_and_tracked(folder: RunFolder, trackers: Trackers) -> Callable[[str
 
 
 def _train_tracked(
-    cfg: Config, bundle: DatasetBundle, trainer: RunTrainer, folder: RunFolder, start: Start, trackers: Trackers
+    cfg: Config,
+    bundle: DatasetBundle,
+    trainer: RunTrainer,
+    folder: RunFolder,
+    start: Start,
+    trackers: Trackers,
+    guard: RunGuard,
 ) -> RunResult:
     log = TrainingLog(trainer, folder.append_history)
     trainer.add_callback(log)
@@ -184,6 +207,8 @@ def _train_tracked(
     def judge_base() -> None:
         if cfg.eval.evaluate_base:
             states[BASE] = _base_state(trainer, folder)
+        guard.judge_base()
+        trackers.measured(BASE, guard.metrics(BASE))
 
     trainer.before_training = judge_base
     try:
@@ -194,33 +219,35 @@ def _train_tracked(
     trainer.save_model(_internal_call=True)
     final = _final_evaluation(trainer, folder)
     states[FINAL] = state_metrics(final)
+    guard.judge_final()
+    states = {name: guard.add_to(state, name) for name, state in states.items()}
     if trainer.is_world_process_zero():
         train = {"loss": outcome.training_loss, "n_steps": outcome.global_step, **log.rates()}
         train |= best
         train |= {"runtime_s": round(trainer.training_seconds, 2), "peak_memory_gb": round(peak_memory_gb(), 2)}
         folder.write_evaluation(FINAL, final)
         trackers.evaluated(FINAL, final)
+        trackers.measured(FINAL, guard.metrics(FINAL))
         trackers.close()
         folder.write_conversations((*bundle.tool_eval_examples, *bundle.selection_examples))
         metrics = {**states, "train": train, "data": bundle.report.to_json()}
+        metrics |= {SECTION: guard.section} if guard.section else {}
         folder.write_json(METRICS_FILE, metrics)
         folder.write_card(lambda: card_of_run(folder.path, resolved_config(cfg, trainer.args), metrics))
         folder.write_report()
         take_place(cfg.output_dir)
     trainer.accelerator.wait_for_everyone()
-    return RunResult(cfg.output_dir, states)
+    return RunResult(cfg.output_dir, states, guard.section)
 
 
 def _base_state(trainer: RunTrainer, folder: RunFolder) -> dict[str, Any]:
     """Return the metrics of the base model; measured once, also if the run is interrupted."""
-    metrics = RunLayout(folder.path).metrics
-    if metrics.is_file():
-        state: dict[str, Any] = json.loads(metrics.read_text(encoding="utf-8"))[BASE]
-        return state
-    state = state_metrics(trainer.evaluate_base())
-    if trainer.is_world_process_zero():
-        folder.write_json(METRICS_FILE, {BASE: state})
-    trainer.accelerator.wait_for_everyone()
+    state: dict[str, Any] = folder.metrics_so_far().get(BASE) or {}
+    if not state:
+        state = state_metrics(trainer.evaluate_base())
+        if trainer.is_world_process_zero():
+            folder.add_metrics({BASE: state})
+        trainer.accelerator.wait_for_everyone()
     return state
 
 

@@ -7,6 +7,7 @@ from typing import Any, get_args
 from trainer.reports.parts.judged import JudgedState
 from trainer.reports.views import Cell, Column, Fact, HeatMap, Table, Tone, heat_map
 from trainer.scoring.compare import Comparison
+from trainer.scoring.guard import guard_rows, guard_subject
 from trainer.scoring.judging import MALFORMED, NO_CALL, Decision, Reason
 from trainer.scoring.tables import state_rows
 
@@ -48,6 +49,17 @@ def metrics_table(caption: str, states: Mapping[str, Mapping[str, Any]], compari
         note += " Differences have been tested with a sign-flip test over sessions (p < 0.05; all but the headline "
         note += "are corrected for their number)."
     return Table(caption, tuple(columns), tuple(rows), note)
+
+
+def guard_table(section: Mapping[str, Any]) -> Table | None:
+    """Return what the guard found before and after training; None without it. `section` is that of `metrics.json`."""
+    columns = (Column("metric"), Column("before", is_number=True), Column("after", is_number=True), Column("better"))
+    rows = [
+        (Cell(row.label), Cell(row.before), Cell(row.after), Cell(_BETTER_WORDS[row.better]))
+        for row in guard_rows(section)
+    ]
+    note = f"Measured on {guard_subject(section)}. In parentheses: 95% intervals, computed over conversations."
+    return Table("What was good before", columns, tuple(rows), note) if rows else None
 
 
 def _difference(comparison: Comparison | None, key: str) -> tuple[Cell, ...]:

@@ -10,6 +10,8 @@ from trainer.config import Config
 from trainer.config.problems import Problem, problem_of
 from trainer.data.sources import read_text
 from trainer.errors import DataError, ModelError, ToolSftError
+from trainer.guard.conversations import KEY as GUARD_KEY
+from trainer.guard.conversations import check_place
 from trainer.tools import read_tools
 
 _GENERATION = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")  # a tag that transformers adds to Jinja
@@ -17,7 +19,7 @@ _JSON_FILES = ("deepspeed", "fsdp_config", "accelerator_config")
 
 
 def input_file_problems(cfg: Config) -> Iterator[Problem]:
-    """Yield what is wrong with the tool file, the prompt, the chat template, and configurations for several GPUs."""
+    """Yield what is wrong with the tool file, the prompt, the template, the guard, and settings for several GPUs."""
     tools, prompt, template = cfg.data.tools_path, cfg.data.sysprompt_path, cfg.model.chat_template_path
     if tools is not None:
         yield from _caught("data.tools_path", lambda: read_tools(tools))
@@ -25,6 +27,7 @@ def input_file_problems(cfg: Config) -> Iterator[Problem]:
         yield from _caught("data.sysprompt_path", lambda: _read_prompt(prompt))
     if template is not None:
         yield from _caught("model.chat_template_path", lambda: _read_template(template))
+    yield from _caught(GUARD_KEY, lambda: check_place(cfg))
     for key in _JSON_FILES:
         yield from _json_problems(key, cfg.train.get(key))
 

@@ -68,6 +68,14 @@ class Trackers(TrainerCallback):
             with _failure_noted(one, f"did not take {group}"):
                 self._report(one, metrics, f"{group}/predictions", rows)
 
+    def measured(self, name: str, metrics: Mapping[str, float | None]) -> None:
+        """Report further metrics of a state, as `evaluated` does."""
+        if not self._trainer.is_world_process_zero():
+            return
+        for one in self._inner:
+            with _failure_noted(one, f"did not take {name}"):
+                self._log(one, _numbers(f"{name}/", metrics))
+
     def close(self) -> None:
         """End the trackers; after training, and after a failure. A tracker that fails is a warning."""
         if not self._is_open:
@@ -81,6 +89,16 @@ class Trackers(TrainerCallback):
                 )
                 if isinstance(one, WandbCallback) and self._owns_wandb_run and one._wandb.run is not None:
                     one._wandb.finish()
+
+    def _log(self, one: Any, metrics: Mapping[str, float]) -> None:
+        step = self._trainer.state.global_step
+        if isinstance(one, TensorBoardCallback):
+            for key, value in metrics.items():
+                one.tb_writer.add_scalar(key, value, step)
+            one.tb_writer.flush()
+        else:
+            tracker = one._wandb if isinstance(one, WandbCallback) else one._trackio
+            tracker.log({**metrics, _STEP: step})
 
     def _report(self, one: Any, metrics: Mapping[str, float], table: str, rows: Sequence[Sequence[str]]) -> None:
         step = self._trainer.state.global_step

@@ -18,6 +18,7 @@ from trainer.run_layout import BASE, CHAT_TEMPLATE, FINAL, METRICS_FILE
 from trainer.scoring.advice.diagnosis import Evidence
 from trainer.scoring.advice.shortfalls import shortfalls
 from trainer.scoring.compare import Comparison
+from trainer.scoring.guard import SECTION, guard_rows, guard_shortfalls
 from trainer.scoring.rates import RATES
 from trainer.training.publishing.settings import data_rows, setting_rows
 from trainer.vllm_flags import allowed_rank, parser_name
@@ -52,6 +53,7 @@ def model_card(
     """
     source = known_sources(cfg).base_model
     base, commit = shared_name(source.name), source.commit or source.revision
+    guard = metrics.get(SECTION) or {}
     fmt = (metrics.get("data") or {}).get("tool_call_format") or cfg.eval.tool_call_format
     text = _template().render(
         base=base,
@@ -59,7 +61,11 @@ def model_card(
         turns=_turns(metrics.get(FINAL) or {}),
         metrics_file=METRICS_FILE,
         table=_table(metrics),
-        shortfalls=shortfalls(comparison, evidence or Evidence(metrics, (), cfg.model_dump())) if comparison else [],
+        shortfalls=[
+            *(shortfalls(comparison, evidence or Evidence(metrics, (), cfg.model_dump())) if comparison else ()),
+            *guard_shortfalls(guard),
+        ],
+        guard=guard_rows(guard),
         conclusion=comparison.conclusion() if comparison else None,
         data=data_rows(metrics.get("data") or {}),
         settings=setting_rows(cfg, metrics.get("train") or {}),
