@@ -15,7 +15,7 @@ from trainer.learning_curve.measured import (
     evaluations_of,
     final_turns,
     read_base,
-    read_point,
+    read_share,
 )
 from trainer.learning_curve.plan import Plan, PlannedRun, planned_json
 from trainer.learning_curve.verdict import Verdict, judge_curve
@@ -75,7 +75,7 @@ def _train(run: PlannedRun) -> None:
 
 
 def _measured(plan: Plan, runs: Sequence[PlannedRun]) -> Curve:
-    points = tuple(read_point(run.folder, run.percent) for run in runs)
+    points = tuple(read_share(run.folder, run.percent) for run in runs)
     base = next((found for run in runs if (found := read_base(run.folder)) is not None), None)
     verdict = _verdict(points) if len(runs) == len(plan.runs) else None
     return Curve(plan.folder, points, base, verdict)

@@ -42,7 +42,7 @@ class MeasuredShare:
         return {**asdict(self), "folder": self.folder.name}
 
 
-def read_point(run: Path, percent: int) -> MeasuredShare:
+def read_share(run: Path, percent: int) -> MeasuredShare:
     """Return what a finished run measured. Raises `DataError` if its metrics are not those of a finished run."""
     path = RunLayout(run).metrics
     metrics = _metrics(run)

@@ -19,6 +19,7 @@ from trainer.learning_curve.shares import (
     curve_folder,
     n_sessions_of,
     record_of,
+    refuse_changes,
     run_configs,
     run_state,
     share_of_sessions,
@@ -27,7 +28,7 @@ from trainer.learning_curve.verdict import MORE_EVALUATIONS
 from trainer.run_layout import RunLayout
 from trainer.scoring.permutation import FEWEST_SESSIONS
 from trainer.training.arguments import resolved_config, training_arguments
-from trainer.training.recovery.resume import changed_settings, has_other_data
+from trainer.training.recovery.resume import has_other_data
 from trainer.training.train import as_written
 
 
@@ -78,7 +79,8 @@ def make_plan(cfg: Config, percents: Sequence[int]) -> Plan:
     states = {percent: run_state(cfg, percent) for percent in percents}
     for percent in percents:
         if states[percent] != "new":
-            _refuse_other_settings(configs[percent])
+            resolved = resolved_config(configs[percent], _arguments(configs[percent]))
+            refuse_changes(as_written(resolved), resolved=True)
     everything = _counted(configs[ALL])
     if not everything.report.sources:
         raise ConfigError(
@@ -148,17 +150,6 @@ def _n_evaluations(arguments: Any, *, n_steps: int, per_epoch: int) -> int:
     if every < 1:  # a share of all steps
         every = max(math.ceil(every * n_steps), 1)
     return max(math.ceil(n_steps / float(every)), 1)
-
-
-def _refuse_other_settings(cfg: Config) -> None:
-    resolved = as_written(resolved_config(cfg, _arguments(cfg)))
-    if changed := changed_settings(record_of(cfg.output_dir), resolved):
-        lines = "\n".join(f"  {line}" for line in changed)
-        raise ConfigError(
-            f"{cfg.output_dir}: this run of the curve has other settings, so the runs would not be comparable\n"
-            f"{lines}\nSet them as there, choose another train.output_dir, or delete {cfg.output_dir.parent} to begin "
-            "again"
-        )
 
 
 def _refuse_other_data(cfg: Config, report: DataReport) -> None:

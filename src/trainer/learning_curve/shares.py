@@ -14,6 +14,7 @@ from trainer.errors import ConfigError, DataError
 from trainer.run_layout import FINAL, RunLayout
 from trainer.training.preflight import preflight
 from trainer.training.recovery.checkpoints import checkpoints, step_of
+from trainer.training.recovery.resume import changed_settings
 from trainer.training.run_place import has_unfinished
 from trainer.util.records import read_object
 
@@ -38,14 +39,32 @@ def check_curve(cfg: Config, percents: Sequence[int]) -> None:
             "data.sources: sources with a weight have no plain number of sessions to take a share of; remove the "
             "weights for the curve"
         )
+    states = {percent: run_state(cfg, percent) for percent in percents}
     configs = run_configs(cfg, percents)
-    if left := [percent for percent in percents if run_state(cfg, percent) != "finished"]:
+    for percent, state in states.items():
+        if state != "new":
+            refuse_changes(configs[percent])
+    if left := [percent for percent in percents if states[percent] != "finished"]:
         preflight(configs[left[0]])
+
+
+def refuse_changes(cfg: Config, *, resolved: bool = False) -> None:
+    """Raise `ConfigError` that names every setting in which a share's run, when it began, differs from `cfg`.
+
+    `resolved` says that `cfg` has every default of `train` filled in, so a key that was removed is also found.
+    """
+    if changed := changed_settings(record_of(cfg.output_dir), cfg, resolved=resolved):
+        lines = "\n".join(f"  {line}" for line in changed)
+        raise ConfigError(
+            f"{cfg.output_dir}: this run of the curve has other settings, so the runs would not be comparable\n"
+            f"{lines}\nSet them as there, choose another train.output_dir, or delete {cfg.output_dir.parent} to begin "
+            "again"
+        )
 
 
 def curve_folder(cfg: Config) -> Path:
     """Return the folder of the whole curve."""
-    return cfg.output_dir.with_name(f"{cfg.output_dir.name}-curve")
+    return Path(f"{cfg.output_dir}-curve")
 
 
 def share_folder(cfg: Config, percent: int) -> Path:

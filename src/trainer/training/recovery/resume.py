@@ -48,7 +48,7 @@ def find_start(cfg: Config) -> Start:
         raise ConfigError(f"{_KEY}: checkpoints of train.save_only_model=true cannot be resumed")
     start = _newest(cfg.output_dir) if wanted is True else _named(Path(str(wanted)).expanduser())
     if start.record is not None:
-        _check_same(cfg, RunLayout(start.record).config)
+        _check_same(cfg, start.record)
     return start
 
 
@@ -94,12 +94,9 @@ def _listing(folder: Path) -> str:
     return shown or "nothing"
 
 
-def _check_same(cfg: Config, recorded: Path) -> None:
+def _check_same(cfg: Config, record: Path) -> None:
     """Raise `ConfigError` that names every setting in which the recorded run differs."""
-    if not recorded.is_file():  # interrupted before its first file
-        return
-    earlier = load_config(recorded)
-    _refuse(recorded, list(_differences(cfg, earlier)))
+    _refuse(RunLayout(record).config, changed_settings(record, cfg))
 
 
 def check_resolved(record: Path, train: Mapping[str, Any]) -> None:
@@ -112,16 +109,18 @@ def check_resolved(record: Path, train: Mapping[str, Any]) -> None:
         _refuse(recorded, list(_resolved_differences(train, load_config(recorded))))
 
 
-def changed_settings(record: Path, cfg: Config) -> list[str]:
+def changed_settings(record: Path, cfg: Config, *, resolved: bool = False) -> list[str]:
     """Return a line on every setting in which the run in `record` differs from `cfg`; empty if it wrote none yet.
 
-    `cfg` has all defaults of `train` filled in. Where a run is, and what it is called, makes no difference.
+    Keys of `train` that `cfg` does not have are left out, unless it is `resolved`: then all their defaults are filled
+    in. Where a run is, and what it is called, makes no difference.
     """
     recorded = RunLayout(record).config
     if not recorded.is_file():
         return []
     earlier = load_config(recorded)
-    return list(dict.fromkeys((*_differences(cfg, earlier), *_resolved_differences(cfg.train, earlier))))
+    more = _resolved_differences(cfg.train, earlier) if resolved else ()
+    return list(dict.fromkeys((*_differences(cfg, earlier), *more)))
 
 
 def _resolved_differences(train: Mapping[str, Any], earlier: Config) -> Iterator[str]:
