@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("evaluation", "server_eval", "checking", "guard"),
     ("tool_trainer",),
     ("training",),
-    ("serving", "live_chat"),
+    ("serving", "live_chat", "learning_curve"),
     ("commands", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

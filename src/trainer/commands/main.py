@@ -22,6 +22,7 @@ COMMANDS = {
     "score": "score saved predictions again, and compare two sets of them",
     "compare": "compare runs and evaluations turn by turn, with intervals and a test",
     "runs": "list all runs under a folder with their main results",
+    "curve": "train on parts of the sessions, and say whether more data or more steps would help",
     "serve": "serve a finished run at an OpenAI-compatible address",
     "chat": "talk to a finished run in the terminal, with its tools",
     "merge": "merge an adapter into its base model, and verify the result",

@@ -48,7 +48,7 @@ def find_start(cfg: Config) -> Start:
         raise ConfigError(f"{_KEY}: checkpoints of train.save_only_model=true cannot be resumed")
     start = _newest(cfg.output_dir) if wanted is True else _named(Path(str(wanted)).expanduser())
     if start.record is not None:
-        _check_same(cfg, RunLayout(start.record).config)
+        _check_same(cfg, start.record)
     return start
 
 
@@ -94,12 +94,9 @@ def _listing(folder: Path) -> str:
     return shown or "nothing"
 
 
-def _check_same(cfg: Config, recorded: Path) -> None:
+def _check_same(cfg: Config, record: Path) -> None:
     """Raise `ConfigError` that names every setting in which the recorded run differs."""
-    if not recorded.is_file():  # interrupted before its first file
-        return
-    earlier = load_config(recorded)
-    _refuse(recorded, list(_differences(cfg, earlier)))
+    _refuse(RunLayout(record).config, changed_settings(record, cfg))
 
 
 def check_resolved(record: Path, train: Mapping[str, Any]) -> None:
@@ -108,11 +105,28 @@ def check_resolved(record: Path, train: Mapping[str, Any]) -> None:
     Raises `ConfigError`.
     """
     recorded = RunLayout(record).config
+    if recorded.is_file():
+        _refuse(recorded, list(_resolved_differences(train, load_config(recorded))))
+
+
+def changed_settings(record: Path, cfg: Config, *, resolved: bool = False) -> list[str]:
+    """Return a line on every setting in which the run in `record` differs from `cfg`; empty if it wrote none yet.
+
+    Keys of `train` that `cfg` does not have are left out, unless it is `resolved`: then all their defaults are filled
+    in. Where a run is, and what it is called, makes no difference.
+    """
+    recorded = RunLayout(record).config
     if not recorded.is_file():
-        return
-    earlier = load_config(recorded).train
-    keys = [key for key in {**earlier, **train} if key not in _FREE and earlier.get(key) != train.get(key)]
-    _refuse(recorded, [f"train.{key}: {earlier.get(key)!r} there, {train.get(key)!r} here" for key in keys])
+        return []
+    earlier = load_config(recorded)
+    more = _resolved_differences(cfg.train, earlier) if resolved else ()
+    return list(dict.fromkeys((*_differences(cfg, earlier), *more)))
+
+
+def _resolved_differences(train: Mapping[str, Any], earlier: Config) -> Iterator[str]:
+    for key in {**earlier.train, **train}:
+        if key not in _FREE and earlier.train.get(key) != train.get(key):
+            yield f"train.{key}: {earlier.train.get(key)!r} there, {train.get(key)!r} here"
 
 
 def _refuse(recorded: Path, differences: list[str]) -> None:
@@ -137,11 +151,10 @@ def _differences(cfg: Config, earlier: Config) -> Iterator[str]:
 
 def check_data(record: Path, environment: Mapping[str, Any]) -> list[str]:
     """Refuse data that changed since the run began; return notes on versions that did. Raises `DataError`."""
-    try:
-        earlier = read_object(RunLayout(record).environment.read_bytes())
-    except (OSError, DataError):
-        return []  # interrupted before its first file
-    if earlier.get("data_fingerprint") != environment["data_fingerprint"]:
+    earlier = _recorded_environment(record)
+    if earlier is None:
+        return []
+    if has_other_data(record, environment["data_fingerprint"]):
         raise DataError(
             f"{_KEY}: the data has changed since the run in {record} began (its rows have another fingerprint); "
             "restore it, or start a new run in another folder"
@@ -152,3 +165,16 @@ def check_data(record: Path, environment: Mapping[str, Any]) -> list[str]:
         for name in now
         if name in then and then[name] != now[name]
     ]
+
+
+def has_other_data(record: Path, fingerprint: str | None) -> bool:
+    """Return whether the run in `record` began with data of another fingerprint; false if it wrote none yet."""
+    earlier = _recorded_environment(record)
+    return earlier is not None and earlier.get("data_fingerprint") != fingerprint
+
+
+def _recorded_environment(record: Path) -> dict[str, Any] | None:
+    try:
+        return read_object(RunLayout(record).environment.read_bytes())
+    except (OSError, DataError):
+        return None  # interrupted before its first file
