@@ -137,6 +137,11 @@ class RaggedCache(DynamicCache):
                 self._rows.append(StateRows(sample, n_rows))
         self.layers.extend(self._rows)
 
+    @property
+    def n_rows(self) -> int:
+        """The number of rows."""
+        return len(self.lengths.values)
+
     def load(self, row: int, prefix: CachePrefix) -> None:
         """Replace the content of a row with a prefix."""
         sources: Any = prefix.cache.layers

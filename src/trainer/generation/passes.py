@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
+from trainer.generation.branched_attention import branched_attention
+from trainer.generation.branched_cache import BranchedCache
 from trainer.generation.kv_cache import RaggedCache
 from trainer.generation.ragged_attention import ragged_attention, row_mask
 from trainer.kernels.blocked_attention import attend_in_blocks
@@ -46,3 +48,23 @@ def run_rows(
         ).logits
     assert isinstance(logits, torch.Tensor)
     return logits
+
+
+def run_branches(
+    model: nn.Module, token_ids: Sequence[Sequence[int]], cache: BranchedCache, *, n_positions: int
+) -> list[torch.Tensor]:
+    """Run the next tokens of each row, if any, and return the logits of each row [new, vocabulary].
+
+    `n_positions` is the most that the model has. Call `advance` of the cache afterwards.
+    """
+    step = cache.begin([len(row) for row in token_ids])
+    ids = torch.tensor([[token for row in step.order for token in token_ids[row]]], device=step.rows.device)
+    with branched_attention(model, cache):
+        logits = model(
+            input_ids=ids,
+            position_ids=step.positions.clamp(max=n_positions - 1)[None],
+            past_key_values=cache,
+            use_cache=True,
+        ).logits[0]
+    of_row = dict(zip(step.order, logits.split(step.n_new), strict=True))
+    return [of_row.get(row, logits[:0]) for row in range(len(token_ids))]

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import nn
 
+from trainer.generation.branched_probe import can_branch
 from trainer.generation.kv_cache import CachePrefix, empty_recurrent_cache
 from trainer.generation.passes import run_tokens
 from trainer.generation.recurrent_probe import Abilities, nearly_equal, probe
@@ -66,6 +67,11 @@ class Walker:
     def batches_states(self) -> bool:
         """Whether answers can share a batch; false before the first walk."""
         return "abilities" in vars(self) and self.abilities.batches
+
+    @cached_property
+    def branches(self) -> bool:
+        """Whether answers can share the history that they continue from."""
+        return can_branch(self._model)
 
     def prefixes(self, input_ids: Sequence[int], departures: Sequence[Departure]) -> list[CachePrefix | Prefill | None]:
         """What each departure continues from; None if the model's states are unknown.

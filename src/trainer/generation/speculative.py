@@ -12,8 +12,9 @@ import torch
 from torch import nn
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
+from trainer.generation.branched_cache import BranchedCache
 from trainer.generation.kv_cache import CachePrefix, RaggedCache
-from trainer.generation.passes import run_rows
+from trainer.generation.passes import run_branches, run_rows
 from trainer.generation.prompt_lookup import Drafter
 from trainer.generation.ragged_attention import supports_ragged_attention
 from trainer.generation.recurrent_walk import Prefill, prefill
@@ -89,10 +90,12 @@ def continue_answers(
     on_note: Callable[[str], None] = lambda note: None,
     *,
     batches_states: bool = False,
+    branches: bool = False,
 ) -> None:
     """Decode every answer to its end, as many at a time as the token budget allows.
 
     Answers that continue from states share a batch if `batches_states` is set, other ones if the model supports it.
+    With `branches`, answers that continue from the same cache use it together, instead of copies of it.
 
     Each step checks a draft of the next few tokens of each answer and accepts those that the model itself chooses. When
     an answer ends, a waiting one takes its row.
@@ -100,14 +103,9 @@ def continue_answers(
     if not unfinished:
         return
     waiting = sorted(unfinished, key=lambda item: item.prefix.length)  # longest last
-    capacity = waiting[-1].prefix.length + settings.max_new_tokens + _MAX_DRAFT
-    longest = _filled(model, waiting[-1].prefix)
-    waiting[-1] = replace(waiting[-1], prefix=longest)
-    n_rows = 1
-    if batches_states if longest.states else supports_ragged_attention(model):
-        n_rows = min(len(waiting), max(1, settings.max_batch_tokens // (capacity + longest.n_state_tokens)))
-    cache = RaggedCache(longest.cache, n_rows=n_rows, capacity=capacity)
-    rows = [_load(model, cache, index, waiting.pop()) for index in range(n_rows)]
+    waiting[-1] = replace(waiting[-1], prefix=_filled(model, waiting[-1].prefix))
+    cache = _empty_rows(model, waiting, settings, batches_states=batches_states, branches=branches)
+    rows = [_load(model, cache, index, waiting.pop()) for index in range(cache.n_rows)]
     while rows:
         n_open = sum(row.is_open for row in rows)
         _step(model, rows, cache, settings)
@@ -191,14 +189,36 @@ def _filled(model: nn.Module, prefix: CachePrefix | Prefill) -> CachePrefix:
     return prefill(model, prefix) if isinstance(prefix, Prefill) else prefix
 
 
-def _load(model: nn.Module, cache: RaggedCache, row: int, item: Unfinished) -> _Row:
+def _empty_rows(
+    model: nn.Module, waiting: Sequence[Unfinished], settings: DecodeSettings, *, batches_states: bool, branches: bool
+) -> RaggedCache | BranchedCache:
+    """A cache with a row for each answer, or as many as the token budget allows. The longest prefix is the last."""
+    longest = waiting[-1].prefix
+    assert isinstance(longest, CachePrefix)
+    capacity = settings.max_new_tokens + _MAX_DRAFT
+    if branches and not longest.states:
+        n_rows = min(len(waiting), max(1, settings.max_batch_tokens // 2 // capacity))
+        return BranchedCache(longest.cache, n_rows=n_rows, capacity=capacity)
+    capacity += longest.length
+    n_rows = 1
+    if batches_states if longest.states else supports_ragged_attention(model):
+        n_rows = min(len(waiting), max(1, settings.max_batch_tokens // (capacity + longest.n_state_tokens)))
+    return RaggedCache(longest.cache, n_rows=n_rows, capacity=capacity)
+
+
+def _load(model: nn.Module, cache: RaggedCache | BranchedCache, row: int, item: Unfinished) -> _Row:
     cache.load(row, _filled(model, item.prefix))
     return _Row(item.answer, None if cache.has_states else Drafter([*item.hints, *item.answer.token_ids]))
 
 
-def _step(model: nn.Module, rows: Sequence[_Row], cache: RaggedCache, settings: DecodeSettings) -> None:
+def _step(model: nn.Module, rows: Sequence[_Row], cache: RaggedCache | BranchedCache, settings: DecodeSettings) -> None:
     """One pass over each answer's last token and its draft, of which it accepts what the model agrees with."""
     drafts = [row.draft() for row in rows]
-    ids = [[*row.answer.token_ids[-1:], *draft] for row, draft in zip(rows, drafts, strict=True)]
-    logits = run_rows(model, ids, cache, n_positions=settings.max_context_tokens)
+    ids = [[*row.answer.token_ids[-1:], *draft] if row.is_open else [] for row, draft in zip(rows, drafts, strict=True)]
+    n_positions = settings.max_context_tokens
+    logits = (
+        run_branches(model, ids, cache, n_positions=n_positions)
+        if isinstance(cache, BranchedCache)
+        else run_rows(model, ids, cache, n_positions=n_positions)
+    )
     cache.advance([row.accept(draft, after) for row, draft, after in zip(rows, drafts, logits, strict=True)])

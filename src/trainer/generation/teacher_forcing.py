@@ -81,8 +81,9 @@ def decode_turns(
     }
     on_done(len(results))
     with no_gradients(model):
+        walker = Walker(model)
         for chunk in _chunks(kept, settings):
-            results |= _decode_chunk(model, chunk, kept, settings, on_done, on_note)
+            results |= _decode_chunk(model, walker, chunk, kept, settings, on_done, on_note)
     return [results[index] for index in range(len(examples))]
 
 
@@ -99,8 +100,8 @@ def plan_units(examples: Sequence[ToolEvalExample], settings: DecodeSettings) ->
 
 
 def _chunks(examples: Mapping[int, ToolEvalExample], settings: DecodeSettings) -> Iterator[list[SharedPrefix]]:
-    """Shared prefixes to decode together: their turns, each with its own copy of the history, fill a batch or more."""
-    return chunked(build_shared_prefixes(examples), max_tokens=settings.max_batch_tokens // 4)
+    """Shared prefixes to decode together. Their caches are held at the same time."""
+    return chunked(build_shared_prefixes(examples), max_tokens=settings.max_batch_tokens // 2)
 
 
 def _within_context(examples: Sequence[ToolEvalExample], settings: DecodeSettings) -> dict[int, ToolEvalExample]:
@@ -110,6 +111,7 @@ def _within_context(examples: Sequence[ToolEvalExample], settings: DecodeSetting
 
 def _decode_chunk(
     model: nn.Module,
+    walker: Walker,
     chunk: Sequence[SharedPrefix],
     examples: Mapping[int, ToolEvalExample],
     settings: DecodeSettings,
@@ -117,7 +119,6 @@ def _decode_chunk(
     on_note: Callable[[str], None],
 ) -> dict[int, DecodedTurn]:
     """The results of a few shared prefixes. No cache outlives the call, so memory holds only one chunk's caches."""
-    walker = Walker(model)
     scored: list[_Scored] = []
     unfinished: list[_Scored] = []
     decoded: set[int] = set()
@@ -225,4 +226,6 @@ def _finish(
         else:
             hints = (*example.prompt_ids, *example.target_ids)
             from_cache.append(Unfinished(turn.answer, turn.prefix, hints))
-    continue_answers(model, from_cache, settings, on_done, on_note, batches_states=walker.batches_states)
+    continue_answers(
+        model, from_cache, settings, on_done, on_note, batches_states=walker.batches_states, branches=walker.branches
+    )
