@@ -5,8 +5,8 @@ Writes no report.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -185,17 +185,28 @@ class ToolTrainer(Trainer):
         """Evaluate the current weights, or the base model. `title` names the evaluation on the screen."""
         started = time.monotonic()
         title = title or ("Judging base" if base else self._judging())
-        model = self._evaluation_model()
-        training = model.training
-        precision = (self.accelerator.autocast(), self.autocast_smart_context_manager())
-        with adapter_off(self.accelerator.unwrap_model(self.model), off=base), precision[0], precision[1]:
-            decoded = self._decode_shared(model, title)
+        with self._evaluating(base=base) as model:
+            decoded = self._decode_shared(model, self.evaluator, title)
             other_rows = self._other_rows_shared(model, eval_dataset, title)
-        model.train(training)
         named = _names_sessions(eval_dataset)
         evaluation = self.evaluator.evaluate(decoded, other_rows=other_rows, rows_hold_turns=not named)
         evaluation.metrics["runtime_s"] = round(time.monotonic() - started, 2)
         return evaluation
+
+    def decoded_by(self, evaluator: ToolCallEvaluator, *, title: str) -> list[DecodedTurn]:
+        """Decode the turns of an evaluator with the current weights. `title` names it on the screen."""
+        with self._evaluating(base=False) as model:
+            return self._decode_shared(model, evaluator, title)
+
+    @contextmanager
+    def _evaluating(self, *, base: bool) -> Iterator[nn.Module]:
+        """The model in the precision of training, without its adapter for `base`."""
+        model = self._evaluation_model()
+        training = model.training
+        precision = (self.accelerator.autocast(), self.autocast_smart_context_manager())
+        with adapter_off(self.accelerator.unwrap_model(self.model), off=base), precision[0], precision[1]:
+            yield model
+        model.train(training)
 
     def _judging(self) -> str:
         """The title of an evaluation at the current step; at the last step, it is the final one."""
@@ -226,10 +237,10 @@ class ToolTrainer(Trainer):
             return 0, 1
         return self.accelerator.process_index, self.accelerator.num_processes
 
-    def _decode_shared(self, model: nn.Module, title: str) -> list[DecodedTurn]:
+    def _decode_shared(self, model: nn.Module, evaluator: ToolCallEvaluator, title: str) -> list[DecodedTurn]:
         """Decode all examples, split among the processes."""
         share, n_shares = self._share()
-        decoded = self.evaluator.decode(model, share=share, n_shares=n_shares, title=title)
+        decoded = evaluator.decode(model, share=share, n_shares=n_shares, title=title)
         return self._gathered(decoded)
 
     def _other_rows_shared(self, model: nn.Module, eval_dataset: Any, title: str) -> list[RowLoss]:

@@ -1,10 +1,12 @@
 """A ToolTrainer whose run can end at any moment and go on to the same weights. Chooses no configuration."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.data import SequentialSampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 from transformers.trainer_callback import ExportableState
@@ -104,12 +106,13 @@ class RunTrainer(ToolTrainer):
         """Evaluate the weights that the run keeps, without a line in the history."""
         return self._judge(self.eval_dataset, base=False, title="Judging final")
 
-    def _judge(self, eval_dataset: Any, *, base: bool, title: str | None = None) -> Evaluation:
+    @contextmanager
+    def _evaluating(self, *, base: bool) -> Iterator[nn.Module]:
         """Evaluate without a trace in the random numbers of training; a stop need not wait for the end."""
         alone = self.accelerator.num_processes == 1
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-        with torch.random.fork_rng(devices), self._stop.at_once(allowed=alone):
-            return super()._judge(eval_dataset, base=base, title=title)
+        with torch.random.fork_rng(devices), self._stop.at_once(allowed=alone), super()._evaluating(base=base) as model:
+            yield model
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """ToolTrainer's step. Raises `TrainingError` if the loss is not finite, before it changes the weights."""

@@ -13,6 +13,7 @@ from transformers import set_seed
 from transformers.trainer_callback import EarlyStoppingCallback
 from transformers.utils import logging as transformers_logging
 
+from trainer.calibration.record import without_curves
 from trainer.config import Config, config_to_yaml, parse_config
 from trainer.data import DatasetBundle
 from trainer.data.domains import domain_datasets, load_domain
@@ -22,6 +23,7 @@ from trainer.hub import pinned
 from trainer.model_config import check_embedding, check_ids, load_model_config
 from trainer.run_layout import (
     BASE,
+    CALIBRATION_FILE,
     ENVIRONMENT_FILE,
     FINAL,
     METRICS_FILE,
@@ -31,6 +33,7 @@ from trainer.run_layout import (
 from trainer.tokenizer import load_tokenizer
 from trainer.training.arguments import resolved_config, training_arguments
 from trainer.training.build_trainer import make_trainer
+from trainer.training.calibrating import calibrate, evaluated
 from trainer.training.checks.empty_model import check_adapter
 from trainer.training.checks.hardware import check_hardware
 from trainer.training.checks.hub_rights import check_hub_rights
@@ -188,8 +191,11 @@ def _train_tracked(
         log.close()
     best = _best_checkpoint(trainer)
     trainer.save_model(_internal_call=True)
-    final = _final_evaluation(trainer, folder)
+    calibration = calibrate(cfg, trainer, getattr(bundle, "selection_examples", ()))
+    final = _final_evaluation(trainer, folder, again=calibration is not None and calibration.fit.bias != 0)
     states[FINAL] = state_metrics(final)
+    if calibration is not None:
+        states[FINAL]["call_bias"] = calibration.fit.bias
     if trainer.is_world_process_zero():
         train = {"loss": outcome.training_loss, "n_steps": outcome.global_step, **log.rates()}
         train |= best
@@ -199,6 +205,10 @@ def _train_tracked(
         trackers.close()
         folder.write_conversations(bundle.tool_eval_examples)
         metrics = {**states, "train": train, "data": bundle.report.to_json()}
+        if calibration is not None:
+            record = calibration.to_json(evaluated(calibration, bundle.tool_eval_examples, final))
+            folder.write_json(CALIBRATION_FILE, record)
+            metrics["calibration"] = without_curves(record)
         folder.write_json(METRICS_FILE, metrics)
         folder.write_card(lambda: card_of_run(folder.path, resolved_config(cfg, trainer.args), metrics))
         folder.write_report()
@@ -232,10 +242,13 @@ def _best_checkpoint(trainer: RunTrainer) -> dict[str, Any]:
     return {"best_step": state.best_global_step, "best_metric": {args.metric_for_best_model: state.best_metric}}
 
 
-def _final_evaluation(trainer: RunTrainer, folder: RunFolder) -> Evaluation:
-    """Return the evaluation of the saved weights: the last one during training, unless better weights were restored."""
+def _final_evaluation(trainer: RunTrainer, folder: RunFolder, *, again: bool) -> Evaluation:
+    """Return the evaluation of the saved weights: the last one during training, unless better weights were restored.
+
+    `again` is set if decoding has changed since then.
+    """
     last, step = trainer.last_evaluation, trainer.state.global_step
-    if trainer.args.load_best_model_at_end:
+    if trainer.args.load_best_model_at_end or (again and last is not None):
         return trainer.judge()  # the history has these weights at their own step
     if last is not None and last[0] == step:
         return last[1]
