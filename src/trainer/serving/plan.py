@@ -38,8 +38,8 @@ class ServePlan:
     `model` is the folder or hub id of the weights, `revision` their commit on the hub; `adapter` is the run folder, or
     None for a merged model. `model_type` is that of its configuration, None if it cannot be read. `chat` builds prompts
     as in training; `reasoning` counts the trained turns. `names` are the model names for clients: the adapter (or the
-    merged model) first, then the base model. `with_vllm_parser`: vLLM's own tool-call parser was chosen. `logit_bias` is the bias that
-    requests to the first name should carry, if the run has one.
+    merged model) first, then the base model. `with_vllm_parser`: vLLM's own tool-call parser was chosen. `logit_bias`
+    is the bias that requests to the first name should carry, if the run has one.
     """
 
     model: str
