@@ -186,7 +186,7 @@ class ToolTrainer(Trainer):
         started = time.monotonic()
         title = title or ("Judging base" if base else self._judging())
         with self._evaluating(base=base) as model:
-            decoded = self._decode_shared(model, self.evaluator, title)
+            decoded = self._decode_shared(self.evaluator, model, title)
             other_rows = self._other_rows_shared(model, eval_dataset, title)
         named = _names_sessions(eval_dataset)
         evaluation = self.evaluator.evaluate(decoded, other_rows=other_rows, rows_hold_turns=not named)
@@ -196,7 +196,7 @@ class ToolTrainer(Trainer):
     def decoded_by(self, evaluator: ToolCallEvaluator, *, title: str) -> list[DecodedTurn]:
         """Decode the turns of an evaluator with the current weights. `title` names it on the screen."""
         with self._evaluating(base=False) as model:
-            return self._decode_shared(model, evaluator, title)
+            return self._decode_shared(evaluator, model, title)
 
     @contextmanager
     def _evaluating(self, *, base: bool) -> Iterator[nn.Module]:
@@ -237,7 +237,7 @@ class ToolTrainer(Trainer):
             return 0, 1
         return self.accelerator.process_index, self.accelerator.num_processes
 
-    def _decode_shared(self, model: nn.Module, evaluator: ToolCallEvaluator, title: str) -> list[DecodedTurn]:
+    def _decode_shared(self, evaluator: ToolCallEvaluator, model: nn.Module, title: str) -> list[DecodedTurn]:
         """Decode all examples, split among the processes."""
         share, n_shares = self._share()
         decoded = evaluator.decode(model, share=share, n_shares=n_shares, title=title)

@@ -192,7 +192,7 @@ def _train_tracked(
     best = _best_checkpoint(trainer)
     trainer.save_model(_internal_call=True)
     calibration = calibrate(cfg, trainer, getattr(bundle, "selection_examples", ()))
-    final = _final_evaluation(trainer, folder, again=calibration is not None and calibration.fit.bias != 0)
+    final = _final_evaluation(trainer, folder)
     states[FINAL] = state_metrics(final)
     if calibration is not None:
         states[FINAL]["call_bias"] = calibration.fit.bias
@@ -242,13 +242,10 @@ def _best_checkpoint(trainer: RunTrainer) -> dict[str, Any]:
     return {"best_step": state.best_global_step, "best_metric": {args.metric_for_best_model: state.best_metric}}
 
 
-def _final_evaluation(trainer: RunTrainer, folder: RunFolder, *, again: bool) -> Evaluation:
-    """Return the evaluation of the saved weights: the last one during training, unless better weights were restored.
-
-    `again` is set if decoding has changed since then.
-    """
+def _final_evaluation(trainer: RunTrainer, folder: RunFolder) -> Evaluation:
+    """Return the evaluation of the saved weights: the last one during training, unless better weights were restored."""
     last, step = trainer.last_evaluation, trainer.state.global_step
-    if trainer.args.load_best_model_at_end or (again and last is not None):
+    if trainer.args.load_best_model_at_end:
         return trainer.judge()  # the history has these weights at their own step
     if last is not None and last[0] == step:
         return last[1]
