@@ -21,7 +21,7 @@ from trainer.lora_model import no_gradients
 from trainer.loss import SupervisedLoss, n_supervised
 from trainer.tokenizer import decode_text
 from trainer.tool_calls import ToolCallFormat
-from trainer.types import Prediction, Tool, ToolEvalExample
+from trainer.types import CallMargins, Prediction, Tool, ToolEvalExample
 from trainer.util.progress import progress_bar
 
 
@@ -37,13 +37,13 @@ class RowLoss:
 class Evaluation:
     """The result of one evaluation. `metrics` is flat and ready for JSON.
 
-    `margins` are those of a call in each turn, in logits; see `DecodedTurn`.
+    `margins` are those of a call in each turn; see `DecodedTurn`.
     """
 
     predictions: tuple[Prediction, ...]
     scores: Scores
     metrics: dict[str, float | None]
-    margins: tuple[float | None, ...] = ()
+    margins: tuple[CallMargins | None, ...] = ()
 
 
 class ToolCallEvaluator:
@@ -106,7 +106,7 @@ class ToolCallEvaluator:
         nll, n_tokens = math.fsum(row.nll for row in rows), sum(row.n_tokens for row in rows)
         shares = {"drafted_share": sum(turn.accepted for turn in decoded) / len(decoded) if decoded else None}
         totals = {"loss": nll / n_tokens if n_tokens else None, "perplexity": perplexity(nll, n_tokens)}
-        margins = tuple(turn.call_margin for turn in decoded)
+        margins = tuple(turn.margins for turn in decoded)
         return Evaluation(predictions, scores, {**scores.metrics, **loss.metrics(), **totals, **shares}, margins)
 
     def opening_tokens(self) -> dict[int, str]:

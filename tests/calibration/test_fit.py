@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainer.calibration.fit import Decision, decisions, fit_bias, wrong_rates
-from trainer.types import AcceptedCall, Call, ToolEvalExample
+from trainer.types import AcceptedCall, Call, CallMargins, ToolEvalExample
 
 
 def sessions(*, n: int = 12, calls: float, others: float, spread: float = 1.0, seed: int = 0) -> list[Decision]:
@@ -31,6 +31,16 @@ def test_a_model_that_misses_calls_gets_a_positive_bias() -> None:
     fit = fit_bias(sessions(calls=-3.0, others=-9.0), tradeoff=1.0)
     assert 5.0 < fit.bias < 8.0
     assert fit.after == (0.0, 0.0)
+
+
+def test_a_bias_does_not_put_openings_into_calls() -> None:
+    """Each call has a place where an opening is only three logits away, as before a closing tag."""
+    turns = sessions(calls=-3.0, others=-9.0)
+    fragile = [turn._replace(stray=-3.0 - 0.01 * n) if turn.needs_call else turn for n, turn in enumerate(turns)]
+    assert fit_bias(turns, tradeoff=1.0).bias > 5.0
+    assert fit_bias(fragile, tradeoff=1.0).bias < 4.5
+    assert wrong_rates(fragile, 8.0).missed == 1.0
+    assert wrong_rates(turns, 8.0).missed == 0.0
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -105,5 +115,5 @@ def test_turns_in_which_both_decisions_are_right_are_left_out() -> None:
         turn("calls", (call,)), turn("either", (call,), ()), turn("prose", ()), turn("may call", (), (accepted,)),
         turn("other call", (call,), (accepted,)), turn("skipped", ()),
     ]  # fmt: skip
-    found = decisions(examples, [1.0, 2.0, 3.0, 4.0, 5.0, None])
+    found = decisions(examples, [*map(CallMargins, (1.0, 2.0, 3.0, 4.0, 5.0)), None])
     assert found == [Decision("calls", True, 1.0), Decision("prose", False, 3.0), Decision("other call", True, 5.0)]

@@ -1,5 +1,6 @@
 """With a bias, every way of decoding returns what `generate` does with the same bias; margins foresee who calls."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -107,11 +108,16 @@ def test_the_margin_is_taken_where_golds_call_begins_and_else_where_it_is_larges
     mentions = example("mentions", 0, prompt, [20, 7, 22, STOP])
     other = replace(example("other opening", 0, prompt, [20, 21, STOP]), gold_calls=(Call("f", {}),))
     examples = [calls, prose, mentions, other]
-    found = [turn.call_margin for turn in decode_turns(model, examples, make_settings(call_token_ids=openings))]
-    at = [[margin_of(model, [*prompt, *item.target_ids[:n]], openings) for n in range(4)] for item in examples[:3]]
-    assert found[:3] == pytest.approx([at[0][1], max(at[1]), max(at[2][0], at[2][2], at[2][3])], abs=1e-4)
+    found = [turn.margins for turn in decode_turns(model, examples, make_settings(call_token_ids=openings))]
+    at = [[margin_of(model, [*prompt, *item.target_ids[:n]], openings) for n in range(5)] for item in examples[:3]]
+    expected = [
+        (at[0][1], max(at[0][2], at[0][4])),  # a second call begins between them
+        (max(at[1][:4]), -math.inf),
+        (max(at[2][0], at[2][2], at[2][3]), -math.inf),
+    ]
+    assert [pair for pair in found[:3] if pair] == [pytest.approx(pair, abs=1e-4) for pair in expected]
     assert found[3] is None
-    assert all(turn.call_margin is None for turn in decode_turns(model, examples, make_settings()))
+    assert all(turn.margins is None for turn in decode_turns(model, examples, make_settings()))
 
 
 def test_the_first_token_is_a_calls_exactly_if_margin_and_bias_are_above_zero() -> None:
@@ -125,10 +131,10 @@ def test_the_first_token_is_a_calls_exactly_if_margin_and_bias_are_above_zero() 
         )
         return decode_turns(model, examples, settings)
 
-    margins = [turn.call_margin for turn in decoded(0.0)]
+    margins = [turn.margins.call for turn in decoded(0.0)]
     for bias in (-100.0, -sorted(margins)[len(margins) // 2], 0.0, 100.0):
         turns = decoded(bias)
-        assert [turn.call_margin for turn in turns] == margins
+        assert [turn.margins.call for turn in turns] == margins
         calls = [bool(turn.token_ids) and turn.token_ids[0] in (7, 11) for turn in turns]
         far = [abs(margin + bias) > 1e-4 for margin in margins]  # rounding decides the others
         assert [c for c, f in zip(calls, far, strict=True) if f] == [

@@ -4,12 +4,13 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from trainer.calibration import fit
-from trainer.calibration.record import read_call_bias
+from trainer.calibration.record import Calibration, read_call_bias
 from trainer.config import Config, load_config
 from trainer.data import DatasetBundle
 from trainer.run_layout import CALIBRATION_FILE, RunLayout
@@ -19,6 +20,7 @@ from trainer.training.calibrating import evaluated
 from trainer.training.publishing.shared_files import SHARED_FILES
 from trainer.training.run_files import written_files
 from trainer.training.train import RunResult, train_run
+from trainer.types import Call, CallMargins, ToolEvalExample
 
 MakeConfig = Callable[..., Config]
 
@@ -103,19 +105,14 @@ def test_a_bias_that_does_not_help_is_recorded_and_changes_nothing(
 
 
 def test_what_the_bias_does_to_an_evaluation_is_counted_by_the_margins() -> None:
-    from types import SimpleNamespace as Any_
-
-    from trainer.calibration.record import Calibration
-    from trainer.types import Call, ToolEvalExample
-
     turns = [fit.Decision(f"s{n}", call, -2.0 if call else -9.0) for n in range(8) for call in (True, True, False)]
     calibration = Calibration((7,), ("<",), 1.0, fit.fit_bias(turns, tradeoff=1.0))
     assert 2.0 < calibration.fit.bias < 9.0
     gold = ToolEvalExample("s", 0, (), (), "", (Call("f", {}),), (1,), (2,))
     examples = [gold, replace(gold, gold_calls=()), gold]
-    evaluation: Any = Any_(
-        margins=(-2.0, -9.0, None),
-        predictions=[Any_(calls=(1,)), Any_(calls=(1,)), Any_(calls=())],
+    evaluation: Any = SimpleNamespace(
+        margins=(CallMargins(-2.0), CallMargins(-9.0), None),
+        predictions=[SimpleNamespace(calls=(1,)), SimpleNamespace(calls=(1,)), SimpleNamespace(calls=())],
     )
     found = evaluated(calibration, examples, evaluation)
     assert found is not None
@@ -123,4 +120,5 @@ def test_what_the_bias_does_to_an_evaluation_is_counted_by_the_margins() -> None
     assert found["before"] == {"missed": 1.0, "hallucinated": 0.0}
     assert found["after"] == {"missed": 0.0, "hallucinated": 0.0}
     assert found["agreement"] == 0.5
-    assert evaluated(calibration, examples, Any_(margins=(None,) * 3, predictions=[None] * 3)) is None  # type: ignore[arg-type]
+    nothing: Any = SimpleNamespace(margins=(None,) * 3, predictions=[None] * 3)
+    assert evaluated(calibration, examples, nothing) is None

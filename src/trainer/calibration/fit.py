@@ -1,9 +1,11 @@
 """Choose the bias of a call from margins: how many calls it makes a model miss, and how many it makes it hallucinate.
 
 A margin is the logit of a call's first token minus the best other logit. With a bias on the tokens that begin a call,
-greedy decoding calls if margin + bias > 0, as long as the answer up to there is gold's. Runs no model.
+greedy decoding calls if margin + bias > 0, as long as the answer up to there is gold's. A bias that is too large also
+breaks calls, because it puts an opening into them. Runs no model.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -11,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trainer.types import ToolEvalExample
+from trainer.types import CallMargins, ToolEvalExample
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -30,15 +32,16 @@ Note = Literal["helps", "does not help", "too few turns", "no opening token"]
 
 
 class Decision(NamedTuple):
-    """The decision of one turn: its session, whether gold makes a call, and the margin of a call in logits."""
+    """The decision of one turn: its session, whether gold makes a call, and the margins (logits); see `CallMargins`."""
 
     session_id: str
     needs_call: bool
     margin: float
+    stray: float = -math.inf
 
 
 class WrongRates(NamedTuple):
-    """The share of call turns without a call, and of no-call turns with one; None if there are no such turns."""
+    """The share of call turns whose call is missed or broken, and of no-call turns with one; None if there are none."""
 
     missed: float | None
     hallucinated: float | None
@@ -69,23 +72,24 @@ class Fit:
     curve: tuple[CurvePoint, ...]
 
 
-def decisions(examples: Sequence[ToolEvalExample], margins: Sequence[float | None]) -> list[Decision]:
-    """Return the decisions of turns whose margin is known, in order.
+def decisions(examples: Sequence[ToolEvalExample], margins: Sequence[CallMargins | None]) -> list[Decision]:
+    """Return the decisions of turns whose margins are known, in order.
 
     Turns are left out if both decisions are right, because one of their alternatives makes the other one.
     """
     return [
-        Decision(example.session_id, bool(example.gold_calls), margin)
-        for example, margin in zip(examples, margins, strict=True)
-        if margin is not None and all(bool(calls) == bool(example.gold_calls) for calls in example.alternatives)
+        Decision(example.session_id, bool(example.gold_calls), *found)
+        for example, found in zip(examples, margins, strict=True)
+        if found is not None and all(bool(calls) == bool(example.gold_calls) for calls in example.alternatives)
     ]
 
 
 def fit_bias(turns: Sequence[Decision], *, tradeoff: float) -> Fit:
     """Choose the bias with the lowest expected cost: missed calls plus `tradeoff` times hallucinated calls.
 
-    Counting wrong turns alone would put the bias close to single turns. So a turn counts with the probability of its
-    wrong decision at temperature 1 between the call and its best rival, which is a logistic function of margin + bias.
+    A broken call counts as missed. Counting wrong turns alone would put the bias close to single turns. So a turn
+    counts with the probability of its wrong decision at temperature 1 between the call and its best rival, which is a
+    logistic function of margin + bias.
     The bias is a multiple of 0.1 between -10 and 10; of equal ones, the smallest is chosen.
 
     The bias is 0 unless choosing it that way helps: each session is judged, greedily, with the bias chosen on the other
@@ -119,7 +123,7 @@ def wrong_rates(turns: Sequence[Decision], bias: float) -> WrongRates:
     >>> wrong_rates(turns, 4.0)
     WrongRates(missed=0.0, hallucinated=1.0)
     """
-    missed = [turn.margin + bias <= 0 for turn in turns if turn.needs_call]
+    missed = [turn.margin + bias <= 0 or turn.stray + bias > 0 for turn in turns if turn.needs_call]
     hallucinated = [turn.margin + bias > 0 for turn in turns if not turn.needs_call]
     return WrongRates(_share(missed), _share(hallucinated))
 
@@ -149,6 +153,7 @@ class _Turns:
         self.session = np.array([names[turn.session_id] for turn in turns], dtype=np.int64)  # [turns]
         self.needs_call = np.array([turn.needs_call for turn in turns], dtype=bool)  # [turns]
         self.margin = np.array([turn.margin for turn in turns], dtype=np.float64)  # [turns]
+        self.stray = np.array([turn.stray for turn in turns], dtype=np.float64)  # [turns]
 
     @property
     def are_enough(self) -> bool:
@@ -181,8 +186,14 @@ def _session_costs(turns: _Turns, tradeoff: float, grid: FloatArray, *, greedy: 
     costs = np.zeros((turns.n_sessions, len(grid)))
     worth = np.where(turns.needs_call, 1.0, tradeoff)
     for column, bias in enumerate(grid):
-        moved = turns.margin + bias
-        calls = (moved > 0).astype(np.float64) if greedy else 1 / (1 + np.exp(-np.clip(moved, -50, 50)))
-        wrong = np.where(turns.needs_call, 1 - calls, calls)
+        called, broken = (_above_zero(margin + bias, greedy=greedy) for margin in (turns.margin, turns.stray))
+        wrong = np.where(turns.needs_call, 1 - called * (1 - broken), called)
         costs[:, column] = np.bincount(turns.session, weights=worth * wrong, minlength=turns.n_sessions)
     return costs
+
+
+def _above_zero(margins: FloatArray, *, greedy: bool) -> FloatArray:
+    """Whether each margin is above zero, or the probability of its side at temperature 1."""
+    if greedy:
+        return (margins > 0).astype(np.float64)
+    return 1 / (1 + np.exp(-np.clip(margins, -50, 50)))

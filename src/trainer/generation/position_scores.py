@@ -1,5 +1,6 @@
 """Score the positions of gold tokens: the most likely token, gold's likelihood, and how near the model is to a call."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ from torch.nn import functional
 
 from trainer.generation.logit_bias import biased
 from trainer.generation.settings import DecodeSettings
-from trainer.types import ToolEvalExample
+from trainer.types import CallMargins, ToolEvalExample
 
 _LOGIT_ROWS = 128  # positions whose vocabulary-wide logits are converted to float32 at a time
 
@@ -40,16 +41,19 @@ def score_positions(logits: torch.Tensor, targets: torch.Tensor, settings: Decod
     return scores
 
 
-def turn_margin(margins: Sequence[float], example: ToolEvalExample, openings: Sequence[int]) -> float | None:
-    """Return the margin of a call in a turn, from the margins at its gold tokens.
+def turn_margins(margins: Sequence[float], example: ToolEvalExample, openings: Sequence[int]) -> CallMargins | None:
+    """Return the margins of a turn, from those at its gold tokens.
 
-    It is that of the token with which gold's call begins; if gold makes none, the largest one. None if there are no
-    openings, or if gold's call begins with another token.
+    None if there are no openings, or if gold's call begins with another token.
     """
     if not openings:
         return None
     begins = [token in openings for token in example.target_ids]
-    if example.gold_calls:
-        return next((margin for margin, begin in zip(margins, begins, strict=True) if begin), None)
-    # A token of prose that could also begin a call shows no call.
-    return max((margin for margin, begin in zip(margins, begins, strict=True) if not begin), default=None)
+    # An opening in prose shows no call, and a later one in a call turn begins another call.
+    others = [(place, margin) for place, margin in enumerate(margins) if not begins[place]]
+    if not example.gold_calls:
+        return CallMargins(max((margin for _, margin in others), default=-math.inf))
+    if not any(begins):
+        return None
+    first = begins.index(True)
+    return CallMargins(margins[first], max((margin for place, margin in others if place > first), default=-math.inf))

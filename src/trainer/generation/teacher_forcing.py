@@ -18,14 +18,14 @@ import torch
 from torch import nn
 
 from trainer.generation.kv_cache import CachePrefix, empty_cache, is_filled
-from trainer.generation.position_scores import score_positions, turn_margin
+from trainer.generation.position_scores import score_positions, turn_margins
 from trainer.generation.recurrent_walk import Departure, Prefill, Walker
 from trainer.generation.settings import DecodeSettings
 from trainer.generation.shared_prefixes import SharedPrefix, TurnSpan, build_shared_prefixes, chunked
 from trainer.generation.speculative import PartialAnswer, Unfinished, continue_answers, generate_answer
 from trainer.kernels.blocked_attention import attend_in_blocks
 from trainer.lora_model import no_gradients, takes_logits_to_keep
-from trainer.types import FinishReason, ToolEvalExample
+from trainer.types import CallMargins, FinishReason, ToolEvalExample
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +33,18 @@ class DecodedTurn:
     """The result of one turn. `token_ids` does not include the stop token.
 
     `accepted` is true if the pass alone decided the turn. `nll` holds the negative log likelihood (nats) of
-    each gold token, including the stop token (empty for a turn that was skipped for its length). Neither it nor the
-    margin depends on the bias of the settings.
+    each gold token, including the stop token (empty for a turn that was skipped for its length). Neither they nor
+    the margins depend on the bias of the settings.
 
-    `call_margin` is the logit of a call's first token minus the best other logit: where gold's call begins, or, if gold
-    makes none, at the position where it is largest. None if the settings name no such tokens, if gold's call begins
-    with another token, or if the turn was skipped.
+    `margins` are those of a call; None if the settings name no tokens that begin one, if gold's call begins with
+    another token, or if the turn was skipped.
     """
 
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
     accepted: bool
     nll: tuple[float, ...]
-    call_margin: float | None = None
+    margins: CallMargins | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class _Scored:
     span: TurnSpan
     nll: tuple[float, ...]
     answer: PartialAnswer
-    call_margin: float | None = None
+    margins: CallMargins | None = None
     prefix: CachePrefix | Prefill | None = None
 
 
@@ -142,7 +141,7 @@ def _decode_chunk(
         index, reason = turn.span.example, turn.answer.finish_reason
         assert reason is not None
         accepted = index not in decoded
-        results[index] = DecodedTurn(tuple(turn.answer.token_ids), reason, accepted, turn.nll, turn.call_margin)
+        results[index] = DecodedTurn(tuple(turn.answer.token_ids), reason, accepted, turn.nll, turn.margins)
     return results
 
 
@@ -181,8 +180,8 @@ def _score_prefix(
             answer.extend(answer.choose(logits[offset]))
         else:
             _follow_gold(answer, greedy[part], example.target_ids)
-        call_margin = turn_margin(margins[part], example, settings.call_token_ids)
-        scored.append(_Scored(span, tuple(nll[part]), answer, call_margin))
+        of_call = turn_margins(margins[part], example, settings.call_token_ids)
+        scored.append(_Scored(span, tuple(nll[part]), answer, of_call))
         if answer.finish_reason is None:
             n_agreed = len(answer.token_ids) - 1
             departures.append(Departure(span.start + n_agreed, logits[offset + n_agreed]))

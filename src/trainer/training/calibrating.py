@@ -33,7 +33,7 @@ def calibrate(cfg: Config, trainer: ToolTrainer, examples: Sequence[ToolEvalExam
     if tokens:
         evaluator = evaluator.with_settings(replace(one_token, call_token_ids=settings.call_token_ids))
         decoded = trainer.decoded_by(evaluator, title="Calibrating calls")
-        turns = decisions(examples, [turn.call_margin for turn in decoded])
+        turns = decisions(examples, [turn.margins for turn in decoded])
         fit = fit_bias(turns, tradeoff=cfg.eval.call_tradeoff)
     else:
         fit = replace(fit_bias((), tradeoff=cfg.eval.call_tradeoff), note="no opening token")
@@ -56,9 +56,9 @@ def evaluated(
         return None
     bias = calibration.fit.bias
     called = [
-        (margin + bias > 0) == bool(prediction.calls)
-        for margin, prediction in zip(evaluation.margins, evaluation.predictions, strict=True)
-        if margin is not None
+        (margins.call + bias > 0) == bool(prediction.calls)
+        for margins, prediction in zip(evaluation.margins, evaluation.predictions, strict=True)
+        if margins is not None
     ]
     return {
         "n_turns": len(turns),
