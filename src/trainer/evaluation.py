@@ -6,11 +6,13 @@ The same scorer scores served models and saved predictions.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import nn
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from trainer.calibration.opening_tokens import opening_tokens
 from trainer.eval_metrics import Scores, TokenLoss, make_prediction, perplexity, score
 from trainer.generation.settings import DecodeSettings
 from trainer.generation.teacher_forcing import DecodedTurn, decode_turns, plan_units
@@ -19,7 +21,7 @@ from trainer.lora_model import no_gradients
 from trainer.loss import SupervisedLoss, n_supervised
 from trainer.tokenizer import decode_text
 from trainer.tool_calls import ToolCallFormat
-from trainer.types import Prediction, Tool, ToolEvalExample
+from trainer.types import CallMargins, Prediction, Tool, ToolEvalExample
 from trainer.util.progress import progress_bar
 
 
@@ -33,11 +35,15 @@ class RowLoss:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The result of one evaluation. `metrics` is flat and ready for JSON."""
+    """The result of one evaluation. `metrics` is flat and ready for JSON.
+
+    `margins` are those of a call in each turn; see `DecodedTurn`.
+    """
 
     predictions: tuple[Prediction, ...]
     scores: Scores
     metrics: dict[str, float | None]
+    margins: tuple[CallMargins | None, ...] = ()
 
 
 class ToolCallEvaluator:
@@ -57,6 +63,11 @@ class ToolCallEvaluator:
         self.settings = settings
         self._tokenizer, self._fmt = tokenizer, fmt
         self._in_calls = [self._call_tokens(example) for example in self.examples]
+
+    def with_settings(self, settings: DecodeSettings, examples: Sequence[ToolEvalExample] | None = None) -> Self:
+        """Return an evaluator that decodes with other settings; of other examples, if they are given."""
+        chosen = self.examples if examples is None else examples
+        return type(self)(chosen, self.tools, tokenizer=self._tokenizer, fmt=self._fmt, settings=settings)
 
     def decode(self, model: nn.Module, *, share: int, n_shares: int, title: str) -> dict[int, DecodedTurn]:
         """Decode one of `n_shares` shares of the examples; return results by index. The progress bar has the `title`.
@@ -95,7 +106,17 @@ class ToolCallEvaluator:
         nll, n_tokens = math.fsum(row.nll for row in rows), sum(row.n_tokens for row in rows)
         shares = {"drafted_share": sum(turn.accepted for turn in decoded) / len(decoded) if decoded else None}
         totals = {"loss": nll / n_tokens if n_tokens else None, "perplexity": perplexity(nll, n_tokens)}
-        return Evaluation(predictions, scores, {**scores.metrics, **loss.metrics(), **totals, **shares})
+        margins = tuple(turn.margins for turn in decoded)
+        return Evaluation(predictions, scores, {**scores.metrics, **loss.metrics(), **totals, **shares}, margins)
+
+    def opening_tokens(self) -> dict[int, str]:
+        """Return the tokens that begin the calls of gold, with their texts."""
+
+        def decode(ids: Sequence[int]) -> str:
+            return decode_text(self._tokenizer, ids)
+
+        ids = opening_tokens(self.examples, decode=decode, fmt=self._fmt)
+        return {token: decode([token]) for token in ids}
 
     def _prediction(self, example: ToolEvalExample, turn: DecodedTurn) -> Prediction:
         text = decode_text(self._tokenizer, turn.token_ids)

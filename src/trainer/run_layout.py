@@ -13,6 +13,9 @@ RUN_CONFIG = "config.resolved.yaml"
 """The configuration that ran. A folder that has this file holds a run."""
 
 ENVIRONMENT_FILE = "environment.json"
+CALIBRATION_FILE = "calibration.json"
+"""The bias on the tokens that begin a call. Everything that asks the run's model for answers reads it."""
+
 METRICS_FILE = "metrics.json"
 HISTORY_FILE = "history.jsonl"
 REPORT_FILE = "report.html"
@@ -72,6 +75,7 @@ class RunLayout:
         self.environment = path / ENVIRONMENT_FILE
         self.metrics = path / METRICS_FILE
         self.history = path / HISTORY_FILE
+        self.calibration = path / CALIBRATION_FILE
         self.tools = path / PREDICTIONS_FOLDER / TOOLS_FILE
         self.conversations = path / PREDICTIONS_FOLDER / CONVERSATIONS_FILE
         self.report = path / REPORT_FILE

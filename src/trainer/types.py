@@ -3,6 +3,7 @@
 `TypedDict` for JSON that enters or leaves the program, frozen dataclasses for values inside it. Imports no torch.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -131,6 +132,17 @@ class ToolEvalExample(EvalTurn):
 
     prompt_ids: tuple[int, ...]
     target_ids: tuple[int, ...]
+
+
+class CallMargins(NamedTuple):
+    """How near a model is to a call, in logits: the largest of the tokens that begin one, minus the largest other one.
+
+    `call` is the margin where gold's call begins; if gold makes none, the largest one in the turn. `stray` is the
+    largest one after gold's call has begun and where no other begins: an opening there would break the call.
+    """
+
+    call: float
+    stray: float = -math.inf
 
 
 FinishReason = Literal["stop", "length", "error", "skipped_for_length"]

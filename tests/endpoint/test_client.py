@@ -108,18 +108,19 @@ def test_requests_to_a_server_without_a_parser_use_tool_choice_none() -> None:
 
 def test_a_refused_field_is_dropped_and_reported_once() -> None:
     def refuse(body: dict[str, Any]) -> Reply | None:
-        for name in ("skip_special_tokens", "chat_template_kwargs"):
+        for name in ("skip_special_tokens", "chat_template_kwargs", "logit_bias"):
             if name in body:
                 return error(400, f"Unknown parameter: '{name}'")
         return None
 
     with StubServer(refuse=refuse) as server:
-        body = request(keep_special_tokens=True, chat_template_kwargs={"a": 1})
+        body = request(keep_special_tokens=True, chat_template_kwargs={"a": 1}, logit_bias={"7": 2.0})
         answers, messages = ask(server, body, n=5)
     assert [answer.error for answer in answers] == [None] * 5
     assert [text.split(":")[0] for text in messages] == [
         "the server refuses skip_special_tokens",
         "the server refuses chat_template_kwargs",
+        "the server refuses logit_bias",
     ]
 
 

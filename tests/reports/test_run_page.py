@@ -1,14 +1,18 @@
 """The report of a run: what it shows, that nothing in it can run or break it, and that it stays small."""
 
+import json
 import re
+from collections.abc import Mapping
 from html import unescape as html_unescaped
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.html_pages import HOSTILE, Page
 from tests.support.report_folders import write_run
 from trainer.errors import DataError
+from trainer.reports.parts.calibration import calibration_view
 from trainer.reports.run_page import run_report
 from trainer.reports.text import plain
 from trainer.reports.writing import write_report
@@ -17,6 +21,64 @@ from trainer.reports.writing import write_report
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     return Page(run_report(write_run(tmp_path_factory.mktemp("run"))))
+
+
+def calibration(**changes: Any) -> dict[str, Any]:
+    """What a run keeps about a bias that makes it hallucinate less."""
+    curve = [{"bias": b, "missed": m, "hallucinated": h} for b, m, h in (
+        (-10.0, 1.0, 0.0), (-3.0, 0.25, 0.0), (-2.5, 0.125, 0.0), (0.0, 0.0, 0.5), (10.0, 0.0, 1.0)
+    )]  # fmt: skip
+    rates = {"before": {"missed": 0.0, "hallucinated": 0.5}, "after": {"missed": 0.125, "hallucinated": 0.0}}
+    judged = {"n_turns": 87, "agreement": 0.977, "curve": curve, **rates}
+    values = {"bias": -2.5, "token_ids": [44], "tokens": ["<"], "tradeoff": 2.0, "note": "helps", "n_sessions": 9}
+    return {**values, "n_turns": 80, **rates, "evaluation": judged, "curve": curve, **changes}
+
+
+def page_of(folder: Path, record: Mapping[str, Any]) -> Page:
+    write_run(folder)
+    (folder / "calibration.json").write_text(json.dumps(record), encoding="utf-8")
+    return Page(run_report(folder))
+
+
+def test_the_bias_on_calls_is_shown_with_what_it_costs(tmp_path: Path) -> None:
+    page = page_of(tmp_path, calibration())
+    assert "judged with a bias of -2.5 on the logits of '<'" in page.text
+    assert "chosen on 80 turns of 9 held-out training sessions; one hallucinated call counts as much as 2" in page.text
+    assert "The margins foresee 97.7% of the decisions of the evaluation." in page.text
+    assert page.is_self_contained
+    view = calibration_view(calibration())
+    assert view is not None
+    assert view.chart is not None
+    assert view.rates is not None
+    names = ["held-out training sessions", "evaluation sessions", "without the bias", "with it"]
+    assert [line.name for line in view.chart.lines] == names
+    (first, *_) = view.chart.table.rows
+    assert [cell.text for cell in first] == [
+        "0",
+        "12.5",
+        "12.5",
+        "–",
+        "12.5",
+    ]  # the fewest missed without hallucinations
+    assert [cell.text for cell in view.rates.rows[1]][1:] == ["87", "0.000", "0.125", "0.500", "0.000"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"note": "does not help"}, "no bias makes fewer wrong decisions in cross-validation on 80 turns"),
+        ({"note": "too few turns"}, "80 turns of 9 held-out training sessions are too few"),
+        ({"note": "no opening token", "curve": [], "evaluation": None}, "no token begins calls and nothing else"),
+    ],
+)
+def test_a_run_without_a_bias_says_why(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    page = page_of(tmp_path, calibration(bias=0.0, after=calibration()["before"], **changes))
+    assert f"Calls get no bias: {said}" in page.text
+    assert "Every request" not in page.text
+
+
+def test_a_run_that_was_not_calibrated_has_no_such_section(page: Page) -> None:
+    assert "Bias on calls" not in page.text
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def _values() -> Iterator[Malformed]:
 
 def _unsupported() -> Iterator[Malformed]:
     changed: Mapping[str, Any] = {
-        "logprobs": True, "top_logprobs": 2, "response_format": {"type": "json_object"}, "logit_bias": {"5": 1},
+        "logprobs": True, "top_logprobs": 2, "response_format": {"type": "json_object"}, "logit_bias": {"5": 101},
         "repetition_penalty": 1.1, "frequency_penalty": 0.5, "presence_penalty": "x", "n": 2, "best_of": 2,
         "functions": [], "function_call": "auto", "documents": [{}], "reasoning_effort": "high", "min_tokens": 3,
         "ignore_eos": True, "stop_token_ids": [5], "bad_words": ["x"], "allowed_token_ids": [1], "echo": True,

@@ -1,12 +1,15 @@
 """The model card shows what a run measured and how it is served, in a form that the hub reads."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from huggingface_hub import ModelCard
+from transformers import SequenceBiasLogitsProcessor
 
 from tests.support.quick import QUICKSTART
 from tests.support.scoring import call, number_turns, tool, turn
@@ -80,6 +83,17 @@ def test_failed_and_cut_answers_are_noted() -> None:
     turns = [*FINAL[:-2], replace(FINAL[-2], finish_reason="error"), replace(FINAL[-1], finish_reason="length")]
     text = model_card(config(), {"final": score(turns, TOOLS).to_state()})
     assert "12 turns of 12 held-out sessions (1 errors, 1 truncated)" in text
+
+
+def test_the_bias_on_calls_is_in_the_form_of_a_server_and_of_transformers() -> None:
+    calibration = {"bias": -2.5, "token_ids": [3, 5], "tokens": ["<", "\n<"]}
+    text = model_card(config(), metrics() | {"calibration": calibration})
+    assert '`{"logit_bias": {"3": -2.5, "5": -2.5}}`' in text
+    sequences = json.loads(text.partition("sequence_bias=")[2].partition(")`")[0])
+    scores = SequenceBiasLogitsProcessor(sequences)(torch.tensor([[1]]), torch.zeros(1, 6))
+    assert scores.tolist() == [[0.0, 0.0, 0.0, -2.5, 0.0, -2.5]]
+    for none in ({}, calibration | {"bias": 0.0}):
+        assert "logit_bias" not in model_card(config(), metrics() | {"calibration": none})
 
 
 def test_a_run_without_metrics_has_a_card() -> None:

@@ -106,8 +106,11 @@ def _answering(
     args: argparse.Namespace, cfg: "Config", finished: "FinishedRun | None"
 ) -> Iterator[tuple["Answerer", "Generation"]]:
     """Yield what answers, and the settings of its requests."""
+    from trainer.calibration.record import request_bias
     from trainer.endpoint import EndpointSettings, Generation
 
+    folder = finished.path if finished else cfg.output_dir
+    base = finished.base_name if finished else cfg.model.base_model_name
     limit = args.max_new_tokens or cfg.eval.max_new_tokens_eval
     if args.endpoint:
         from trainer.data.chat_setup import make_request_setup
@@ -123,6 +126,7 @@ def _answering(
             chat_template_kwargs=setup.template_kwargs,
             keep_special_tokens=setup.keep_special_tokens,
             date_argument=setup.date_argument,
+            logit_bias=request_bias(folder, model=model, base=base),
         )
         context = cfg.data.max_context_length
         with served_answerer(settings, model=model, fmt=setup.fmt, max_context_tokens=context) as answerer:
@@ -138,4 +142,5 @@ def _answering(
         in_process = ModelAnswerer(
             service, temperature=cfg.eval.temperature, seed=cfg.seed, adapted=not args.adapter_off
         )
-        yield in_process, Generation(in_process.name, limit, date_argument=date_argument)
+        bias = None if args.adapter_off else request_bias(folder, model=in_process.name, base=base)
+        yield in_process, Generation(in_process.name, limit, date_argument=date_argument, logit_bias=bias)

@@ -149,6 +149,14 @@ class EvalConfig(_Section):
     max_new_tokens_eval: PositiveInt = Field(256, description="maximum length of an answer, in tokens")
     temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="0: greedy")
     evaluate_base: bool = Field(True, description="also judge the base model before training")
+    calibrate_calls: bool = Field(
+        True,
+        description="after training, choose a bias on the first token of a call if that makes fewer wrong decisions on "
+        "training sessions that were held out",
+    )
+    call_tradeoff: Annotated[float, Field(gt=0, le=1000)] = Field(
+        1.0, description="how many missed calls are as bad as one hallucinated call, for calibrate_calls"
+    )
     tool_call_format: str = Field(
         "auto", description="tool-call format of the model; auto: detected from the chat template"
     )

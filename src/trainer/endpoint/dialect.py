@@ -4,8 +4,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-OPTIONAL_FIELDS = ("skip_special_tokens", "chat_template_kwargs", "return_token_ids", "cache_salt")
-"""Fields outside the OpenAI schema. They are sent if they help, and dropped if the server refuses them."""
+OPTIONAL_FIELDS = ("skip_special_tokens", "chat_template_kwargs", "return_token_ids", "cache_salt", "logit_bias")
+"""Fields that not every server takes. They are sent if they help, and dropped if the server refuses them.
+
+vLLM refuses `logit_bias` if it decodes speculatively; the others are not in OpenAI's schema.
+"""
 
 REFUSALS = (400, 422)
 """The HTTP statuses with which a server refuses a request."""

@@ -17,7 +17,8 @@ class Generation:
 
     `date_argument` is the template argument with which each request names the day of its session, if there is one.
     `keep_special_tokens` requests text that includes special tokens: some formats use them to mark calls, and a
-    server without a parser would drop them. `extra_body` is merged over everything else.
+    server without a parser would drop them. `logit_bias` is the bias of tokens, by their ids as text. `extra_body` is
+    merged over everything else.
     """
 
     model: str
@@ -27,6 +28,7 @@ class Generation:
     keep_special_tokens: bool = False
     extra_body: Mapping[str, Any] | None = None
     date_argument: DateArgument | None = None
+    logit_bias: Mapping[str, float] | None = None
 
 
 def chat_request(
@@ -42,6 +44,8 @@ def chat_request(
         body["chat_template_kwargs"] = template_kwargs
     if generation.keep_special_tokens:
         body["skip_special_tokens"] = False
+    if generation.logit_bias:
+        body["logit_bias"] = dict(generation.logit_bias)
     return body | dict(generation.extra_body or {})
 
 

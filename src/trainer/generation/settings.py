@@ -1,6 +1,7 @@
 """Settings for decoding: limits, temperature, and the tokens that end an answer. Loads no weights."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from transformers import AutoConfig, GenerationConfig
@@ -19,6 +20,9 @@ class DecodeSettings:
     of sessions whose caches are held at the same time. A longer turn or session is decoded alone. A copy of recurrent
     states counts as the tokens whose keys and values, if every layer had them, would take as much memory; at the same
     time, about half of `max_batch_tokens` is held in copies that wait.
+
+    `logit_bias` is added to the logits of these tokens at every position of an answer, before a token is chosen.
+    `call_token_ids` are the tokens that begin a call; if there are any, each turn gets the margin of a call.
     """
 
     stop_token_ids: frozenset[int]
@@ -27,6 +31,8 @@ class DecodeSettings:
     temperature: float = 0.0
     seed: int = 0
     max_batch_tokens: int = 32_768
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    call_token_ids: tuple[int, ...] = ()
 
 
 def decode_settings(cfg: Config, encoder: ChatEncoder, model: Any, *, greedy: bool = False) -> DecodeSettings:

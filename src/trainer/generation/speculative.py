@@ -14,6 +14,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 
 from trainer.generation.branched_cache import BranchedCache
 from trainer.generation.kv_cache import CachePrefix, RaggedCache
+from trainer.generation.logit_bias import biased
 from trainer.generation.passes import run_branches, run_rows
 from trainer.generation.prompt_lookup import Drafter
 from trainer.generation.ragged_attention import supports_ragged_attention
@@ -54,7 +55,11 @@ class PartialAnswer:
         self.finish_reason = None
 
     def choose(self, logits: torch.Tensor) -> int:
-        """The next token for a row of logits [vocabulary]: the arg-max, or a sample at the temperature."""
+        """The next token for a row of logits [vocabulary]: the arg-max, or a sample at the temperature.
+
+        The bias of the settings is added first.
+        """
+        logits = biased(logits, self._settings.logit_bias)
         if self._generator is None:
             return int(logits.argmax())
         probabilities = torch.softmax(logits.float().cpu() / self._settings.temperature, dim=-1)
@@ -132,8 +137,13 @@ def generate_answer(
 ) -> None:
     """Decode one answer from its prompt, for models whose states cannot be cropped.
 
-    `stopping` and `processors` are stopping criteria and logits processors of transformers.
+    `stopping` and `processors` are stopping criteria and logits processors of transformers. The bias of the settings
+    is added after the processors.
     """
+
+    def add_bias(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        return biased(scores, settings.logit_bias)
+
     ids = torch.tensor([list(prompt_ids)], device=next(model.parameters()).device)
     sampling = {"do_sample": True, "temperature": settings.temperature} if settings.temperature > 0 else {}
     config = GenerationConfig(
@@ -148,7 +158,7 @@ def generate_answer(
         attention_mask=torch.ones_like(ids),
         generation_config=config,
         stopping_criteria=StoppingCriteriaList(stopping),
-        logits_processor=LogitsProcessorList(processors),
+        logits_processor=LogitsProcessorList([*processors, add_bias]),
     )
     for token in output[0, ids.shape[1] :].tolist():
         answer.extend(token)

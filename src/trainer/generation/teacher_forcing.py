@@ -16,18 +16,16 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from trainer.generation.kv_cache import CachePrefix, empty_cache, is_filled
+from trainer.generation.position_scores import score_positions, turn_margins
 from trainer.generation.recurrent_walk import Departure, Prefill, Walker
 from trainer.generation.settings import DecodeSettings
 from trainer.generation.shared_prefixes import SharedPrefix, TurnSpan, build_shared_prefixes, chunked
 from trainer.generation.speculative import PartialAnswer, Unfinished, continue_answers, generate_answer
 from trainer.kernels.blocked_attention import attend_in_blocks
 from trainer.lora_model import no_gradients, takes_logits_to_keep
-from trainer.types import FinishReason, ToolEvalExample
-
-_LOGIT_ROWS = 128  # positions whose vocabulary-wide logits are converted to float32 at a time
+from trainer.types import CallMargins, FinishReason, ToolEvalExample
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +33,18 @@ class DecodedTurn:
     """The result of one turn. `token_ids` does not include the stop token.
 
     `accepted` is true if the pass alone decided the turn. `nll` holds the negative log likelihood (nats) of
-    each gold token, including the stop token (empty for a turn that was skipped for its length).
+    each gold token, including the stop token (empty for a turn that was skipped for its length). Neither they nor
+    the margins depend on the bias of the settings.
+
+    `margins` are those of a call; None if the settings name no tokens that begin one, if gold's call begins with
+    another token, or if the turn was skipped.
     """
 
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
     accepted: bool
     nll: tuple[float, ...]
+    margins: CallMargins | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class _Scored:
     span: TurnSpan
     nll: tuple[float, ...]
     answer: PartialAnswer
+    margins: CallMargins | None = None
     prefix: CachePrefix | Prefill | None = None
 
 
@@ -137,7 +141,8 @@ def _decode_chunk(
     for turn in scored:
         index, reason = turn.span.example, turn.answer.finish_reason
         assert reason is not None
-        results[index] = DecodedTurn(tuple(turn.answer.token_ids), reason, index not in decoded, turn.nll)
+        accepted = index not in decoded
+        results[index] = DecodedTurn(tuple(turn.answer.token_ids), reason, accepted, turn.nll, turn.margins)
     return results
 
 
@@ -164,7 +169,8 @@ def _score_prefix(
             logits = model(input_ids=ids, logits_to_keep=positions, **options).logits[0]
         else:
             logits = model(input_ids=ids, **options).logits[0, positions]
-    greedy, nll = _score(logits, ids[0, positions + 1])  # logits [supervised tokens, vocabulary]
+    # logits [supervised tokens, vocabulary]
+    greedy, nll, margins = score_positions(logits, ids[0, positions + 1], settings)
     scored, departures = [], []
     offset = 0
     for span in prefix.turns:
@@ -175,7 +181,8 @@ def _score_prefix(
             answer.extend(answer.choose(logits[offset]))
         else:
             _follow_gold(answer, greedy[part], example.target_ids)
-        scored.append(_Scored(span, tuple(nll[part]), answer))
+        of_call = turn_margins(margins[part], example, settings.call_token_ids)
+        scored.append(_Scored(span, tuple(nll[part]), answer, of_call))
         if answer.finish_reason is None:
             n_agreed = len(answer.token_ids) - 1
             departures.append(Departure(span.start + n_agreed, logits[offset + n_agreed]))
@@ -195,16 +202,6 @@ def _follow_gold(answer: PartialAnswer, greedy: Sequence[int], gold: Sequence[in
         answer.extend(chosen)
         if chosen != expected or answer.finish_reason is not None:
             return
-
-
-def _score(logits: torch.Tensor, targets: torch.Tensor) -> tuple[list[int], list[float]]:
-    """The arg-max token and gold's negative log likelihood (nats, float32) at each position."""
-    greedy: list[int] = []
-    nll: list[float] = []
-    for rows, gold in zip(logits.split(_LOGIT_ROWS), targets.split(_LOGIT_ROWS), strict=True):
-        greedy += rows.argmax(dim=-1).tolist()
-        nll += functional.cross_entropy(rows.float(), gold, reduction="none").tolist()
-    return greedy, nll
 
 
 def _finish(

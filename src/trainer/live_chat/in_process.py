@@ -49,6 +49,7 @@ class ModelAnswerer:
             max_context_tokens=self.max_context_tokens,
             temperature=self._temperature,
             seed=self._seed,
+            logit_bias=request.token_bias,
         )
         prose = _Prose(self._service.plan.chat, on_prose)
         found = self._service.engine.generate(prompt_ids, settings, adapted=self._adapted, on_token=prose.read)

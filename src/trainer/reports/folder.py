@@ -33,11 +33,12 @@ class EvaluatedFolder:
 
 @dataclass(frozen=True, slots=True)
 class RunFiles(EvaluatedFolder):
-    """A run: its resolved configuration, its environment, and the lines of its history."""
+    """A run: its resolved configuration, its environment, the lines of its history, and its bias on calls."""
 
     config: Mapping[str, Any]
     environment: Mapping[str, Any]
     history: tuple[Mapping[str, Any], ...]
+    calibration: Mapping[str, Any]
 
     def evidence(self) -> Evidence:
         """What the run has measured, for a diagnosis."""
@@ -68,6 +69,7 @@ def read_run_files(folder: Path) -> RunFiles:
         config=_yaml(files.config),
         environment=_json(files.environment),
         history=_lines(files.history),
+        calibration=_json(files.calibration),
     )
 
 

@@ -12,6 +12,7 @@ from trainer.reports.charts import Histogram, LineChart
 from trainer.reports.folder import RunFiles, read_run_files
 from trainer.reports.page import render_page
 from trainer.reports.parts.arguments import argument_errors, argument_table, errors_by_tool
+from trainer.reports.parts.calibration import CalibrationView, calibration_view
 from trainer.reports.parts.curves import length_charts, training_charts
 from trainer.reports.parts.facts import config_text, data_lines, machine_facts, named, run_facts
 from trainer.reports.parts.judged import JudgedState, judge_state
@@ -67,6 +68,7 @@ class RunReport:
     counts: Sequence[Fact]
     skipped: str | None
     charts: Sequence[LineChart]
+    calibration: CalibrationView | None
     maps: Sequence[HeatMap]
     tools: Table | None
     reasons: Table | None
@@ -114,6 +116,7 @@ def _report(files: RunFiles) -> RunReport:
         counts=count_facts(measured.get(FINAL) or {}),
         skipped=_skipped(last),
         charts=training_charts(files.history, measured.get(BASE) or {}, n_held_out=_n_held_out(files)),
+        calibration=calibration_view(files.calibration),
         maps=maps_of(states),
         tools=tool_table(last, errors_by_tool(errors)) if last else None,
         reasons=reason_table(states) if states else None,

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from trainer.calibration.record import request_bias
 from trainer.config import Config
 from trainer.data.chat_setup import RequestSetup, make_request_setup
 from trainer.data.domains import domain_turns, load_domain
@@ -111,11 +112,17 @@ def _request(cfg: Config, options: ServedOptions, generation: Generation) -> dic
     if adapter.is_file() and not _asks_base(cfg, options):
         with adapter.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    settings = asdict(generation)
+    if not generation.logit_bias:  # as in the files of evaluations that were written before there was a bias
+        del settings["logit_bias"]
     facts = {"model_of_adapter": options.model, "endpoint": base_url(options.settings.url), "adapter_sha256": digest}
-    return asdict(generation) | facts
+    return settings | facts
 
 
 def _generation(cfg: Config, options: ServedOptions, setup: RequestSetup) -> Generation:
+    bias = request_bias(cfg.output_dir, model=options.asked, base=cfg.model.base_model_name)
+    if bias:
+        logger.info(f"requests carry the logit_bias of {RunLayout(cfg.output_dir).calibration}")
     return Generation(
         model=options.asked,
         max_tokens=cfg.eval.max_new_tokens_eval,
@@ -123,6 +130,7 @@ def _generation(cfg: Config, options: ServedOptions, setup: RequestSetup) -> Gen
         chat_template_kwargs=dict(setup.template_kwargs),
         keep_special_tokens=setup.keep_special_tokens,
         date_argument=setup.date_argument,
+        logit_bias=bias,
         extra_body=dict(options.extra_body),
     )
 

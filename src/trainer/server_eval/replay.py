@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from trainer.calibration.record import request_bias
 from trainer.config import Config
 from trainer.data.chat_setup import make_request_setup
 from trainer.data.domains import domain_turns, load_domain
@@ -39,6 +40,7 @@ def replay(
         chat_template_kwargs=dict(setup.template_kwargs),
         keep_special_tokens=setup.keep_special_tokens,
         date_argument=setup.date_argument,
+        logit_bias=request_bias(cfg.output_dir, model=model, base=cfg.model.base_model_name),
     )
     turns = domain_turns(load_domain(cfg), cfg)
     hands = deal(turns, len(concurrencies), n_turns)

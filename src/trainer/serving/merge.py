@@ -21,7 +21,7 @@ from trainer.errors import DataError, ModelError, OutputError, ToolSftError
 from trainer.generation.settings import stop_tokens
 from trainer.lora_model import adapter_off, pick_dtype
 from trainer.model_source import load_failure
-from trainer.run_layout import CHAT_TEMPLATE, MERGE_REPORT
+from trainer.run_layout import CALIBRATION_FILE, CHAT_TEMPLATE, MERGE_REPORT, RunLayout
 from trainer.serving.logits import LogitAgreement, Prompt, compare_logits, logits_at
 from trainer.training.finished_run import FinishedRun
 from trainer.training.load_run import best_device, load_adapted
@@ -156,6 +156,8 @@ def _write(run: FinishedRun, merged: PreTrainedModel, folder: Path, *, chat: Cha
         merged.save_pretrained(folder)
     chat.tokenizer.save_pretrained(folder)
     shutil.copyfile(run.template, folder / CHAT_TEMPLATE)
+    if (calibration := RunLayout(run.path).calibration).is_file():
+        shutil.copyfile(calibration, folder / CALIBRATION_FILE)
 
 
 def _require(problem: str | None, what: str) -> None:

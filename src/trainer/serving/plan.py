@@ -1,11 +1,13 @@
 """Plan what a server needs to know about a run: weights, names, template, stop tokens, precision. Starts no server."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import PretrainedConfig
 
+from trainer.calibration.record import request_bias
 from trainer.data.chat_setup import ChatSetup, make_chat_setup
 from trainer.errors import ModelError
 from trainer.generation.settings import own_stop_tokens
@@ -36,7 +38,8 @@ class ServePlan:
     `model` is the folder or hub id of the weights, `revision` their commit on the hub; `adapter` is the run folder, or
     None for a merged model. `model_type` is that of its configuration, None if it cannot be read. `chat` builds prompts
     as in training; `reasoning` counts the trained turns. `names` are the model names for clients: the adapter (or the
-    merged model) first, then the base model. `with_vllm_parser`: vLLM's own tool-call parser was chosen.
+    merged model) first, then the base model. `with_vllm_parser`: vLLM's own tool-call parser was chosen. `logit_bias`
+    is the bias that requests to the first name should carry, if the run has one.
     """
 
     model: str
@@ -54,6 +57,7 @@ class ServePlan:
     quantization: str | None
     stop_token_ids: tuple[int, ...]
     with_vllm_parser: bool = False
+    logit_bias: Mapping[str, float] | None = None
 
     @property
     def has_several_templates(self) -> bool:
@@ -117,6 +121,11 @@ class ServePlan:
                 f"reasoning is {where}"
             )
         notes += [] if self.uses_plugin else self._parser_notes()
+        if self.logit_bias:
+            notes.append(
+                f'requests to {self.names[0]} should carry "logit_bias": {json.dumps(dict(self.logit_bias))}, the bias '
+                "on calls with which the run was evaluated; tool-sft eval, chat and bench send it"
+            )
         if self.quantization is not None:
             notes.append(
                 "vLLM 0.32 comes without bitsandbytes quantization; if it refuses the flag and no plugin adds it, "
@@ -181,6 +190,7 @@ def plan_serving(
         quantization=cfg.model.quantization if merged is None else None,
         stop_token_ids=tuple(sorted({*chat.encoder.stop_token_ids, *own_stops})),
         with_vllm_parser=with_vllm_parser,
+        logit_bias=request_bias(run.path, model=adapter_name, base=run.base_name),
     )
 
 

@@ -110,6 +110,34 @@ class ToolCallFormat:
         needed for the type of untyped values. Without a marker, text is a call only if it names one of them; without
         `tools`, any name will do.
         """
+        start, regions = self._split(text, tools)
+        calls = [call for region in regions for call in region.calls]
+        ends_with_call = bool(calls) and bool(regions[-1].calls) and not text[regions[-1].end :].strip()
+        if not finished and ends_with_call and calls[-1].status == "unclosed":
+            calls[-1] = replace(calls[-1], status="truncated")
+        return ParsedText(content=self._prose(text, start, regions), calls=tuple(calls))
+
+    def call_starts(self, text: str, *, tools: Sequence[Tool] = ()) -> list[int]:
+        """Return where the calls of a text begin: at their markers, or at the wrapper or the header before them.
+
+        Calls that share a marker have one beginning.
+        """
+        _, regions = self._split(text, tools)
+        return sorted({self._with_wrappers(text, region.start) for region in regions if region.calls})
+
+    def _with_wrappers(self, text: str, start: int) -> int:
+        """Return where the wrappers and headers directly before `start` begin; `start` if there are none."""
+        while True:
+            before = text[:start].rstrip()
+            ends = [len(wrapper) for wrapper in self.wrappers if before.endswith(wrapper)]
+            if self.header is not None:
+                ends += [len(found[0]) for found in self.header.finditer(before) if found.end() == len(before)]
+            if not max(ends, default=0):
+                return start
+            start = len(before) - max(ends)
+
+    def _split(self, text: str, tools: Sequence[Tool]) -> tuple[int, list[Region]]:
+        """Return where the answer begins, after its reasoning, and the regions that are not prose. See `parse`."""
         nodes = schema_nodes(tools) if self.needs_schema else {}
         start, regions = outside_reasoning(text, lambda begin: self.scan(Source(text, begin, nodes)))
         offered = {function_of(tool).get("name") for tool in tools}
@@ -118,11 +146,7 @@ class ToolCallFormat:
             span = (start + _n_leading_spaces(text[start:]), len(text))
             lost = Region(*span, (attempt(text, span, status="unclosed"),))
             regions = [lost] if not offered or _names_one(lost, offered) else regions
-        calls = [call for region in regions for call in region.calls]
-        ends_with_call = bool(calls) and bool(regions[-1].calls) and not text[regions[-1].end :].strip()
-        if not finished and ends_with_call and calls[-1].status == "unclosed":
-            calls[-1] = replace(calls[-1], status="truncated")
-        return ParsedText(content=self._prose(text, start, regions), calls=tuple(calls))
+        return start, regions
 
     def render(self, calls: Sequence[Call]) -> str:
         """Return the reference text of `calls`, as a model would write it, without the stop token.

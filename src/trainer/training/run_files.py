@@ -12,7 +12,7 @@ from trainer.util.files import replace_json
 _CHECKPOINT = re.compile(r"\.?checkpoint-\d+(\.partial)?")
 # In a folder without a list, as an unfinished run is. Checkpoints are folders that only a run makes.
 _WRITTEN = re.compile(
-    r"(config\.resolved\.yaml|(environment|metrics)\.json|history\.jsonl|report\.(md|html)|README\.md"
+    r"(config\.resolved\.yaml|(environment|metrics|calibration)\.json|history\.jsonl|report\.(md|html)|README\.md"
     r"|training_args\.bin|adapter_config\.json|adapter_model\.(safetensors|bin)"
     r"|chat_template\.jinja|additional_chat_templates/[^/]+\.jinja"
     r"|(tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|tekken|normalizer)\.json"

@@ -13,6 +13,7 @@ from transformers import set_seed
 from transformers.trainer_callback import EarlyStoppingCallback
 from transformers.utils import logging as transformers_logging
 
+from trainer.calibration.record import without_curves
 from trainer.config import Config, config_to_yaml, parse_config
 from trainer.data import DatasetBundle
 from trainer.data.chat_setup import make_chat_setup
@@ -25,6 +26,7 @@ from trainer.hub import pinned
 from trainer.model_config import check_embedding, check_ids, load_model_config
 from trainer.run_layout import (
     BASE,
+    CALIBRATION_FILE,
     ENVIRONMENT_FILE,
     FINAL,
     METRICS_FILE,
@@ -35,6 +37,7 @@ from trainer.scoring.guard import SECTION
 from trainer.tokenizer import load_tokenizer
 from trainer.training.arguments import resolved_config, training_arguments
 from trainer.training.build_trainer import make_trainer
+from trainer.training.calibrating import calibrate, evaluated
 from trainer.training.checks.empty_model import check_adapter
 from trainer.training.checks.hardware import check_hardware
 from trainer.training.checks.hub_rights import check_hub_rights
@@ -217,10 +220,13 @@ def _train_tracked(
         log.close()
     best = _best_checkpoint(trainer)
     trainer.save_model(_internal_call=True)
+    calibration = calibrate(cfg, trainer, bundle.selection_examples)
     final = _final_evaluation(trainer, folder)
     states[FINAL] = state_metrics(final)
     guard.judge_final()
     states = {name: guard.add_to(state, name) for name, state in states.items()}
+    if calibration is not None:
+        states[FINAL]["call_bias"] = calibration.fit.bias
     if trainer.is_world_process_zero():
         train = {"loss": outcome.training_loss, "n_steps": outcome.global_step, **log.rates()}
         train |= best
@@ -232,6 +238,10 @@ def _train_tracked(
         folder.write_conversations((*bundle.tool_eval_examples, *bundle.selection_examples))
         metrics = {**states, "train": train, "data": bundle.report.to_json()}
         metrics |= {SECTION: guard.section} if guard.section else {}
+        if calibration is not None:
+            record = calibration.to_json(evaluated(calibration, bundle.tool_eval_examples, final))
+            folder.write_json(CALIBRATION_FILE, record)
+            metrics["calibration"] = without_curves(record)
         folder.write_json(METRICS_FILE, metrics)
         folder.write_card(lambda: card_of_run(folder.path, resolved_config(cfg, trainer.args), metrics))
         folder.write_report()

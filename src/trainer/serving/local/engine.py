@@ -13,6 +13,7 @@ from peft import PeftModel
 from transformers import DynamicCache, PreTrainedModel
 
 from trainer.generation.kv_cache import CachePrefix, RaggedCache, empty_cache
+from trainer.generation.logit_bias import biased
 from trainer.generation.ragged_attention import ragged_attention
 from trainer.generation.settings import DecodeSettings
 from trainer.generation.shared_prefixes import n_shared
@@ -62,6 +63,12 @@ class LocalEngine:
         self._model = model.eval()
         self._line = WaitingLine()
         self._kept: list[_Kept] = []  # the last one is the most recently used
+
+    @property
+    def n_vocabulary(self) -> int:
+        """The number of logits at a position."""
+        config: Any = self._model.config
+        return int(config.get_text_config().vocab_size)
 
     def generate(
         self,
@@ -183,6 +190,7 @@ class _Decoding:
         top_p = self.settings.top_p if isinstance(self.settings, NucleusSettings) else 1.0
         if top_p >= 1 or self.settings.temperature == 0:
             return logits
-        ordered, indices = torch.softmax(logits.float() / self.settings.temperature, dim=-1).sort(descending=True)
+        chosen_from = biased(logits, self.settings.logit_bias).float() / self.settings.temperature
+        ordered, indices = torch.softmax(chosen_from, dim=-1).sort(descending=True)
         excluded = ordered.cumsum(-1) - ordered >= max(top_p, 1e-12)
         return logits.index_fill(0, indices[excluded], float("-inf"))

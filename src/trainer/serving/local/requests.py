@@ -17,7 +17,6 @@ _REFUSED: Mapping[str, Any] = {
     "logprobs": False,
     "top_logprobs": 0,
     "response_format": None,
-    "logit_bias": {},
     "top_k": -1,
     "min_p": 0.0,
     "repetition_penalty": 1.0,
@@ -71,6 +70,8 @@ def _unforced(choice: Any) -> Any:
     )
 
 
+Bias = Annotated[float, Field(ge=-100, le=100)]
+TokenId = Annotated[str, Field(pattern=r"^\d{1,9}$")]
 Stop = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
@@ -108,6 +109,7 @@ class ChatRequest(PromptRequest):
     stop: Annotated[Annotated[list[Stop], Field(max_length=4)] | None, BeforeValidator(_one_or_several)] = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    logit_bias: dict[TokenId, Bias] | None = None
     seed: Annotated[int, Field(ge=-_LARGEST_SEED, le=_LARGEST_SEED)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -117,6 +119,11 @@ class ChatRequest(PromptRequest):
     def limit(self) -> int | None:
         """The limit of the answer in tokens, or None if the client sets none."""
         return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def token_bias(self) -> dict[int, float]:
+        """The bias of each token."""
+        return {int(token): bias for token, bias in (self.logit_bias or {}).items()}
 
     @property
     def reads_calls(self) -> bool:

@@ -113,12 +113,20 @@ class LocalService:
                 f"This model's maximum context length is {limit} tokens; the prompt has {n_prompt} and the answer "
                 f"may have {n_new}. Shorten one of them",
             )
+        outside = [token for token in request.token_bias if token >= self.engine.n_vocabulary]
+        if outside:
+            raise RequestError(
+                400,
+                f"logit_bias: there is no token {outside[0]}; the model has {self.engine.n_vocabulary}",
+                param="logit_bias",
+            )
         return NucleusSettings(
             stop_token_ids=self.stop_token_ids,
             max_new_tokens=n_new,
             max_context_tokens=limit,
             temperature=1.0 if request.temperature is None else request.temperature,
             seed=random.getrandbits(31) if request.seed is None else request.seed,
+            logit_bias=request.token_bias,
             top_p=1.0 if request.top_p is None else request.top_p,
         )
 

@@ -6,7 +6,7 @@ Names no path of this machine and nothing about the data but its counts. Reads n
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import yaml
@@ -73,6 +73,7 @@ def model_card(
         fmt=fmt,
         parser=parser_name(fmt),
         max_context=f"{cfg.data.max_context_length:,}",
+        bias=_bias(metrics.get("calibration") or {}),
         command=_serving_command(cfg, base, commit, fmt, template_kwargs or {}),
     )
     base_id = base if _is_hub_id(source.name) else None
@@ -158,6 +159,22 @@ def _serving_command(cfg: Config, base: str, commit: str | None, fmt: str, kwarg
         f"--max-model-len {cfg.data.max_context_length}",
     )
     return " \\\n  ".join(groups)
+
+
+class _Bias(NamedTuple):
+    """The bias on calls: as a field of a request, and as a logits processor of transformers takes it."""
+
+    field: str
+    sequences: str
+
+
+def _bias(calibration: Metrics) -> _Bias | None:
+    """Return the bias that requests should carry; None if the run has none."""
+    bias, ids = calibration.get("bias"), calibration.get("token_ids") or ()
+    if not bias or not ids:
+        return None
+    field = json.dumps({"logit_bias": {str(token): bias for token in ids}})
+    return _Bias(field, json.dumps([[[token], bias] for token in ids]))
 
 
 def _json(value: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from trainer.hub.nearby import local_path
 from trainer.run_layout import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
+    CALIBRATION_FILE,
     CHAT_TEMPLATE,
     METRICS_FILE,
     MODEL_CARD,
@@ -25,7 +26,9 @@ TOKENIZER_FILES = (
     "vocab.txt", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "additional_chat_templates/tool_use.jinja",
 )  # fmt: skip
 
-SHARED_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, *TOKENIZER_FILES, CHAT_TEMPLATE, MODEL_CARD, METRICS_FILE)
+SHARED_FILES = (
+    ADAPTER_CONFIG, ADAPTER_WEIGHTS, *TOKENIZER_FILES, CHAT_TEMPLATE, MODEL_CARD, METRICS_FILE, CALIBRATION_FILE,
+)  # fmt: skip
 """Everything that an upload may hold. Whatever else is in a run folder stays there."""
 
 _NEEDED = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, TOKENIZER_CONFIG, CHAT_TEMPLATE)
