@@ -36,7 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("serving", "live_chat", "learning_curve"),
     ("commands", "__main__"),
-)
+)  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # The names that a package re-exports; the other packages are used module by module.
