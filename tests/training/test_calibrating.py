@@ -13,6 +13,7 @@ from trainer.calibration import fit
 from trainer.calibration.record import Calibration, read_call_bias
 from trainer.config import Config, load_config
 from trainer.data import DatasetBundle
+from trainer.data.domains import domain_datasets
 from trainer.run_layout import CALIBRATION_FILE, RunLayout
 from trainer.scoring.predictions import read_predictions
 from trainer.training import train as train_module
@@ -32,7 +33,7 @@ def read_json(path: Path) -> Any:
 @pytest.fixture
 def train(monkeypatch: pytest.MonkeyPatch) -> Callable[[Config], RunResult]:
     """Trains with the judged turns of two other sessions as the held-out ones."""
-    original = train_module.domain_datasets
+    original = domain_datasets
 
     def with_held_out(domain: Any, cfg: Config) -> DatasetBundle:
         bundle = original(domain, cfg)

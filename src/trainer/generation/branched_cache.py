@@ -76,9 +76,9 @@ class _Rows:
                 places += [(row, nth, start, n_own + nth) for nth in range(n_new[row])]
             n_shared = max(prefixes[row].length for row in members)
             parts.append(Part(prefixes[members[0]].cache, slice(first, len(places)), n_shared))
-        columns = torch.tensor(places, device=self._device).T.contiguous()
+        rows, nth, starts, slots = torch.tensor(places, device=self._device).T.contiguous()
         n_slots = 1 + max(slot for _, _, _, slot in places)
-        self.step = Step(order, [n_new[row] for row in order], parts, *columns, n_slots=n_slots)
+        self.step = Step(order, [n_new[row] for row in order], parts, rows, nth, starts, slots, n_slots)
         return self.step
 
 
@@ -136,7 +136,7 @@ class _OwnTokens(DynamicLayer):
     values: Any
 
     def __init__(self, rows: _Rows, like: Any, capacity: int) -> None:
-        super().__init__()
+        DynamicLayer.__init__(self)
         self.keys, self.values = (
             sample.new_zeros(len(rows.prefixes), sample.shape[1], capacity, sample.shape[3])
             for sample in (like.keys, like.values)

@@ -17,7 +17,7 @@ _STARTS = (3, 6)
 @torch.no_grad()
 def can_branch(model: nn.Module) -> bool:
     """Whether two answers that share a history get the same logits as each one alone."""
-    history = empty_cache(model.config)  # type: ignore[arg-type]
+    history = empty_cache(model.config)
     if history is None or not may_branch(model):
         return False
     run_tokens(model, _TOKENS, history)
