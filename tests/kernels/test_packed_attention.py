@@ -10,6 +10,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 from tests.loss.test_supervised import make_rows
 from trainer.collate import PackingCollator, PaddingCollator
 from trainer.kernels import packed_attention
+from trainer.kernels.blocked_attention import blocked_attention
 from trainer.kernels.fused_lora import fused_lora
 from trainer.kernels.lean_layers import find_lean_layers, lean_layers
 from trainer.kernels.packed_attention import attend_by_row, keeps_branches_apart, keeps_rows_apart
@@ -135,3 +136,18 @@ def test_a_model_that_attends_to_other_branches_is_found(monkeypatch: pytest.Mon
     monkeypatch.setattr(packed_attention, "_visible", lambda *args, **options: torch.ones_like(seen(*args, **options)))
     assert keeps_rows_apart(model)
     assert not keeps_branches_apart(model)
+
+
+def test_branches_in_bfloat16_are_attended_to_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make("llama").bfloat16()
+    alone = loss_and_gradients(model, [PaddingCollator(0)([row]) for row in SESSIONS[0]])
+    masked = []
+
+    def counted(*args: Any, **options: Any) -> torch.Tensor:
+        masked.append(options.get("visible") is not None)
+        return blocked_attention(*args, **options)
+
+    monkeypatch.setattr("trainer.kernels.blocked_attention.blocked_attention", counted)
+    joined = loss_and_gradients(model, [PackingCollator(0)([join_rows(SESSIONS[0])])])
+    assert masked == [False, True] * 2  # two layers: the whole row, and all its branches together
+    torch.testing.assert_close(joined[0], alone[0], rtol=1e-2, atol=0)
