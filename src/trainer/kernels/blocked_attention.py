@@ -2,16 +2,14 @@
 
 torch's CPU kernel reaches only a fraction of the machine's speed in bfloat16, and even less in its backward pass.
 Here one product multiplies each block of queries with the keys up to the block's end, which the CPU's bfloat16
-units do at full speed. The backward pass uses the probabilities that were kept in a fixed amount of memory, and
-computes the others again, so memory grows with the number of tokens, not with its square (the recomputation of
-FlashAttention, Dao et al. 2022). Query heads that share a key-value head are rows of the same product (grouped-query
-attention, Ainslie et al. 2023).
+units do at full speed. The backward pass computes the probabilities again, so memory grows with the number of tokens,
+not with its square (the recomputation of FlashAttention, Dao et al. 2022). Query heads that share a key-value head are
+rows of the same product (grouped-query attention, Ainslie et al. 2023).
 """
 
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -22,28 +20,6 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from trainer.kernels.attention_override import attend_with, replaceable_attention
 
 _N_QUERIES = 128  # queries per block: enough rows for full speed, little wasted work above the diagonal
-_N_KEPT_BYTES = 2**27  # a few percent of what a step of a small model needs anyway
-
-
-class KeptMemory:
-    """The memory in which attention may keep probabilities for its backward pass, which frees it.
-
-    Not for checkpointed layers: they have to save tensors of the same shapes when they are computed again.
-    """
-
-    def __init__(self, n_bytes: int | None = None) -> None:
-        self._n_left = _N_KEPT_BYTES if n_bytes is None else n_bytes
-
-    def take(self, n_bytes: int) -> bool:
-        """Reserve memory; return False if not enough is left."""
-        if n_bytes > self._n_left:
-            return False
-        self._n_left -= n_bytes
-        return True
-
-    def give_back(self, n_bytes: int) -> None:
-        """Free reserved memory."""
-        self._n_left += n_bytes
 
 
 class _Block(NamedTuple):
@@ -52,7 +28,7 @@ class _Block(NamedTuple):
     start: int
     end: int
     queries: torch.Tensor  # [kv heads, group * (end - start), size], scaled
-    probabilities: torch.Tensor  # [kv heads, group * (end - start), end]; valid until the next block unless kept
+    probabilities: torch.Tensor  # [kv heads, group * (end - start), end]; valid until the next block
 
 
 class _Scratch:
@@ -70,30 +46,24 @@ class _BlockedAttention(torch.autograd.Function):
     """Shapes: query and output [kv heads, group, tokens, size]; key and value [kv heads, tokens, size]."""
 
     @staticmethod
-    def forward(
-        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, memory: KeptMemory
-    ) -> torch.Tensor:
+    def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
         output = torch.empty_like(query)
-        n_probabilities = sum(math.prod(_shape(query, start, end)) for start, end in _spans(query))
-        n_bytes = n_probabilities * query.element_size()
-        keeps = any(ctx.needs_input_grad) and memory.take(n_bytes)
-        kept = query.new_empty(n_probabilities if keeps else 0)
-        for start, end, _, probabilities in _blocks(query, key, scale, kept=kept):
+        for start, end, _, probabilities in _blocks(query, key, scale):
             output[:, :, start:end] = _unfold(torch.bmm(probabilities, value[:, :end]), query)
-        ctx.save_for_backward(query, key, value, kept)
-        ctx.scale, ctx.memory, ctx.n_bytes = scale, memory, n_bytes if keeps else 0
+        ctx.save_for_backward(query, key, value)
+        ctx.scale = scale
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        query, key, value, kept = ctx.saved_tensors
+        query, key, value = ctx.saved_tensors
         grad_query = torch.empty_like(query)
         # Many blocks add to the same keys, so the sums are kept in float32 or wider.
         sum_dtype = torch.promote_types(query.dtype, torch.float32)
         grad_key, grad_value = (torch.zeros_like(x, dtype=sum_dtype) for x in (key, value))
         scratch, addends = _Scratch(query, _n_scores(query)), _Scratch(key, key.numel())
-        for start, end, queries, probabilities in _blocks(query, key, ctx.scale, kept=kept, computed=True):
+        for start, end, queries, probabilities in _blocks(query, key, ctx.scale):
             grad = _fold(grad_output[:, :, start:end])
             addend = addends.shaped(key.shape[0], end, key.shape[2])
             grad_value[:, :end] += torch.bmm(probabilities.transpose(1, 2), grad, out=addend)
@@ -102,20 +72,7 @@ class _BlockedAttention(torch.autograd.Function):
             torch.ops.aten._softmax_backward_data.out(slopes, probabilities, -1, slopes.dtype, grad_input=slopes)
             grad_query[:, :, start:end] = _unfold(torch.bmm(slopes, key[:, :end]) * ctx.scale, query)
             grad_key[:, :end] += torch.bmm(slopes.transpose(1, 2), queries, out=addend)
-        ctx.memory.give_back(ctx.n_bytes)
-        ctx.n_bytes = 0
-        return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype), None, None
-
-
-def _spans(query: torch.Tensor) -> Iterator[tuple[int, int]]:
-    """Yield start and end of each block of queries."""
-    for start in range(0, query.shape[2], _N_QUERIES):
-        yield start, min(start + _N_QUERIES, query.shape[2])
-
-
-def _shape(query: torch.Tensor, start: int, end: int) -> tuple[int, int, int]:
-    """The shape of a block's scores."""
-    return query.shape[0], query.shape[1] * (end - start), end
+        return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype), None
 
 
 def _n_scores(query: torch.Tensor) -> int:
@@ -124,28 +81,19 @@ def _n_scores(query: torch.Tensor) -> int:
     return kv_heads * group * min(_N_QUERIES, n_tokens) * n_tokens
 
 
-def _blocks(
-    query: torch.Tensor, key: torch.Tensor, scale: float, *, kept: torch.Tensor, computed: bool = False
-) -> Iterator[_Block]:
-    """Yield the blocks. `kept` has room for all their probabilities, which may be `computed` already, or is empty."""
-    kv_heads, group = query.shape[:2]
-    keeps = len(kept) > 0
-    reads = keeps and computed
+def _blocks(query: torch.Tensor, key: torch.Tensor, scale: float) -> Iterator[_Block]:
+    """Yield the blocks."""
+    kv_heads, group, n_tokens, _ = query.shape
     later = torch.ones(_N_QUERIES, _N_QUERIES, dtype=torch.bool).triu(1)
-    score_scratch = _Scratch(query, 0 if reads else _n_scores(query))
-    probability_scratch = _Scratch(query, 0 if keeps else _n_scores(query))
-    position = 0
-    for start, end in _spans(query):
-        n, shape = end - start, _shape(query, start, end)
+    score_scratch, probability_scratch = (_Scratch(query, _n_scores(query)) for _ in range(2))
+    for start in range(0, n_tokens, _N_QUERIES):
+        end = min(start + _N_QUERIES, n_tokens)
+        n = end - start
         queries = _fold(query[:, :, start:end] * scale)
-        own = kept[position : position + math.prod(shape)]
-        probabilities = own.view(shape) if keeps else probability_scratch.shaped(*shape)
-        position += math.prod(shape)
-        if not reads:
-            scores = score_scratch.shaped(*shape)
-            torch.bmm(queries, key[:, :end].transpose(1, 2), out=scores)
-            scores.view(kv_heads, group, n, end)[..., start:].masked_fill_(later[:n, :n], -torch.inf)
-            torch.softmax(scores, dim=-1, out=probabilities)
+        scores, probabilities = (s.shaped(kv_heads, group * n, end) for s in (score_scratch, probability_scratch))
+        torch.bmm(queries, key[:, :end].transpose(1, 2), out=scores)
+        scores.view(kv_heads, group, n, end)[..., start:].masked_fill_(later[:n, :n], -torch.inf)
+        torch.softmax(scores, dim=-1, out=probabilities)
         yield _Block(start, end, queries, probabilities)
 
 
@@ -163,18 +111,16 @@ def blocked_attention(
     value: torch.Tensor,
     *,
     scale: float | None = None,
-    memory: KeptMemory | None = None,
 ) -> torch.Tensor:
     """Causal attention of query [batch, heads, tokens, size] to key and value [batch, kv heads, tokens, size].
 
     `scale` defaults to 1/sqrt(size). The result has the shape of `query`. Gradients flow to all three inputs.
-    Probabilities are kept for the backward pass if there is enough `memory`; by default, there is none.
     """
     batch, heads, n_tokens, size = query.shape
     kv_heads = key.shape[1]
     folded = query.reshape(batch * kv_heads, heads // kv_heads, n_tokens, size)
     output = _BlockedAttention.apply(  # type: ignore[no-untyped-call]
-        folded, key.flatten(0, 1), value.flatten(0, 1), scale or size**-0.5, memory or KeptMemory(0)
+        folded, key.flatten(0, 1), value.flatten(0, 1), scale or size**-0.5
     )
     assert isinstance(output, torch.Tensor)
     return output.reshape(batch, heads, n_tokens, size)
@@ -186,8 +132,6 @@ def attention_in_blocks(
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
-    *,
-    memory: KeptMemory | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attend as transformers' function for torch's kernel does; use `blocked_attention` where it computes the same."""
@@ -204,15 +148,14 @@ def attention_in_blocks(
     )
     if not is_supported:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
-    output = blocked_attention(query, key, value, scale=options.get("scaling"), memory=memory)
+    output = blocked_attention(query, key, value, scale=options.get("scaling"))
     return output.transpose(1, 2).contiguous(), None
 
 
-def attend_in_blocks(model: nn.Module, memory: KeptMemory | None = None) -> AbstractContextManager[None]:
+def attend_in_blocks(model: nn.Module) -> AbstractContextManager[None]:
     """Inside the block, `model` uses `blocked_attention` for passes over whole sequences on a CPU in bfloat16.
 
     All other passes use torch's kernel. A model that does not use that kernel, or cannot replace it, is unchanged.
     """
     replaceable = replaceable_attention(model) == "sdpa"
-    attention = attention_in_blocks if memory is None else partial(attention_in_blocks, memory=memory)
-    return attend_with(model, "sdpa_in_blocks", attention) if replaceable else nullcontext()
+    return attend_with(model, "sdpa_in_blocks", attention_in_blocks) if replaceable else nullcontext()

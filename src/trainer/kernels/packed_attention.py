@@ -15,24 +15,21 @@ from torch import nn
 from transformers.masking_utils import sdpa_mask
 
 from trainer.kernels.attention_override import attend_with
-from trainer.kernels.blocked_attention import KeptMemory, attend_in_blocks, attention_in_blocks
+from trainer.kernels.blocked_attention import attend_in_blocks, attention_in_blocks
 from trainer.kernels.trial import equal_within_rounding, kept_mode, pretrained_model
 
 _PROBE_LENGTHS = (9, 14, 3)
 
 
-def attend_by_row(
-    model: nn.Module, row_lengths: Sequence[int], memory: KeptMemory | None = None
-) -> AbstractContextManager[None]:
+def attend_by_row(model: nn.Module, row_lengths: Sequence[int]) -> AbstractContextManager[None]:
     """Inside the block, the packed rows of a batch, of these lengths, attend to themselves only.
 
     Without lengths, or with one, this is `attend_in_blocks`. The model must be one that `keeps_rows_apart`.
     """
     if len(row_lengths) < 2:
-        return attend_in_blocks(model, memory)
+        return attend_in_blocks(model)
     lengths = list(row_lengths)
-    attention = partial(_attention, lengths, memory=memory)
-    return attend_with(model, "sdpa_by_row", attention, partial(_mask, max(lengths)))
+    return attend_with(model, "sdpa_by_row", partial(_attention, lengths), partial(_mask, max(lengths)))
 
 
 def _mask(longest: int, *, local_size: int | None = None, **options: Any) -> torch.Tensor | None:
