@@ -19,12 +19,10 @@ from trainer.evaluation import Evaluation, RowLoss, ToolCallEvaluator, row_losse
 from trainer.generation.settings import DecodeSettings
 from trainer.generation.teacher_forcing import DecodedTurn
 from trainer.hub import share_names
-from trainer.kernels.blocked_attention import KeptMemory
 from trainer.kernels.fused_lora import fused_lora
 from trainer.kernels.lean_layers import LeanLayer, find_lean_layers, lean_layers
 from trainer.kernels.packed_attention import attend_by_row
 from trainer.kernels.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
-from trainer.kernels.trial import pretrained_model
 from trainer.lora_model import adapter_off, is_sharded
 from trainer.loss import SupervisedLoss, n_supervised
 from trainer.loss.weights import LossWeighting, token_weights
@@ -130,16 +128,8 @@ class ToolTrainer(Trainer):
                 self._lean = find_lean_layers(self.model) if on_cpu else []
         # This includes the backward pass, because gradient checkpointing runs the forward pass again there.
         lora = fused_lora(self.model, active=self._autocasts_adapter)
-        memory = KeptMemory() if self._keeps_activations() else None
-        with attend_by_row(self.model, inputs.get("segments", ()), memory), lora, lean_layers(self._lean):
+        with attend_by_row(self.model, inputs.get("segments", ())), lora, lean_layers(self._lean):
             return super().training_step(model, inputs, *args, **kwargs)
-
-    def _keeps_activations(self) -> bool:
-        """Whether no layer is computed again in the backward pass, and none is compiled."""
-        assert isinstance(self.model, nn.Module)
-        base = pretrained_model(self.model)
-        checkpoints = base is None or base.is_gradient_checkpointing or is_sharded(self.model)
-        return not (checkpoints or self.args.gradient_checkpointing or self.args.torch_compile)
 
     def evaluate(
         self,

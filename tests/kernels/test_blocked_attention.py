@@ -13,7 +13,7 @@ from tests.support.quick import tiny_model
 from trainer.evaluation import row_losses
 from trainer.generation.settings import DecodeSettings
 from trainer.generation.teacher_forcing import decode_turns
-from trainer.kernels.blocked_attention import KeptMemory, attend_in_blocks, blocked_attention
+from trainer.kernels.blocked_attention import attend_in_blocks, blocked_attention
 from trainer.types import ToolEvalExample
 
 
@@ -26,12 +26,11 @@ def tensors(n_tokens: int, *, dtype: torch.dtype, batch: int = 2) -> tuple[torch
 
 @pytest.mark.parametrize("n_tokens", [1, 127, 128, 129, 300])
 @pytest.mark.parametrize("scale", [None, 0.3])
-@pytest.mark.parametrize("n_bytes", [0, 2**28])
-def test_output_and_gradients_are_those_of_the_kernel(n_tokens: int, scale: float | None, n_bytes: int) -> None:
+def test_output_and_gradients_are_those_of_the_kernel(n_tokens: int, scale: float | None) -> None:
     query, key, value, grad = tensors(n_tokens, dtype=torch.float64)
     expected = functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True, scale=scale)
     wanted = torch.autograd.grad(expected, (query, key, value), grad)
-    output = blocked_attention(query, key, value, scale=scale, memory=KeptMemory(n_bytes))
+    output = blocked_attention(query, key, value, scale=scale)
     torch.testing.assert_close(output, expected)
     got = torch.autograd.grad(output, (query, key, value), grad)
     for found, want in zip(got, wanted, strict=True):
@@ -39,14 +38,13 @@ def test_output_and_gradients_are_those_of_the_kernel(n_tokens: int, scale: floa
 
 
 @pytest.mark.parametrize("n_queries", [1, 130])
-@pytest.mark.parametrize("n_bytes", [0, 2**28])
-def test_with_a_mask_of_pairs_they_are_those_of_the_kernel_as_well(n_queries: int, n_bytes: int) -> None:
+def test_with_a_mask_of_pairs_they_are_those_of_the_kernel_as_well(n_queries: int) -> None:
     query, key, value, grad = tensors(300, dtype=torch.float64)
     query, grad = query[:, :, -n_queries:].detach().requires_grad_(), grad[:, :, -n_queries:]
     visible = torch.rand(n_queries, 300, generator=torch.Generator().manual_seed(0)) < 0.5
     expected = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible, enable_gqa=True)
     wanted = torch.autograd.grad(expected, (query, key, value), grad)
-    output = blocked_attention(query, key, value, visible=visible, memory=KeptMemory(n_bytes))
+    output = blocked_attention(query, key, value, visible=visible)
     torch.testing.assert_close(output, expected)
     got = torch.autograd.grad(output, (query, key, value), grad)
     for found, want in zip(got, wanted, strict=True):
@@ -60,34 +58,6 @@ def test_gradients_in_bfloat16_stay_close_to_the_true_ones() -> None:
     got = torch.autograd.grad(blocked_attention(*low), low, grad.bfloat16())
     for found, want in zip(got, wanted, strict=True):
         assert (found.double() - want).norm() / want.norm() < 0.02
-
-
-def test_probabilities_are_kept_while_there_is_memory_and_only_for_a_backward_pass(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Two of three layers fit. Without them, a backward pass computes scores again; after it, the memory is free."""
-    query, key, value, grad = tensors(300, dtype=torch.float64)
-    n_products = 0
-    product = torch.bmm
-
-    def counted(*args: Any, **options: Any) -> torch.Tensor:
-        nonlocal n_products
-        n_products += 1
-        return product(*args, **options)
-
-    n_blocks, n_numbers = 3, 6 * 2 * (128 * 128 + 128 * 256 + 44 * 300)
-    memory = KeptMemory(2 * n_numbers * query.element_size())
-    monkeypatch.setattr(torch, "bmm", counted)
-    for _ in range(2):
-        with torch.no_grad():
-            blocked_attention(query.detach(), key.detach(), value.detach(), memory=memory)
-        outputs = [blocked_attention(query, key, value, memory=memory) for _ in range(3)]
-        counts = []
-        for output in outputs:
-            n_products = 0
-            torch.autograd.grad(output, (query, key, value), grad)
-            counts.append(n_products // n_blocks)
-        assert counts == [4, 4, 5]
 
 
 def model_in(dtype: torch.dtype) -> PreTrainedModel:

@@ -1,4 +1,4 @@
-"""Fused LoRA equals peft's in value and gradient, and leaves every other layer to peft."""
+"""Fused LoRA equals peft's in value and gradient, with the same dropout, and leaves every other layer to peft."""
 
 from typing import Any
 
@@ -7,21 +7,51 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora.layer import Linear
 from torch import nn
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from tests.support.quick import tiny_model
+from trainer.kernels.dropout_mask import DropoutMask
 from trainer.kernels.fused_lora import fused_lora
 from trainer.kernels.precision import bfloat16_autocast, let_autocast_choose
 
 VOCABULARY = 50
+FAMILIES = ["llama", "qwen3", "gemma3_text", "gemma2", "granite", "mistral"]
+
+
+class PlainDropout(nn.Module):
+    """Dropout with the masks of fused LoRA, kept by autograd."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mask = DropoutMask.draw(self.probability)
+        return x * mask.apply(torch.ones_like(x))[0] * mask.scale
+
+
+def model_of(family: str, **options: Any) -> Any:
+    """A model of two layers; `options` are those of its configuration."""
+    sizes = {
+        "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0,
+    }  # fmt: skip
+    config: Any = CONFIG_MAPPING[family]
+    return AutoModelForCausalLM.from_config(config(**sizes, **options))
 
 
 def adapted(
-    dtype: torch.dtype = torch.float32, *, targets: str = "all-linear", biased: bool = False, **options: Any
+    dtype: torch.dtype = torch.float32,
+    *,
+    targets: str = "all-linear",
+    biased: bool = False,
+    family: str | None = None,
+    **options: Any,
 ) -> Any:
     """A tiny model with an adapter whose weights are all random."""
     torch.manual_seed(0)
     config = LoraConfig(r=4, lora_alpha=12, target_modules=targets, task_type="CAUSAL_LM", **options)
-    base: Any = tiny_model(VOCABULARY, attention_bias=biased, mlp_bias=biased)
+    base: Any = model_of(family) if family else tiny_model(VOCABULARY, attention_bias=biased, mlp_bias=biased)
     model = get_peft_model(base.to(dtype), config)
     assert isinstance(model, PeftModel)
     for name, parameter in model.named_parameters():
@@ -42,15 +72,50 @@ def step(model: Any, *, fused: bool, autocast: bool = False) -> tuple[torch.Tens
     return logits.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"lora_dropout": 0.3}, {"use_rslora": True}, {"lora_bias": True, "biased": True}, {"biased": True}]
-)
+@pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"lora_bias": True, "biased": True}, {"biased": True}])
 def test_output_and_gradients_are_those_of_peft(options: dict[str, Any]) -> None:
     model = adapted(**options)
     plain, fused = step(model, fused=False), step(model, fused=True)
     torch.testing.assert_close(fused, plain)
     assert len(fused[1]) >= 2 * sum(isinstance(module, Linear) for module in model.modules())
     assert all(gradient.any() for gradient in fused[1].values())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("dropout", [0.05, 0.3])
+def test_with_the_same_dropout_masks_loss_and_gradients_are_those_of_peft(family: str, dropout: float) -> None:
+    model = adapted(family=family, lora_dropout=dropout)
+    fused = step(model, fused=True)
+    model.eval()
+    without, _ = step(model, fused=True)
+    model.train()
+    for layer in (module for module in model.modules() if isinstance(module, Linear)):
+        layer.lora_dropout["default"] = PlainDropout(dropout)
+    plain = step(model, fused=False)
+    torch.testing.assert_close(fused[0].logsumexp(-1).sum(), plain[0].logsumexp(-1).sum(), rtol=1e-5, atol=0.0)
+    assert fused[1].keys() == plain[1].keys()
+    for name, gradient in plain[1].items():
+        assert (fused[1][name] - gradient).norm() <= 1e-5 * gradient.norm()
+    assert not torch.allclose(fused[0], without)
+
+
+def test_dropout_keeps_nothing_for_the_backward_pass() -> None:
+    """With and without dropout, autograd saves tensors of the same shapes, in as many places."""
+    shapes, n_places = [], []
+    for dropout in (0.0, 0.3):
+        model = adapted(lora_dropout=dropout)
+        kept: list[torch.Tensor] = []
+
+        def note(tensor: torch.Tensor, kept: list[torch.Tensor] = kept) -> torch.Tensor:
+            kept.append(tensor)
+            return tensor
+
+        with fused_lora(model, active=True), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            model(input_ids=torch.arange(1, 23).view(2, 11))
+        shapes.append(sorted(tensor.shape for tensor in kept))
+        n_places.append(len({tensor.data_ptr() for tensor in kept}))
+    assert shapes[0] == shapes[1]
+    assert n_places[0] == n_places[1]
 
 
 def test_under_autocast_the_rounding_errors_are_no_larger_than_those_of_peft() -> None:
@@ -87,10 +152,12 @@ def test_layers_below_the_first_adapted_one_need_no_gradient() -> None:
     torch.testing.assert_close(fused, plain)
 
 
-def test_gradient_checkpointing_gives_the_same() -> None:
-    model = adapted()
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_gradient_checkpointing_gives_the_same(reentrant: bool) -> None:
+    model = adapted(lora_dropout=0.3)
+    model.enable_input_require_grads()
     plain = step(model, fused=True)
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": reentrant})
     torch.testing.assert_close(step(model, fused=True), plain)
 
 

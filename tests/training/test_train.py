@@ -17,7 +17,6 @@ from trainer.data.domains import load_domain
 from trainer.errors import ConfigError, ModelError, OutputError
 from trainer.generation.settings import decode_settings
 from trainer.kernels import blocked_attention, fused_lora
-from trainer.kernels.blocked_attention import KeptMemory
 from trainer.scoring.predictions import read_predictions
 from trainer.tool_trainer import ToolTrainer
 from trainer.training import train as train_module
@@ -185,30 +184,6 @@ def test_gradient_checkpointing_trains_the_same(quick_config: MakeConfig, tmp_pa
     ]
     first, second = (read_json(run.output_dir / "metrics.json")["final"]["perplexity"] for run in runs)
     assert first == pytest.approx(second, rel=1e-5)
-
-
-def test_checkpointed_layers_train_in_bfloat16_where_probabilities_of_one_layer_would_fit(
-    quick_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Probabilities that are kept in the first pass and not in the second one would end training with an error."""
-    asked: list[int] = []
-    take = KeptMemory.take
-
-    def noted(memory: KeptMemory, n_bytes: int) -> bool:
-        asked.append(n_bytes)
-        return take(memory, n_bytes)
-
-    monkeypatch.setattr(KeptMemory, "take", noted)
-
-    def final(value: str) -> float:
-        overrides = (f"train.gradient_checkpointing={value}", f"train.output_dir={tmp_path / value}")
-        run = train_run(quick_config(*overrides, "model.torch_dtype=bfloat16"))
-        perplexity: float = read_json(run.output_dir / "metrics.json")["final"]["perplexity"]
-        return perplexity
-
-    expected = final("false")
-    monkeypatch.setattr(blocked_attention, "_N_KEPT_BYTES", max(asked))
-    assert final("true") == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_card_that_cannot_be_built_costs_no_run(

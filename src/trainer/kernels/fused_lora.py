@@ -2,7 +2,8 @@
 
 The usual form `output + (x A^T B^T) * scaling` writes the layer's full width three times before the sum, and once
 more in the backward pass. Here the narrow, rank-wide factor is scaled, and the second product is added to the output
-as it is computed.
+as it is computed. Dropout's mask is made again in the backward pass, so nothing of the input's width is kept beside the
+input, which sibling layers share.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,19 +15,29 @@ from peft.tuners.lora.layer import Linear, LoraVariant
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from trainer.kernels.dropout_mask import DropoutMask
+
 
 class _AddProduct(torch.autograd.Function):
     """Shapes: output [..., out], overwritten; x [..., in]; down [rank, in]; up [out, rank]."""
 
     @staticmethod
     def forward(
-        ctx: Any, output: torch.Tensor, x: torch.Tensor, down: torch.Tensor, up: torch.Tensor, scaling: float
+        ctx: Any,
+        output: torch.Tensor,
+        x: torch.Tensor,
+        down: torch.Tensor,
+        up: torch.Tensor,
+        scaling: float,
+        mask: DropoutMask | None,
     ) -> torch.Tensor:
-        narrow = _rows(x) @ down.T * scaling
+        dropped = x if mask is None else mask.apply(x)[0]
+        scaling *= 1.0 if mask is None else mask.scale
+        narrow = _rows(dropped) @ down.T * scaling
         output.view(-1, output.shape[-1]).addmm_(narrow, up.T)  # raises an error instead of adding to a copy
         ctx.mark_dirty(output)
         ctx.save_for_backward(x, down, up, narrow)
-        ctx.scaling = scaling
+        ctx.scaling, ctx.mask = scaling, mask
         return output
 
     @staticmethod
@@ -35,8 +46,10 @@ class _AddProduct(torch.autograd.Function):
         x, down, up, narrow = ctx.saved_tensors
         rows = _rows(grad)
         grad_narrow = rows @ up * ctx.scaling
-        grad_x = (grad_narrow @ down).view(x.shape) if ctx.needs_input_grad[1] else None
-        return grad, grad_x, grad_narrow.T @ _rows(x), rows.T @ narrow, None
+        grad_x = (grad_narrow @ down).view(x.shape)
+        if ctx.mask is not None:
+            x, grad_x = ctx.mask.apply(x, grad_x)
+        return grad, grad_x, grad_narrow.T @ _rows(x), rows.T @ narrow, None, None
 
 
 def _rows(tensor: torch.Tensor) -> torch.Tensor:
@@ -50,8 +63,11 @@ class _InPlace(LoraVariant):
     @staticmethod
     def forward(module: Any, active_adapter: str, x: torch.Tensor, result: torch.Tensor, **_: Any) -> torch.Tensor:
         down, up = (factors[active_adapter].weight.to(result.dtype) for factors in (module.lora_A, module.lora_B))
-        dropped = module.lora_dropout[active_adapter](x).to(result.dtype)
-        added = _AddProduct.apply(result, dropped, down, up, module.scaling[active_adapter])  # type: ignore[no-untyped-call]
+        dropout = module.lora_dropout[active_adapter]
+        mask = DropoutMask.draw(dropout.p) if isinstance(dropout, nn.Dropout) and dropout.training else None
+        added = _AddProduct.apply(  # type: ignore[no-untyped-call]
+            result, x.to(result.dtype), down, up, module.scaling[active_adapter], mask
+        )
         assert isinstance(added, torch.Tensor)
         return added
 

@@ -17,7 +17,6 @@ from torch import nn
 
 from trainer.kernels.attention_override import attend_with
 from trainer.kernels.blocked_attention import (
-    KeptMemory,
     attend_in_blocks,
     attention_in_blocks,
     masked_attention_in_blocks,
@@ -35,24 +34,22 @@ _BRANCHED_PROBE = (
 )
 
 
-def attend_by_row(
-    model: nn.Module, segments: Sequence[Segment], memory: KeptMemory | None = None
-) -> AbstractContextManager[None]:
+def attend_by_row(model: nn.Module, segments: Sequence[Segment]) -> AbstractContextManager[None]:
     """Inside the block, the packed rows of a batch, with these segments, attend to themselves only.
 
     Without segments, or with one, this is `attend_in_blocks`. The model must be one that `keeps_rows_apart`.
     """
     if len(segments) < 2:
-        return attend_in_blocks(model, memory)
-    attention = _RowAttention(segments, memory)
+        return attend_in_blocks(model)
+    attention = _RowAttention(segments)
     return attend_with(model, "sdpa_by_row", attention, attention.mask)
 
 
 class _RowAttention:
     """The attention of one batch. Masks are boolean [1, 1, queries, keys], True where a query sees a key."""
 
-    def __init__(self, segments: Sequence[Segment], memory: KeptMemory | None) -> None:
-        self._segments, self._memory = tuple(segments), memory
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self._segments = tuple(segments)
         self._longest = max(segment.row_length for segment in segments)
         self._runs = tuple(_runs(self._segments))
         self._masks: dict[tuple[int, torch.device], torch.Tensor] = {}
@@ -83,9 +80,9 @@ class _RowAttention:
             mask = None if attention_mask is None else attention_mask[:, :, rows, columns]
             if run[0].history:
                 mask = self._branch_mask(run, keys, query.device) if mask is None else mask
-                output, _ = masked_attention_in_blocks(*parts, mask, memory=self._memory, **options)
+                output, _ = masked_attention_in_blocks(*parts, mask, **options)
             else:
-                output, _ = attention_in_blocks(*parts, mask, memory=self._memory, **options)
+                output, _ = attention_in_blocks(*parts, mask, **options)
             outputs.append(output)
         return torch.cat(outputs, dim=1), None
 
