@@ -15,9 +15,9 @@ from trainer.data.chat_setup import ChatSetup, make_chat_setup
 from trainer.generation.settings import DecodeSettings, decode_settings
 from trainer.generation.teacher_forcing import DecodedTurn, decode_turns
 from trainer.guard.conversations import read_guard
-from trainer.guard.judge import Guard, make_guard
+from trainer.guard.measures import guard_metrics
+from trainer.guard_evaluation import Guard, make_guard
 from trainer.lora_model import load_base_model
-from trainer.scoring.guard import guard_metrics
 from trainer.tool_calls import get_format
 from trainer.types import Call
 

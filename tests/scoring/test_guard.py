@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainer.scoring.guard import (
+from trainer.guard.measures import (
     GuardSession,
     guard_intervals,
     guard_metrics,

@@ -12,11 +12,11 @@ import jinja2
 import yaml
 
 from trainer.config import Config
+from trainer.guard.measures import SECTION, guard_rows, guard_shortfalls
 from trainer.hub import PACKAGE_PREFIX, known_sources, shared_name
 from trainer.hub.nearby import kind_of, local_path
 from trainer.run_layout import BASE, CHAT_TEMPLATE, FINAL, METRICS_FILE
 from trainer.scoring.compare import Comparison
-from trainer.scoring.guard import SECTION, guard_rows, guard_shortfalls
 from trainer.scoring.rates import RATES
 from trainer.scoring.shortfalls import shortfalls
 from trainer.training.publishing.settings import data_rows, setting_rows

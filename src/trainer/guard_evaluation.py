@@ -13,7 +13,7 @@ from trainer.generation.settings import DecodeSettings
 from trainer.generation.teacher_forcing import DecodedTurn
 from trainer.guard.conversations import GuardConversations
 from trainer.guard.examples import GuardExamples, guard_examples
-from trainer.scoring.guard import GuardSession
+from trainer.guard.measures import GuardSession
 from trainer.tool_calls import ToolCallFormat
 from trainer.types import Prediction, ToolEvalExample
 
