@@ -1,7 +1,9 @@
 """The guard counts calls where none is possible, and measures how likely a model finds ordinary answers."""
 
 import dataclasses
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +17,9 @@ from trainer.data.chat_setup import ChatSetup, make_chat_setup
 from trainer.generation.settings import DecodeSettings, decode_settings
 from trainer.generation.teacher_forcing import DecodedTurn, decode_turns
 from trainer.guard.conversations import read_guard
-from trainer.guard.judge import Guard, make_guard
+from trainer.guard.measures import guard_metrics
+from trainer.guard_evaluation import Guard, make_guard
 from trainer.lora_model import load_base_model
-from trainer.scoring.guard import guard_metrics
 from trainer.tool_calls import get_format
 from trainer.types import Call
 
@@ -57,10 +59,12 @@ def decoded(guard: Guard, model: PreTrainedModel) -> list[DecodedTurn]:
     ],
 )
 def test_calls_are_counted_also_if_they_are_cut_or_come_after_prose(
-    text: str, calling: float, first: float, guard: Guard, chat: ChatSetup
+    text: str, calling: float, first: float, guard: Guard, chat: ChatSetup, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     metrics = guard_metrics(guard.sessions(said(guard, chat, text)))
     assert (metrics["guard_call_rate"], metrics["guard_call_first_rate"]) == (calling, first)
+    assert ("27 answers call a tool (session/turn): addition/1, autumn/2, " in caplog.text) == bool(calling)
     assert metrics["guard_perplexity"] == pytest.approx(2.718281828**0.375)
 
 
@@ -110,11 +114,10 @@ def test_what_a_template_refuses_is_left_out_and_counted(
     encoder = ChatEncoder(with_template(tokenizer, template(rule)))
     found = make_guard(read_guard(quick_config()), dataclasses.replace(chat, encoder=encoder), SETTINGS)
     assert (found is None) == (n_left == 0)
-    assert f"{24 - n_left} conversations left out" in caplog.text
+    assert f"{24 - n_left} conversations left out; the first: session " in caplog.text
     if found is not None:
         facts = found.facts()
         assert (facts["n_conversations"], facts["n_left_out"]) == (n_left, 24 - n_left)
-        assert "system message" in facts["left_out_because"]
 
 
 def test_a_conversation_that_does_not_fit_the_context_is_left_out_whole(
@@ -146,6 +149,19 @@ def test_the_real_small_model_answers_without_calls(quick_config: MakeConfig) ->
 
 
 def test_conversations_are_in_the_order_of_their_ids(guard: Guard, chat: ChatSetup) -> None:
-    found = [one.session_id for one in guard.sessions(said(guard, chat, "Hi"))]
-    assert found == sorted(found)
-    assert len(found) == 24
+    names = [example.session_id for example in guard.examples]
+    assert names == sorted(names)
+    turns = [one.n_turns for one in guard.sessions(said(guard, chat, "Hi"))]
+    assert turns == [names.count(name) for name in dict.fromkeys(names)]
+
+
+def test_no_path_and_no_id_is_kept(quick_config: MakeConfig, chat: ChatSetup, tmp_path: Path) -> None:
+    path = tmp_path / "chats.jsonl"
+    row = {"id": "secret-id", "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]}
+    path.write_text(json.dumps(row), encoding="utf-8")
+    found = make_guard(read_guard(quick_config(f"eval.guard_dataset={path}")), chat, SETTINGS)
+    assert found is not None
+    kept = json.dumps([found.facts(), *(one._asdict() for one in found.sessions(said(found, chat, "Hi")))])
+    assert "chats.jsonl" in kept
+    assert str(tmp_path) not in kept
+    assert "secret-id" not in kept

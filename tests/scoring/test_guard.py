@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainer.scoring.guard import (
+from trainer.guard.measures import (
     GuardSession,
     guard_intervals,
     guard_metrics,
@@ -18,9 +18,7 @@ from trainer.scoring.guard import (
 
 def model(*, n_calling: int = 0, nll: float = 10.0, n: int = 24) -> list[GuardSession]:
     """Conversations of one answer of ten tokens; the first ones make a call. The likelihoods differ a little."""
-    return [
-        GuardSession(f"s{i:02}", 1, int(i < n_calling), int(i < n_calling), nll + i % 3 * 0.1, 10) for i in range(n)
-    ]
+    return [GuardSession(1, int(i < n_calling), int(i < n_calling), nll + i % 3 * 0.1, 10) for i in range(n)]
 
 
 def section(base: list[GuardSession], final: list[GuardSession]) -> dict[str, Any]:
@@ -33,8 +31,8 @@ def section(base: list[GuardSession], final: list[GuardSession]) -> dict[str, An
 
 
 def test_the_metrics_are_ratios_of_sums() -> None:
-    rows = [GuardSession("a", 3, 1, 0, 2.0, 4), GuardSession("b", 1, 1, 1, 4.0, 2)]
-    base = [GuardSession("a", 3, 0, 0, 1.0, 4), GuardSession("b", 1, 0, 0, 2.0, 2)]
+    rows = [GuardSession(3, 1, 0, 2.0, 4), GuardSession(1, 1, 1, 4.0, 2)]
+    base = [GuardSession(3, 0, 0, 1.0, 4), GuardSession(1, 0, 0, 2.0, 2)]
     assert guard_metrics(rows, base) == {
         "guard_call_rate": 0.5,
         "guard_call_first_rate": 0.25,
@@ -113,7 +111,7 @@ def test_likelihoods_that_are_not_finite_are_null_in_the_file_and_say_nothing() 
 
 
 def test_what_was_left_out_is_named() -> None:
-    found = section(model(), model()) | {"n_left_out": 2, "left_out_because": "session x: too long"}
+    found = section(model(), model()) | {"n_left_out": 2}
     assert guard_subject(found) == (
-        "24 answers in 24 conversations without tools (builtin); 2 conversations left out: session x: too long"
+        "24 answers in 24 conversations without tools (builtin); 2 conversations left out, the log says why"
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 TORCH_FREE = (
     "types", "errors", "run_layout", "util", "config", "hub", "values", "tools", "tool_calls", "messages", "leaks",
     "chat", "data", "layouts", "scoring", "eval_metrics", "endpoint", "server_eval", "checking", "reports", "commands",
-    "vllm_flags", "side_by_side", "calibration",
+    "vllm_flags", "side_by_side", "calibration", "guard",
 )  # fmt: skip
 
 

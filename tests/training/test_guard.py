@@ -9,7 +9,7 @@ import pytest
 
 from trainer.config import Config
 from trainer.errors import ToolSftError
-from trainer.scoring.guard import CALL_RATE, DRIFT, PERPLEXITY
+from trainer.guard.measures import CALL_RATE, DRIFT, PERPLEXITY
 from trainer.tool_trainer import ToolTrainer
 from trainer.training.train import train_run
 
@@ -46,7 +46,7 @@ def test_the_guard_is_judged_before_and_after_only_and_is_in_every_result(
 
 
 def test_without_a_step_that_changes_anything_there_is_no_drift(quick_config: MakeConfig) -> None:
-    metrics = metrics_of(quick_config("train.learning_rate=0.0", "train.max_steps=1"))
+    metrics = metrics_of(quick_config("train.learning_rate=1.0e-30", "train.max_steps=1"))
     assert metrics["final"][DRIFT] == 0.0
     assert metrics["final"][PERPLEXITY] == metrics["base"][PERPLEXITY]
 

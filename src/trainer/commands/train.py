@@ -38,12 +38,13 @@ def run(args: argparse.Namespace) -> int:
 
     preflight(cfg)  # what is wrong is reported before torch is imported
 
+    from trainer.guard.measures import guard_rows, guard_shortfalls
+    from trainer.guard.table import guard_table
     from trainer.reports.folder import read_run_files
     from trainer.run_layout import RunLayout
     from trainer.scoring.advice.shortfalls import shortfalls
-    from trainer.scoring.guard import guard_rows, guard_shortfalls
     from trainer.scoring.saved import compare_states
-    from trainer.scoring.tables import before_after_table, guard_table
+    from trainer.scoring.tables import before_after_table
     from trainer.training.train import train_run
     from trainer.util.terminal import make_console
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import DataError
+from trainer.guard.measures import SECTION, guard_shortfalls
 from trainer.reports.charts import Histogram, LineChart
 from trainer.reports.folder import RunFiles, read_run_files
 from trainer.reports.page import render_page
@@ -31,7 +32,6 @@ from trainer.reports.views import Fact, HeatMap, Table
 from trainer.run_layout import BASE, FINAL, RunLayout
 from trainer.scoring.advice.shortfalls import shortfalls
 from trainer.scoring.compare import HEADLINE, Comparison, compare_judged
-from trainer.scoring.guard import SECTION, guard_shortfalls
 from trainer.tools.parameters import function_of
 from trainer.types import Tool
 

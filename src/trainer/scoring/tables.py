@@ -7,7 +7,6 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from trainer.scoring.compare import Comparison
-from trainer.scoring.guard import guard_rows, guard_subject
 from trainer.scoring.rates import RATES
 from trainer.scoring.score import MACRO_F1, Scores
 from trainer.util.terminal import Name, folding_table
@@ -136,16 +135,6 @@ def before_after_table(states: Mapping[str, Metrics], *, intervals: bool = False
         ranges = row.intervals if intervals else [""] * len(row.cells)
         cells = (cell + (f" ({bounds})" if bounds else "") for cell, bounds in zip(row.cells, ranges, strict=True))
         table.add_row(row.label, *cells, row.better)
-    return table
-
-
-def guard_table(section: Mapping[str, Any]) -> Table:
-    """What the guard found before and after training; `section` is `guard` of `metrics.json`."""
-    table = folding_table(
-        "metric", "before", "after", "better", title=f"What was good before: {guard_subject(section)}"
-    )
-    for row in guard_rows(section):
-        table.add_row(row.label, row.before, row.after, row.better)
     return table
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.config import Config
+from trainer.guard.measures import SECTION
 from trainer.hub import known_sources
 from trainer.reports.run_page import run_report
 from trainer.reports.writing import write_report
 from trainer.run_layout import BASE, METRICS_FILE, MODEL_CARD, RunLayout, step_name
 from trainer.scoring.conversations import write_conversations
-from trainer.scoring.guard import SECTION
 from trainer.scoring.predictions import write_predictions
 from trainer.types import EvalTurn, Tool
 from trainer.util.files import json_line, replace_file, replace_json

@@ -4,9 +4,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from trainer.guard.judge import Guard
+from trainer.guard.measures import SECTION, GuardSession, guard_intervals, guard_metrics, read_sessions
+from trainer.guard_evaluation import Guard
 from trainer.run_layout import BASE, FINAL
-from trainer.scoring.guard import SECTION, GuardSession, guard_intervals, guard_metrics, read_sessions
 from trainer.training.run_folder import RunFolder
 from trainer.training.run_trainer import RunTrainer
 

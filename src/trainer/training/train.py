@@ -21,7 +21,8 @@ from trainer.data.domains import domain_datasets, load_domain
 from trainer.errors import OutputError
 from trainer.evaluation import Evaluation
 from trainer.guard.conversations import read_guard
-from trainer.guard.judge import make_guard
+from trainer.guard.measures import SECTION
+from trainer.guard_evaluation import make_guard
 from trainer.hub import pinned
 from trainer.model_config import check_embedding, check_ids, load_model_config
 from trainer.run_layout import (
@@ -33,7 +34,6 @@ from trainer.run_layout import (
     RUN_CONFIG,
     RunLayout,
 )
-from trainer.scoring.guard import SECTION
 from trainer.tokenizer import load_tokenizer
 from trainer.training.arguments import resolved_config, training_arguments
 from trainer.training.build_trainer import make_trainer

@@ -4,10 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+from trainer.guard.measures import guard_rows, guard_subject
 from trainer.reports.parts.judged import JudgedState
 from trainer.reports.views import Cell, Column, Fact, HeatMap, Table, Tone, heat_map
 from trainer.scoring.compare import Comparison
-from trainer.scoring.guard import guard_rows, guard_subject
 from trainer.scoring.judging import MALFORMED, NO_CALL, Decision, Reason
 from trainer.scoring.tables import state_rows
 

@@ -12,13 +12,13 @@ import jinja2
 import yaml
 
 from trainer.config import Config
+from trainer.guard.measures import SECTION, guard_rows, guard_shortfalls
 from trainer.hub import PACKAGE_PREFIX, known_sources, shared_name
 from trainer.hub.nearby import kind_of, local_path
 from trainer.run_layout import BASE, CHAT_TEMPLATE, FINAL, METRICS_FILE
 from trainer.scoring.advice.diagnosis import Evidence
 from trainer.scoring.advice.shortfalls import shortfalls
 from trainer.scoring.compare import Comparison
-from trainer.scoring.guard import SECTION, guard_rows, guard_shortfalls
 from trainer.scoring.rates import RATES
 from trainer.training.publishing.settings import data_rows, setting_rows
 from trainer.vllm_flags import allowed_rank, parser_name

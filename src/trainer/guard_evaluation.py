@@ -13,7 +13,8 @@ from trainer.generation.settings import DecodeSettings
 from trainer.generation.teacher_forcing import DecodedTurn
 from trainer.guard.conversations import GuardConversations
 from trainer.guard.examples import GuardExamples, guard_examples
-from trainer.scoring.guard import GuardSession
+from trainer.guard.measures import GuardSession
+from trainer.hub import shared_name
 from trainer.tool_calls import ToolCallFormat
 from trainer.types import Prediction, ToolEvalExample
 
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 MOST_NEW_TOKENS = 32
 """The most tokens of an answer that are decoded: a call at its beginning, or after a short sentence, begins by then."""
+
+_N_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -49,23 +52,23 @@ class Guard:
     def sessions(self, decoded: Sequence[DecodedTurn]) -> list[GuardSession]:
         """Return what a model did in each conversation, by its decoded turns in the order of `examples`."""
         predictions = self.evaluator.evaluate(decoded).predictions
+        if calling := [f"{one.session_id}/{one.turn}" for one in predictions if one.calls]:
+            shown = ", ".join(calling[:_N_SHOWN]) + (", …" if calling[_N_SHOWN:] else "")
+            logger.info(f"guard: {len(calling)} answers call a tool (session/turn): {shown}")
         turns = zip(predictions, decoded, strict=True)
-        return [
-            _session(session_id, list(group), self.fmt)
-            for session_id, group in groupby(turns, key=lambda turn: turn[0].session_id)
-        ]
+        by_session = groupby(turns, key=lambda turn: turn[0].session_id)
+        return [_session(list(group), self.fmt) for _, group in by_session]
 
     def facts(self) -> dict[str, Any]:
-        """Return what was judged and what was not, as JSON values."""
+        """Return what was judged and what was not, as JSON values; no path of this machine and no ids of data."""
         return {
-            "dataset": self.conversations.dataset,
+            "dataset": shared_name(self.conversations.dataset),
             "commit": self.conversations.commit,
             "fingerprint": self.fingerprint,
             "n_conversations": len({example.session_id for example in self.examples}),
             "n_turns": len(self.examples),
             "n_not_chosen": self.conversations.n_not_chosen,
             "n_left_out": len(self.found.left_out),
-            "left_out_because": self.found.left_out[0] if self.found.left_out else None,
         }
 
 
@@ -101,9 +104,8 @@ def _fingerprint(examples: Sequence[ToolEvalExample], settings: DecodeSettings) 
     return digest.hexdigest()[:16]
 
 
-def _session(session_id: str, turns: Sequence[tuple[Prediction, DecodedTurn]], fmt: ToolCallFormat) -> GuardSession:
+def _session(turns: Sequence[tuple[Prediction, DecodedTurn]], fmt: ToolCallFormat) -> GuardSession:
     return GuardSession(
-        session_id,
         n_turns=len(turns),
         n_calling=sum(bool(prediction.calls) for prediction, _ in turns),
         n_calls_first=sum(_begins_with_call(prediction, fmt) for prediction, _ in turns),

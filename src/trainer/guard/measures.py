@@ -29,7 +29,6 @@ class GuardSession(NamedTuple):
     """What a model did in one conversation: its answers, those with any attempt at a call, and those that begin with
     one; and the summed negative log likelihood (nats) of the conversation's own answers, and their tokens."""
 
-    session_id: str
     n_turns: int
     n_calling: int
     n_calls_first: int
@@ -162,7 +161,7 @@ def guard_subject(section: Mapping[str, Any]) -> str:
     """Return what was judged, as `27 answers in 24 conversations without tools (builtin)`, and what was left out."""
     sessions = read_sessions(section, FINAL) or read_sessions(section, BASE)
     n_left_out = section.get("n_left_out") or 0
-    left_out = f"; {n_left_out} conversations left out: {section.get('left_out_because')}" if n_left_out else ""
+    left_out = f"; {n_left_out} conversations left out, the log says why" if n_left_out else ""
     n_turns = sum(one.n_turns for one in sessions)
     return f"{n_turns} answers in {len(sessions)} conversations without tools ({section.get('dataset')}){left_out}"
 
