@@ -60,20 +60,22 @@ def test_the_engine_answers_like_an_evaluation_in_process(
 
 def test_the_server_answers_like_an_evaluation_in_process_and_like_a_chat(service: LocalService) -> None:
     messages = [{"role": "user", "content": "Hello there"}]
-    prompt = service.plan.chat.encoder.prompt_ids(messages, [])  # type: ignore[arg-type]
+    prompt = service.plan.chat.encoder.prompt_ids(messages, [TOOL])  # type: ignore[arg-type]
     model = service.engine._model
     bias = favored(model, prompt)
     settings = DecodeSettings(service.stop_token_ids, max_new_tokens=10, max_context_tokens=400, logit_bias=bias)
     expected = in_process(model, prompt, settings)
     sent = {str(token): value for token, value in bias.items()}
-    fields = {"messages": messages, "max_tokens": 10, "temperature": 0, "return_token_ids": True, "model": "carsales"}
+    fields = {"messages": messages, "max_tokens": 10, "temperature": 0, "return_token_ids": True}
     with serving(service) as url:
-        (served, plain) = (ask(url, **fields, **extra).value["choices"][0] for extra in ({"logit_bias": sent}, {}))
+        answers = [ask(url, **fields, **extra).value for extra in ({"logit_bias": sent}, {})]
+    assert answers[0]["prompt_token_ids"] == prompt
+    served, plain = (answer["choices"][0] for answer in answers)
     answer = [token for token in served["token_ids"] if token not in service.stop_token_ids]
     assert answer == expected
     assert plain["token_ids"] != served["token_ids"]
     generation = Generation("carsales", 10, logit_bias=sent)
-    body = chat_request(messages, [], generation)  # type: ignore[arg-type]
+    body = chat_request(messages, [TOOL], generation)  # type: ignore[arg-type]
     reply = ModelAnswerer(service, temperature=0.0, seed=0).answer(body, on_prose=lambda piece: None)
     assert reply.text == service.plan.chat.encoder.decode(expected)
 
