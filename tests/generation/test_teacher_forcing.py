@@ -20,6 +20,7 @@ from tests.support.decoding_models import VOCABULARY, falcon_model, gemma_model,
 from tests.support.judged_turns import N_NEW, STOP, example, generated, make_examples, make_settings
 from tests.support.quick import tiny_model
 from trainer.config.schema import LoraConfig
+from trainer.generation import speculative
 from trainer.generation.branched_cache import BranchedCache
 from trainer.generation.kv_cache import CachePrefix, RaggedCache
 from trainer.generation.shared_prefixes import build_shared_prefixes, chunked
@@ -229,6 +230,25 @@ def test_sampling_does_not_depend_on_drafts(monkeypatch: pytest.MonkeyPatch) -> 
     with_drafts = [turn.token_ids for turn in decode_turns(model, examples, settings)]
     monkeypatch.setattr("trainer.generation.speculative._MAX_DRAFT", 0)
     assert [turn.token_ids for turn in decode_turns(model, examples, settings)] == with_drafts
+
+
+def test_drafts_fill_a_step_on_a_cpu_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model(VOCABULARY)
+    known = list(range(3, VOCABULARY))  # a prompt with every token, so there is always a draft
+    examples = [example(f"s{n}", 0, known[n:] + known[:n], [STOP, *known]) for n in range(5)]
+    widths: list[list[int]] = []
+    run = speculative.run_branches
+
+    def watched(model: Any, token_ids: Sequence[Sequence[int]], cache: Any, **options: Any) -> list[torch.Tensor]:
+        widths.append([len(row) for row in token_ids if row])
+        return run(model, token_ids, cache, **options)
+
+    monkeypatch.setattr(speculative, "run_branches", watched)
+    monkeypatch.setattr(speculative, "_CPU_STEP_TOKENS", 15)
+    decode_turns(model, examples, make_settings())
+    assert widths[0] == [3] * 5
+    assert all(sum(step) <= 15 for step in widths)
+    assert min(max(step) for step in widths) == 1, "wrong drafts are followed by none"
 
 
 def test_progress_adds_up_to_the_number_of_turns() -> None:
