@@ -46,8 +46,12 @@ def check(model: PreTrainedModel, cache: BranchedCache, known: list[list[int]], 
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("block_keys", [1, 6, 1024])
 @pytest.mark.parametrize("make_model", MODELS, ids=NAMES)
-def test_rows_continue_from_their_own_ends_of_shared_histories(make_model: MakeModel) -> None:
+def test_rows_continue_from_their_own_ends_of_shared_histories(
+    make_model: MakeModel, block_keys: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.generation.branched_cache._BLOCK_KEYS", block_keys)
     model = make_model()
     texts = torch.randint(3, VOCABULARY, (2, N_HISTORY), generator=torch.Generator().manual_seed(2))
     histories = [history_of(model, text) for text in texts]
@@ -77,7 +81,7 @@ def test_histories_are_not_copied() -> None:
     for row in range(3):
         cache.load(row, CachePrefix(history, N_HISTORY - row))
     assert {layer.keys.shape[2] for layer in cache.layers} == {4}  # type: ignore[union-attr]
-    assert cache.begin([1, 1, 2]).parts == [(history, slice(0, 4), N_HISTORY)]
+    assert cache.begin([1, 1, 2]).parts == [(history, slice(0, 4), N_HISTORY, [(slice(0, N_HISTORY), 1, 4)])]
 
 
 @torch.inference_mode()

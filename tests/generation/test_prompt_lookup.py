@@ -25,6 +25,17 @@ def test_a_repetition_continues() -> None:
     assert Drafter([9, 4, 5, 4]).propose(5) == [5, 4, 5, 4, 5]
 
 
+def test_right_guesses_in_a_row_are_counted_from_the_first_added_token_on() -> None:
+    drafter = Drafter([4, 5, 6, 4, 5, 6])
+    assert drafter.n_right is None
+    drafter.extend([4, 5])
+    assert drafter.n_right == 2
+    drafter.extend([9])
+    assert drafter.n_right == 0
+    drafter.extend([4, 5])
+    assert drafter.n_right == 1  # nothing is known to follow a 9
+
+
 def test_nothing_is_proposed_without_a_request_or_a_known_ending() -> None:
     assert Drafter([1, 1, 1]).propose(0) == []
     assert Drafter([1, 2, 3]).propose(4) == []

@@ -20,12 +20,17 @@ from tests.support.decoding_models import VOCABULARY, falcon_model, gemma_model,
 from tests.support.judged_turns import N_NEW, STOP, example, generated, make_examples, make_settings
 from tests.support.quick import tiny_model
 from trainer.config.schema import LoraConfig
+from trainer.generation import speculative
+from trainer.generation.branched_cache import BranchedCache
 from trainer.generation.kv_cache import CachePrefix, RaggedCache
+from trainer.generation.passes import run_branches
 from trainer.generation.shared_prefixes import build_shared_prefixes, chunked
 from trainer.generation.speculative import _MAX_DRAFT, PartialAnswer, Unfinished, continue_answers
 from trainer.generation.teacher_forcing import decode_turns, plan_units
 from trainer.lora_model import adapter_off, add_lora
 from trainer.types import ToolEvalExample
+
+N_TRIAL_PASSES = 2  # whether answers can share a history
 
 
 @pytest.mark.parametrize(
@@ -53,7 +58,7 @@ def n_passes(model: PreTrainedModel, examples: Sequence[ToolEvalExample]) -> int
 
 
 def test_what_follows_a_difference_is_taken_from_gold_where_the_model_agrees() -> None:
-    """One wrong token in gold costs one more pass, not one for each token after it."""
+    """A wrong token in gold costs few more passes, not one for each token after it."""
     model = tiny_model(VOCABULARY)
     prompt, answer = next(
         (prompt, answer)
@@ -61,7 +66,7 @@ def test_what_follows_a_difference_is_taken_from_gold_where_the_model_agrees() -
         if len(set(answer := generated(model, prompt))) == N_NEW
     )
     gold = [*answer[:2], next(token for token in range(3, VOCABULARY) if token not in answer), *answer[2:]]
-    assert n_passes(model, [example("s", 0, prompt, gold)]) == 1 + 1
+    assert n_passes(model, [example("s", 0, prompt, gold)]) == 1 + N_TRIAL_PASSES + 1
 
 
 def test_a_long_draft_fits_beside_an_answer_that_is_nearly_full() -> None:
@@ -146,10 +151,12 @@ def test_a_session_longer_than_the_token_budget_is_decoded_alone() -> None:
     assert [list(turn.token_ids) for turn in decoded] == [generated(model, item.prompt_ids) for item in examples]
 
 
-def test_waiting_answers_take_the_rows_of_finished_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("branches", [False, True])
+def test_waiting_answers_take_the_rows_of_finished_ones(branches: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model(VOCABULARY)
     prompts = [list(range(3, 3 + n)) for n in (30, 27, 24, 22, 20, 17, 12)]
-    limits = make_settings(max_batch_tokens=2 * (30 + N_NEW + _MAX_DRAFT))
+    n_new = N_NEW + _MAX_DRAFT
+    limits = make_settings(max_batch_tokens=2 * 2 * n_new if branches else 2 * (30 + n_new))
     waiting = []
     for prompt in prompts:
         cache = DynamicCache()
@@ -158,15 +165,16 @@ def test_waiting_answers_take_the_rows_of_finished_ones(monkeypatch: pytest.Monk
         answer.extend(generated(model, prompt)[0])
         waiting.append(Unfinished(answer, CachePrefix(cache, len(prompt)), hints=prompt))
     loads: list[int] = []
-    load = RaggedCache.load
+    kind: Any = BranchedCache if branches else RaggedCache
+    load = kind.load
 
-    def watched(cache: RaggedCache, row: int, prefix: CachePrefix) -> None:
+    def watched(cache: Any, row: int, prefix: CachePrefix) -> None:
         loads.append(row)
         load(cache, row, prefix)
 
-    monkeypatch.setattr(RaggedCache, "load", watched)
+    monkeypatch.setattr(kind, "load", watched)
     with torch.inference_mode():
-        continue_answers(model, waiting, limits, lambda n_done: None)
+        continue_answers(model, waiting, limits, lambda n_done: None, branches=branches)
     assert [item.answer.token_ids for item in waiting] == [generated(model, prompt) for prompt in prompts]
     assert len(loads) == len(prompts)
     assert min(loads.count(0), loads.count(1)) >= 3
@@ -223,6 +231,25 @@ def test_sampling_does_not_depend_on_drafts(monkeypatch: pytest.MonkeyPatch) -> 
     with_drafts = [turn.token_ids for turn in decode_turns(model, examples, settings)]
     monkeypatch.setattr("trainer.generation.speculative._MAX_DRAFT", 0)
     assert [turn.token_ids for turn in decode_turns(model, examples, settings)] == with_drafts
+
+
+def test_drafts_fill_a_step_on_a_cpu_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model(VOCABULARY)
+    known = list(range(3, VOCABULARY))  # a prompt with every token, so there is always a draft
+    examples = [example(f"s{n}", 0, known[n:] + known[:n], [STOP, *known]) for n in range(5)]
+    widths: list[list[int]] = []
+    run = run_branches
+
+    def watched(model: Any, token_ids: Sequence[Sequence[int]], cache: Any, **options: Any) -> list[torch.Tensor]:
+        widths.append([len(row) for row in token_ids if row])
+        return run(model, token_ids, cache, **options)
+
+    monkeypatch.setattr(speculative, "run_branches", watched)
+    monkeypatch.setattr(speculative, "_CPU_STEP_TOKENS", 15)
+    decode_turns(model, examples, make_settings())
+    assert widths[0] == [3] * 5
+    assert all(sum(step) <= 15 for step in widths)
+    assert min(max(step) for step in widths) == 1, "wrong drafts are followed by none"
 
 
 def test_progress_adds_up_to_the_number_of_turns() -> None:

@@ -38,7 +38,7 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[[Config], RunResult]:
 
     In a random model, an opening is as near in the middle of a call as at its beginning, so that is left out.
     """
-    found = calibrating.decisions
+    found = fit.decisions
     monkeypatch.setattr(
         calibrating, "decisions", lambda *turns: [turn._replace(stray=-math.inf) for turn in found(*turns)]
     )

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers.masking_utils import sdpa_mask
+from transformers.masking_utils import causal_mask_function, sdpa_mask
 
-from trainer.generation.branched_cache import BranchedCache, Step
+from trainer.generation.branched_cache import BranchedCache, Part, Step
 from trainer.kernels.attention_override import attend_with, needs_eager, replaceable_attention
 
 
@@ -32,25 +32,29 @@ def branched_attention(model: nn.Module, cache: BranchedCache) -> AbstractContex
     return attend_with(model, "products_branched", partial(_attention, known), partial(_mask, known))
 
 
-def _mask(cache: BranchedCache, *, mask_function: Any, device: Any, **options: Any) -> torch.Tensor | None:
-    """The mask, bool [1, 1, tokens, shared + own keys]: what a token sees of its history, then of its own row."""
+def _mask(
+    cache: BranchedCache, *, mask_function: Any, device: Any, use_vmap: bool = False, **options: Any
+) -> torch.Tensor | None:
+    """The mask, bool [1, 1, tokens, shared + own keys]: what a token sees of its history, then of its own row.
+
+    If tokens see all earlier ones, it is for their own keys only, [1, 1, tokens, own keys].
+    """
     step = cache.step
-    n_shared, positions = step.n_shared, step.positions
+    n_shared = 0 if mask_function is causal_mask_function else step.n_shared
 
     def allowed(batch: Any, head: Any, query: Any, key: Any) -> Any:
         starts = step.starts[query]
         is_seen = (key < starts) | (key >= n_shared)
-        return is_seen & mask_function(
-            batch, head, positions[query], torch.where(key < n_shared, key, starts + key - n_shared)
-        )
+        position = torch.where(key < n_shared, key, starts + key - n_shared)
+        return is_seen & mask_function(batch, head, step.positions[query], position)
 
     return sdpa_mask(
         batch_size=1,
-        q_length=len(positions),
+        q_length=len(step.rows),
         kv_length=n_shared + step.n_slots,
         mask_function=allowed,
         allow_is_causal_skip=False,
-        use_vmap=options.get("use_vmap", False),
+        use_vmap=use_vmap,
         device=device,
     )
 
@@ -70,37 +74,66 @@ def _attention(
     step = cache.step
     _, heads, n_tokens, size = query.shape
     kv_heads, n_slots = key.shape[1:3]
-    n_shared = step.n_shared
+    hidden = attention_mask[0, 0].logical_not()
     with torch.autocast(query.device.type, enabled=False):
         queries = (query[0] * (size**-0.5 if scaling is None else scaling)).to(key.dtype)
-        queries = queries.view(kv_heads, heads // kv_heads, n_tokens, size)
-        hidden = attention_mask[0, 0].logical_not()
-        own_scores = _by_row(queries, key.transpose(2, 3), step)  # [kv heads, group, tokens, slots]
-        own_scores.masked_fill_(hidden[:, n_shared:], -torch.inf)
-        output = value.new_empty(*queries.shape[:3], value.shape[3])
+        queries = queries.view(kv_heads, heads // kv_heads, n_tokens, size).transpose(1, 2).contiguous()
+        own_scores = _by_row(queries, key.transpose(2, 3), step)  # [kv heads, tokens, group, slots]
+        own_scores.masked_fill_(hidden[:, None, -n_slots:], -torch.inf)
+        shared = value.new_zeros(
+            *queries.shape[:3], value.shape[3], dtype=torch.promote_types(value.dtype, torch.float32)
+        )
         own_probabilities = torch.empty_like(own_scores, dtype=value.dtype)
         for part in step.parts:
             layer: Any = part.history.layers[module.layer_idx]
-            keys, values = layer.keys[0, :, : part.n_shared], layer.values[0, :, : part.n_shared]
-            mine = queries[:, :, part.tokens]
-            scores = mine.new_empty(*mine.shape[:3], part.n_shared + n_slots)
-            torch.bmm(mine.flatten(1, 2), keys.transpose(1, 2), out=scores.flatten(1, 2)[..., : part.n_shared])
-            scores[..., : part.n_shared].masked_fill_(hidden[part.tokens, : part.n_shared], -torch.inf)
-            scores[..., part.n_shared :] = own_scores[:, :, part.tokens]
+            scores = queries.new_empty(
+                kv_heads, part.tokens.stop - part.tokens.start, heads // kv_heads, part.n_shared + n_slots
+            )
+            scores[..., part.n_shared :] = own_scores[:, part.tokens]
+            _score_shared(scores, queries[:, part.tokens], layer.keys[0], part, step, hidden[:, :-n_slots])
             probabilities = torch.softmax(scores, dim=-1).to(value.dtype)
-            shared = torch.bmm(probabilities.flatten(1, 2)[..., : part.n_shared], values)
-            output[:, :, part.tokens] = shared.view(*mine.shape[:3], -1)
-            own_probabilities[:, :, part.tokens] = probabilities[..., part.n_shared :]
-        output += _by_row(own_probabilities, value, step)
-    return output.flatten(0, 1).transpose(0, 1)[None], None
+            _add_shared(shared[:, part.tokens], probabilities, layer.values[0], part)
+            own_probabilities[:, part.tokens] = probabilities[..., part.n_shared :]
+        output = shared.to(value.dtype) + _by_row(own_probabilities, value, step)
+    return output.transpose(0, 1).reshape(1, n_tokens, heads, -1), None
+
+
+def _score_shared(
+    scores: torch.Tensor, queries: torch.Tensor, keys: torch.Tensor, part: Part, step: Step, hidden: torch.Tensor
+) -> None:
+    """Write the scores of shared keys to `scores` [kv heads, tokens, group, keys]. `hidden` may be without columns."""
+    group = queries.shape[2]
+    for block in part.blocks:
+        seeing, first = slice(block.n_some), part.tokens.start
+        torch.bmm(
+            queries[:, seeing].flatten(1, 2),
+            keys[:, block.keys].transpose(1, 2),
+            out=scores.flatten(1, 2)[:, : block.n_some * group, block.keys],
+        )
+        scores[:, block.n_some :, :, block.keys] = -torch.inf
+        if hidden.shape[1]:
+            mask = hidden[first : first + block.n_some, block.keys]
+        else:
+            seeing = slice(block.n_whole, block.n_some)
+            places = torch.arange(block.keys.start, block.keys.stop, device=keys.device)
+            mask = places >= step.starts[first + block.n_whole : first + block.n_some, None]
+        if len(mask):
+            scores[:, seeing, :, block.keys].masked_fill_(mask[:, None], -torch.inf)
+
+
+def _add_shared(output: torch.Tensor, probabilities: torch.Tensor, values: torch.Tensor, part: Part) -> None:
+    """Add the shared values, weighted with their probabilities, to `output` [kv heads, tokens, group, size]."""
+    for block in part.blocks:
+        mine = output[:, : block.n_some]
+        weights = probabilities[:, : block.n_some, :, block.keys].flatten(1, 2)
+        mine += torch.bmm(weights, values[:, block.keys]).view(mine.shape)
 
 
 def _by_row(tokens: torch.Tensor, matrices: torch.Tensor, step: Step) -> torch.Tensor:
-    """Multiply each token's vectors [kv heads, group, tokens, n] with its row's matrix [rows, kv heads, n, m]."""
-    kv_heads, group, _, n = tokens.shape
+    """Multiply each token's vectors [kv heads, tokens, group, n] with its row's matrix [rows, kv heads, n, m]."""
+    kv_heads, _, group, n = tokens.shape
     n_rows, n_new = len(matrices), max(step.n_new)
     padded = tokens.new_zeros(n_rows, n_new, kv_heads, group, n)
-    padded[step.rows, step.nth] = tokens.permute(2, 0, 1, 3)
-    product = torch.matmul(padded.permute(0, 2, 1, 3, 4).reshape(n_rows, kv_heads, n_new * group, n), matrices)
-    product = product.view(n_rows, kv_heads, n_new, group, -1).transpose(1, 2)
-    return product[step.rows, step.nth].permute(1, 2, 0, 3)
+    padded[step.rows, step.nth] = tokens.transpose(0, 1)
+    product = torch.matmul(padded.transpose(1, 2).reshape(n_rows, kv_heads, n_new * group, n), matrices)
+    return product.view(n_rows, kv_heads, n_new, group, -1).transpose(1, 2)[step.rows, step.nth].transpose(0, 1)

@@ -6,7 +6,7 @@ answer, a row, has its own buffer for its new tokens only. The new tokens of all
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -15,13 +15,27 @@ from transformers.cache_utils import DynamicLayer
 
 from trainer.generation.kv_cache import CachePrefix, RowLengths
 
+_BLOCK_KEYS = 1024  # few enough that little is computed for tokens that do not see all keys of a block
+
+
+class Block(NamedTuple):
+    """Some keys of a history. The first `n_whole` tokens of a part see all of them, the first `n_some` at least one."""
+
+    keys: slice
+    n_whole: int
+    n_some: int
+
 
 class Part(NamedTuple):
-    """The tokens of a step whose rows continue from one history, of which they see at most `n_shared` tokens."""
+    """The tokens of a step whose rows continue from one history, of which they see at most `n_shared` tokens.
+
+    Tokens that see more of the history come first.
+    """
 
     history: DynamicCache
     tokens: slice
     n_shared: int
+    blocks: list[Block]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +79,7 @@ class _Rows:
         """Set the step to one over this many new tokens of each row."""
         prefixes = {row: prefix for row, prefix in enumerate(self.prefixes) if prefix is not None and n_new[row]}
         histories = {id(prefix.cache): n for n, prefix in enumerate(prefixes.values())}
-        order = sorted(prefixes, key=lambda row: histories[id(prefixes[row].cache)])
+        order = sorted(prefixes, key=lambda row: (histories[id(prefixes[row].cache)], -prefixes[row].length))
         parts: list[Part] = []
         places: list[tuple[int, int, int, int]] = []
         for _, group in groupby(order, key=lambda row: id(prefixes[row].cache)):
@@ -74,8 +88,9 @@ class _Rows:
                 start = prefixes[row].length
                 n_own = self.lengths.values[row] - start
                 places += [(row, nth, start, n_own + nth) for nth in range(n_new[row])]
-            n_shared = max(prefixes[row].length for row in members)
-            parts.append(Part(prefixes[members[0]].cache, slice(first, len(places)), n_shared))
+            blocks = _blocks([start for _, _, start, _ in places[first:]])
+            longest = prefixes[members[0]]
+            parts.append(Part(longest.cache, slice(first, len(places)), longest.length, blocks))
         rows, nth, starts, slots = torch.tensor(places, device=self._device).T.contiguous()
         n_slots = 1 + max(slot for _, _, _, slot in places)
         self.step = Step(order, [n_new[row] for row in order], parts, rows, nth, starts, slots, n_slots)
@@ -127,6 +142,15 @@ class BranchedCache(DynamicCache):
             layer.keys, layer.values = layer.keys[list(rows)], layer.values[list(rows)]
         self._rows.prefixes = [self._rows.prefixes[row] for row in rows]
         self._rows.lengths.keep(rows)
+
+
+def _blocks(starts: Sequence[int]) -> list[Block]:
+    """Blocks of the keys that tokens see, each of which sees the first `starts` keys; the most comes first."""
+    edges = [*range(0, starts[0], _BLOCK_KEYS), starts[0]]
+    return [
+        Block(slice(first, end), sum(start >= end for start in starts), sum(start > first for start in starts))
+        for first, end in pairwise(edges)
+    ]
 
 
 class _OwnTokens(DynamicLayer):

@@ -10,19 +10,28 @@ _LONGEST_MATCH = 3  # tokens; looking up longer endings was no better
 
 
 class Drafter:
-    """The tokens so far, and where each short sequence of them last occurred."""
+    """The tokens so far, and where each short sequence of them last occurred.
+
+    `n_right` is how many of the last tokens, in a row, a draft would have had right; None before the first `extend`.
+    """
 
     def __init__(self, tokens: Iterable[int]) -> None:
+        self.n_right: int | None = None
         self._tokens: list[int] = []
         self._followed: dict[tuple[int, ...], int] = {}  # sequence -> index of the token after its last occurrence
-        self.extend(tokens)
+        for token in tokens:
+            self._append(token)
 
     def extend(self, tokens: Iterable[int]) -> None:
         """Append the tokens that came next."""
         for token in tokens:
-            for ending in self._endings():
-                self._followed[ending] = len(self._tokens)
-            self._tokens.append(token)
+            self.n_right = (self.n_right or 0) + 1 if self.propose(1) == [token] else 0
+            self._append(token)
+
+    def _append(self, token: int) -> None:
+        for ending in self._endings():
+            self._followed[ending] = len(self._tokens)
+        self._tokens.append(token)
 
     def propose(self, n_tokens: int) -> list[int]:
         """Up to `n_tokens` likely next tokens: those after the last occurrence of the longest known ending, if any."""

@@ -16,10 +16,11 @@ from trainer.model_source import load_failure
 class DecodeSettings:
     """How answers are decoded.
 
-    `max_batch_tokens` bounds memory: it is the most tokens in a decoding batch, and a quarter of it is the most tokens
-    of sessions whose caches are held at the same time. A longer turn or session is decoded alone. A copy of recurrent
-    states counts as the tokens whose keys and values, if every layer had them, would take as much memory; at the same
-    time, about half of `max_batch_tokens` is held in copies that wait.
+    `max_batch_tokens` bounds memory. Half of it is the most tokens of sessions whose caches are held at the same time,
+    and half the most new tokens of the answers that are decoded together and share these caches. A longer session is
+    decoded alone. If a model's answers cannot share caches, each has a copy of its prefix, and it is the most tokens in
+    a batch of copies. A copy of recurrent states counts as the tokens whose keys and values, if every layer had them,
+    would take as much memory; at the same time, about half of `max_batch_tokens` is held in copies that wait.
 
     `logit_bias` is added to the logits of these tokens at every position of an answer, before a token is chosen.
     `call_token_ids` are the tokens that begin a call; if there are any, each turn gets the margin of a call.

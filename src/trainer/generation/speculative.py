@@ -21,8 +21,11 @@ from trainer.generation.ragged_attention import supports_ragged_attention
 from trainer.generation.recurrent_walk import Prefill, prefill
 from trainer.generation.settings import DecodeSettings
 
-# Draft tokens per step. Few longer drafts are accepted, and on a CPU each draft token costs time.
+# Draft tokens of an answer in a step. Few longer drafts are accepted.
 _MAX_DRAFT = 7
+
+# On a CPU, more tokens in a step than this take proportionally more time, so drafts only fill a step up to it.
+_CPU_STEP_TOKENS = 32
 
 # Removing finished rows from a batch copies the cache of the others, so they stay while more than this share is open.
 _KEEP_FINISHED_ABOVE = 0.75
@@ -175,11 +178,19 @@ class _Row:
     def is_open(self) -> bool:
         return self.answer.finish_reason is None
 
-    def draft(self) -> list[int]:
-        """A draft of the next tokens, with room for one more, since a pass yields one token more than it checks."""
+    def draft(self, n_most: int | None) -> list[int]:
+        """A draft of the next tokens, with room for one more, since a pass yields one token more than it checks.
+
+        With `n_most`, it has at most that many tokens. Then, if the answer does not follow the drafts, there are none,
+        and as long as it does, they get longer. The first is as long as possible: most answers differ little from gold.
+        """
         if self.drafter is None or not self.is_open:
             return []
-        return self.drafter.propose(min(_MAX_DRAFT, self.answer.n_left - 1))
+        n_tokens = min(_MAX_DRAFT, self.answer.n_left - 1)
+        if n_most is not None:
+            n_right = self.drafter.n_right
+            n_tokens = min(n_tokens, n_most, _MAX_DRAFT if n_right is None else 2 * n_right)
+        return self.drafter.propose(n_tokens)
 
     def accept(self, draft: Sequence[int], logits: torch.Tensor) -> int:
         """Append the draft as far as the model agrees, then the model's own next token; returns how many tokens.
@@ -223,7 +234,10 @@ def _load(model: nn.Module, cache: RaggedCache | BranchedCache, row: int, item: 
 
 def _step(model: nn.Module, rows: Sequence[_Row], cache: RaggedCache | BranchedCache, settings: DecodeSettings) -> None:
     """One pass over each answer's last token and its draft, of which it accepts what the model agrees with."""
-    drafts = [row.draft() for row in rows]
+    n_open = sum(row.is_open for row in rows)
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    n_most = max(0, _CPU_STEP_TOKENS // n_open - 1) if on_cpu else None  # elsewhere, a few more tokens cost little
+    drafts = [row.draft(n_most) for row in rows]
     ids = [[*row.answer.token_ids[-1:], *draft] if row.is_open else [] for row, draft in zip(rows, drafts, strict=True)]
     n_positions = settings.max_context_tokens
     logits = (
