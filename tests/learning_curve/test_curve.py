@@ -211,3 +211,22 @@ def test_the_plan_says_beforehand_what_the_curve_will_not_show(
     assert plan.runs[-1].n_evaluations == n_evaluations
     assert any("evaluated once" in note for note in plan.notes) == noted
     assert any("too few for a verdict (at least 6" in note for note in plan.notes)
+
+
+def test_one_recipe_serves_all_shares_and_held_out_sessions_count(quick_config: MakeConfig) -> None:
+    cfg = quick_config(*RUN, "train.recipe=auto", "data.selection_share=0.25")
+    own = ("output_dir", "seed", "recipe", "save_strategy", "eval_strategy", "save_steps")
+    cfg = cfg.model_copy(
+        update={"train": {key: cfg.train[key] for key in own if key in cfg.train}, "lora": type(cfg.lora)()}
+    )
+    plan = make_plan(cfg, SHARES)
+    chosen = [
+        {key: run.cfg.train[key] for key in ("num_train_epochs", "learning_rate", "loss_weighting")}
+        for run in plan.runs
+    ]
+    assert chosen[0] == chosen[1] == chosen[2]
+    counts = [run.n_sessions for run in plan.runs]
+    assert counts == sorted(counts)
+    assert chosen[0]["loss_weighting"] == "decision"
+    trained(plan)
+    assert all(run.state == "finished" for run in make_plan(cfg, SHARES).runs)

@@ -25,9 +25,11 @@ from trainer.learning_curve.shares import (
     share_of_sessions,
 )
 from trainer.learning_curve.verdict import MORE_EVALUATIONS
+from trainer.model_config import load_model_config
 from trainer.run_layout import RunLayout
 from trainer.scoring.permutation import FEWEST_SESSIONS
 from trainer.training.arguments import resolved_config, training_arguments
+from trainer.training.recipe import with_recipe
 from trainer.training.recovery.resume import has_other_data
 from trainer.training.train import as_written
 
@@ -75,6 +77,7 @@ def make_plan(cfg: Config, percents: Sequence[int]) -> Plan:
     be chosen or are too few, and for runs of an earlier call with other settings or data.
     """
     check_curve(cfg, percents)
+    cfg = _with_one_recipe(cfg, percents)
     configs = run_configs(cfg, percents)
     states = {percent: run_state(cfg, percent) for percent in percents}
     for percent in percents:
@@ -98,6 +101,15 @@ def make_plan(cfg: Config, percents: Sequence[int]) -> Plan:
             _refuse_other_data(run_cfg, counted.report)
         runs.append(_planned(run_cfg, counted, percent=percent, state=states[percent]))
     return Plan(curve_folder(cfg), tuple(runs), tuple(_notes(cfg, runs[-1], everything)))
+
+
+def _with_one_recipe(cfg: Config, percents: Sequence[int]) -> Config:
+    """Return the configuration with what a recipe chooses for all sessions, so that shares differ in nothing else."""
+    if cfg.train.get("recipe") != "auto":
+        return cfg
+    whole = run_configs(cfg, percents)[ALL]
+    on_gpu = _arguments(whole).device.type != "cpu"
+    return with_recipe(cfg, _counted(whole).report.train, load_model_config(cfg), on_gpu=on_gpu)
 
 
 def _counted(cfg: Config) -> _Counted:
@@ -163,9 +175,11 @@ def _refuse_other_data(cfg: Config, report: DataReport) -> None:
 
 def _check_sessions(cfg: Config, counted: _Counted, *, wanted: int) -> None:
     """Raise `ConfigError` if a domain of its own ignores which sessions are wanted."""
-    if counted.report.train.n_sessions != wanted:
+    selection = counted.report.selection
+    n_sessions = counted.report.train.n_sessions + (0 if selection is None else selection.n_sessions)
+    if n_sessions != wanted:
         raise ConfigError(
-            f"data.load_module: {cfg.data.load_module} returns {counted.report.train.n_sessions} training sessions "
+            f"data.load_module: {cfg.data.load_module} returns {n_sessions} training sessions "
             f"instead of {wanted}; its build_datasets(cfg) must follow data.sources[].max_sessions, as "
             "trainer.data.assemble_datasets does"
         )

@@ -42,7 +42,7 @@ def check_curve(cfg: Config, percents: Sequence[int]) -> None:
     states = {percent: run_state(cfg, percent) for percent in percents}
     configs = run_configs(cfg, percents)
     for percent, state in states.items():
-        if state != "new":
+        if state != "new" and cfg.train.get("recipe") != "auto":  # what a recipe chooses is known after the data
             refuse_changes(configs[percent])
     if left := [percent for percent in percents if states[percent] != "finished"]:
         preflight(configs[left[0]])
