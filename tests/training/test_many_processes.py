@@ -90,6 +90,9 @@ def test_two_processes_train_what_one_trains(
         other = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
         for state in ("base", "final"):
             assert other[state]["perplexity"] == pytest.approx(metrics[state]["perplexity"], rel=1e-4)
+            assert other[state]["guard_perplexity"] == pytest.approx(metrics[state]["guard_perplexity"], rel=1e-4)
+        if not settings:  # each process has the whole weights, so the shares of the guard add up to the last bit
+            assert other["guard"]["base"]["sessions"] == metrics["guard"]["base"]["sessions"]
         assert other["train"]["loss"] == pytest.approx(metrics["train"]["loss"], rel=1e-4)
         assert (run / "history.jsonl").read_text(encoding="utf-8").count('"eval_perplexity":') == 2
     assert printed.count("Run folder:") == printed.count("step 1/2") == printed.count("train: 4 sessions") == 1

@@ -24,10 +24,10 @@ def model(*, n_calling: int = 0, nll: float = 10.0, n: int = 24) -> list[GuardSe
 def section(base: list[GuardSession], final: list[GuardSession]) -> dict[str, Any]:
     """The section as it comes out of a file."""
     sides = {"base": base, "final": final}
-    read: dict[str, Any] = json.loads(
+    found: dict[str, Any] = json.loads(
         json.dumps({"dataset": "builtin", **{k: {"sessions": [one._asdict() for one in v]} for k, v in sides.items()}})
     )
-    return read
+    return found
 
 
 def test_the_metrics_are_ratios_of_sums() -> None:
