@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from tests.support.quick import tiny_model
 from trainer.loss import SupervisedLoss
-from trainer.loss.weights import DECISION_SHARE, LossWeighting, token_weights
+from trainer.loss.weights import DECISION_WEIGHT, LossWeighting, token_weights
 from trainer.types import IGNORE_INDEX
 
 X = IGNORE_INDEX
@@ -26,12 +26,13 @@ def test_every_turn_counts_the_same() -> None:
     assert torch.equal(weights, torch.tensor(expected))
 
 
-def test_deciding_tokens_have_their_share_in_addition() -> None:
+def test_deciding_tokens_count_more() -> None:
     weights = token_weights(LABELS, "decision")
     extra = weights - token_weights(LABELS, "token")
     assert torch.equal(extra > 0, FIRST_AND_LAST > 0)
-    assert float(extra.sum() / weights.sum()) == pytest.approx(DECISION_SHARE)
-    assert torch.allclose(extra / FIRST_AND_LAST.clamp(min=1), (FIRST_AND_LAST > 0) * extra[0, 1])
+    assert torch.equal(extra, DECISION_WEIGHT * FIRST_AND_LAST)
+    rows = torch.cat([token_weights(row[None], "decision") for row in LABELS])
+    assert torch.equal(weights, rows)  # so a step has the same weights in one batch and in several
 
 
 @pytest.mark.parametrize("weighting", ["token", "turn", "decision"])

@@ -1,30 +1,32 @@
 """The recipe chooses by data, model and hardware, leaves what is set by hand, and is written into the run."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from tests.support.quick import tiny_model
-from trainer.config import Config
+from trainer.config import Config, load_config
 from trainer.data.report import SplitReport
 from trainer.run_layout import RunLayout
 from trainer.training.recipe import Facts, choices, with_choices
 from trainer.training.train import train_run
 
 MakeConfig = Callable[..., Config]
-SMALL = Facts(n_sessions=60, n_rows=60, n_parameters=135_000_000, n_layers=30, on_gpu=False)
-LARGE = Facts(n_sessions=5_000, n_rows=5_000, n_parameters=4_000_000_000, n_layers=36, on_gpu=True)
-BY_HAND = ("num_train_epochs", "learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps")
+SMALL = Facts(60, n_held_out=6, n_parameters=135_000_000, n_layers=30, n_processes=1, on_gpu=False)
+LARGE = Facts(5_000, n_held_out=64, n_parameters=4_000_000_000, n_layers=36, n_processes=1, on_gpu=True)
 
 
 def auto(make: MakeConfig, *overrides: str) -> Config:
     """A configuration whose recipe chooses everything that is not in `overrides`."""
     cfg = make("train.recipe=auto", *overrides)
     kept = {override.partition("=")[0].removeprefix("train.") for override in overrides}
-    own = ("output_dir", "seed", "recipe", "max_steps", *kept)
+    own = ("output_dir", "seed", "recipe", *kept)
     train = {key: value for key, value in cfg.train.items() if key in own}
     return cfg.model_copy(update={"train": train, "lora": type(cfg.lora)()})
 
@@ -44,6 +46,8 @@ def test_small_data_is_seen_more_often_and_a_large_model_learns_slowly(quick_con
     assert few["train.learning_rate"] > many["train.learning_rate"] == 2e-4
     rows = [c["train.per_device_train_batch_size"] * c["train.gradient_accumulation_steps"] for c in (few, many)]
     assert rows == [1, 16]
+    several = chosen(auto(quick_config), replace(LARGE, n_processes=4))
+    assert several["train.per_device_train_batch_size"] * several["train.gradient_accumulation_steps"] * 4 == 16
 
 
 def test_only_a_cpu_leaves_the_lowest_layers_alone(quick_config: MakeConfig) -> None:
@@ -58,9 +62,21 @@ def test_what_is_set_by_hand_stays(quick_config: MakeConfig) -> None:
     assert "train.learning_rate" not in values
     assert not [key for key in values if "strategy" in key or "best" in key]
     assert with_choices(cfg, choices(cfg, SMALL)).train["learning_rate"] == 0.5
+    assert "train.warmup_ratio" not in chosen(auto(quick_config, "train.warmup_steps=3"), SMALL)
     by_hand = cfg.model_copy(update={"lora": type(cfg.lora)(r=3)})
     assert chosen(by_hand, SMALL)["lora.alpha"] == 6
     assert with_choices(by_hand, choices(by_hand, SMALL)).lora.r == 3
+
+
+def test_a_checkpoint_is_chosen_only_if_there_are_several_and_sessions_to_judge_them(quick_config: MakeConfig) -> None:
+    assert chosen(auto(quick_config), SMALL)["train.load_best_model_at_end"] is True
+    for cfg, facts in (
+        (auto(quick_config, "train.num_train_epochs=1"), SMALL),
+        (auto(quick_config), LARGE),
+        (auto(quick_config), replace(SMALL, n_held_out=0)),
+    ):
+        assert "train.load_best_model_at_end" not in chosen(cfg, facts)
+    assert "train.load_best_model_at_end" in chosen(auto(quick_config, "train.num_train_epochs=5"), LARGE)
 
 
 def test_every_choice_says_why(quick_config: MakeConfig) -> None:
@@ -72,16 +88,17 @@ def test_every_choice_says_why(quick_config: MakeConfig) -> None:
 def test_layers_are_counted_by_their_names(n_layers: int, tokenizer: Any) -> None:
     rows = SplitReport(5, 7, 100, 10, 0, {}, dropped_oversized=False)
     model = tiny_model(50, num_hidden_layers=n_layers)
-    facts = Facts.of(rows, model, on_gpu=False)
-    assert (facts.n_sessions, facts.n_rows, facts.n_layers) == (5, 7, n_layers)
+    arguments = SimpleNamespace(device=torch.device("cpu"), world_size=2)
+    facts = Facts.of(rows, 1, model, arguments)
+    assert facts == Facts(5, 1, facts.n_parameters, n_layers, n_processes=2, on_gpu=False)
     assert facts.n_parameters == sum(weight.numel() for weight in model.parameters())
-    assert Facts.of(rows, None, on_gpu=False).n_parameters == 0
+    assert Facts.of(rows, 1, None, arguments).n_parameters == 0
 
 
 def test_a_run_writes_what_was_chosen_and_runs_again_from_it(
     quick_config: MakeConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cfg = auto(quick_config, "train.max_steps=2")
+    cfg = auto(quick_config, "train.num_train_epochs=1", "train.save_strategy=steps", "train.save_steps=1")
     with caplog.at_level("INFO"):
         folder = train_run(cfg).output_dir
     assert "recipe: train.learning_rate 0.002 (" in caplog.text
@@ -89,3 +106,26 @@ def test_a_run_writes_what_was_chosen_and_runs_again_from_it(
     assert written["train"]["learning_rate"] == 0.002
     assert written["train"]["loss_weighting"] == "decision"
     assert written["lora"]["alpha"] == 2 * written["lora"]["r"]
+    assert written["data"]["selection_share"] == 0.0  # too few sessions
+    again = cfg.model_copy(update={"train": {**cfg.train, "resume_from_checkpoint": True}})
+    assert train_run(again).output_dir == folder  # finished, and not another run
+
+
+def test_a_run_with_a_recipe_holds_sessions_out_goes_on_and_runs_again_from_its_record(
+    quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.data.held_out.sessions._FEWEST_FOR_AUTO", 10)
+    cfg = auto(quick_config, "data.train_split=train[:12]", "train.num_train_epochs=2")
+    files = RunLayout(train_run(cfg).output_dir)
+    metrics = json.loads(files.metrics.read_text(encoding="utf-8"))
+    assert metrics["data"]["selection"]["n_sessions"] == 5
+    assert "best_step" in metrics["train"]
+    assert metrics["calibration"]["n_sessions"] == 5
+    recorded = load_config(files.config)
+    assert recorded.data.selection_share == pytest.approx(5 / 12)
+    elsewhere = {**recorded.train, "output_dir": f"{recorded.output_dir}-again"}
+    repeated = train_run(recorded.model_copy(update={"train": elsewhere}))
+    again = json.loads(RunLayout(repeated.output_dir).metrics.read_text(encoding="utf-8"))
+    assert again["data"] == metrics["data"]
+    assert again["final"]["turn_exact"] == metrics["final"]["turn_exact"]
+    assert again["train"]["loss"] == metrics["train"]["loss"]

@@ -10,7 +10,8 @@ from trainer.training.train import train_run
 
 MakeConfig = Callable[..., Config]
 CHOOSES = (
-    "data.train_split=train[:12]", "train.load_best_model_at_end=true", "train.eval_strategy=steps",
+    "data.train_split=train[:12]", "data.selection_share=0.1", "train.load_best_model_at_end=true",
+    "train.eval_strategy=steps",
     "train.save_strategy=steps", "train.eval_steps=1", "train.save_steps=1",
 )  # fmt: skip
 

@@ -84,8 +84,8 @@ class DataConfig(_Section):
     holdout: Fraction = Field(0.1, description="share of the sessions to evaluate on if the data has no eval_split")
     selection_share: Literal["auto"] | Fraction = Field(
         "auto",
-        description="share of the training sessions held out to choose the checkpoint and to stop early; auto: 0.1 if "
-        "the run chooses anything",
+        description="share of the training sessions held out to choose the checkpoint, to stop early and to calibrate "
+        "calls; auto: 0.1, at least 5, if the run chooses anything and has 30 sessions",
     )
     on_bad_row: Literal["error", "drop"] = Field(
         "error", description="what to do with rows that have errors: stop before training, or drop and count them"

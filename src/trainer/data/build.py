@@ -110,6 +110,8 @@ def build_bundle(cfg: Config, opened: OpenRows) -> DatasetBundle:
     tools = (tool for part in train.parts for tool in part.part.reader.tools)
     examples = _eval_examples(sessions, evaluation.rows())
     report = _report(prepared, train_report, eval_report, held_report, copies=copies, format_name=chat.fmt.name)
+    if held:  # other rows are trained on if others are held out
+        report = dataclasses.replace(report, fingerprint=_joined((report.fingerprint or "", *held)))
     prompts = count_lengths(len(example.prompt_ids) for example in examples)
     return DatasetBundle(
         _repeated(train_rows, copies).remove_columns(_FOR_FINDINGS),

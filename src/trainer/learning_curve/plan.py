@@ -29,7 +29,7 @@ from trainer.model_config import load_model_config
 from trainer.run_layout import RunLayout
 from trainer.scoring.permutation import FEWEST_SESSIONS
 from trainer.training.arguments import resolved_config, training_arguments
-from trainer.training.recipe import with_recipe
+from trainer.training.recipe import settled
 from trainer.training.recovery.resume import has_other_data
 from trainer.training.train import as_written
 
@@ -108,8 +108,12 @@ def _with_one_recipe(cfg: Config, percents: Sequence[int]) -> Config:
     if cfg.train.get("recipe") != "auto":
         return cfg
     whole = run_configs(cfg, percents)[ALL]
-    on_gpu = _arguments(whole).device.type != "cpu"
-    return with_recipe(cfg, _counted(whole).report.train, load_model_config(cfg), on_gpu=on_gpu)
+    arguments = _arguments(whole)
+    with arguments.main_process_first(desc="data preparation"):
+        bundle = domain_datasets(load_domain(whole), whole)
+    chosen = settled(whole, bundle, load_model_config(cfg), arguments)
+    new = {key: value for key, value in chosen.train.items() if key not in whole.train}
+    return cfg.model_copy(update={"train": {**cfg.train, **new}, "lora": chosen.lora})
 
 
 def _counted(cfg: Config) -> _Counted:

@@ -13,6 +13,8 @@ from torch import nn
 
 from trainer.config import Config
 from trainer.config.schema import LoraConfig
+from trainer.data import DatasetBundle
+from trainer.data.held_out.sessions import with_held_share
 from trainer.data.report import SplitReport
 from trainer.training.checks.empty_model import empty_model
 
@@ -27,9 +29,8 @@ SELECTION_KEYS = ("eval_strategy", "save_strategy", "load_best_model_at_end")
 _EPOCHS = ((150, 1), (60, 2), (0, 3))  # from this many sessions on
 _LEARNING_RATES = ((3.0e9, 2e-4), (1.0e9, 5e-4), (3.0e8, 1e-3), (0.0, 2e-3))  # from this many parameters on
 _RANKS = ((1_000, 32), (0, 16))  # from this many sessions on
-_ROWS_PER_STEP = ((2_000, 16), (1_000, 8), (500, 4), (250, 2), (0, 1))  # from this many rows in all epochs on
+_ROWS_PER_STEP = ((2_000, 16), (1_000, 8), (500, 4), (250, 2), (0, 1))  # from this many sessions in all epochs on
 _MOST_ROWS_ON_A_GPU = 4
-_FEWEST_TO_SELECT = 20
 _FEWEST_LAYERS_TO_SKIP = 8
 _SKIPPED_SHARE = 0.4
 _IN_LAYER = re.compile(r".*\.layers\.(\d+)\..*_proj")
@@ -40,18 +41,23 @@ class Facts:
     """What the choices depend on. `n_layers` counts decoder layers with a number in their name; 0 if none have one."""
 
     n_sessions: int
-    n_rows: int
+    n_held_out: int
     n_parameters: int
     n_layers: int
+    n_processes: int
     on_gpu: bool
 
     @classmethod
-    def of(cls, rows: SplitReport, model: nn.Module | None, *, on_gpu: bool) -> "Facts":
-        """The facts of training rows and of a model, which may be empty; None for a model that was not built."""
+    def of(cls, rows: SplitReport, n_held_out: int, model: nn.Module | None, arguments: Any) -> "Facts":
+        """The facts of training rows, of a model, which may be empty (None if it was not built), and of the hardware.
+
+        `arguments` are TrainingArguments.
+        """
         linear = {name for name, part in model.named_modules() if isinstance(part, nn.Linear)} if model else set()
         numbers = {int(found[1]) for name in linear if (found := _IN_LAYER.fullmatch(name)) is not None}
         n_parameters = sum(weight.numel() for weight in model.parameters()) if model else 0
-        return cls(rows.n_sessions, rows.n_rows, n_parameters, max(numbers, default=-1) + 1, on_gpu)
+        n_layers, on_gpu = max(numbers, default=-1) + 1, arguments.device.type != "cpu"
+        return cls(rows.n_sessions, n_held_out, n_parameters, n_layers, arguments.world_size, on_gpu)
 
 
 class Choice(NamedTuple):
@@ -62,14 +68,18 @@ class Choice(NamedTuple):
     reason: str
 
 
-def chooses_checkpoint(cfg: Config) -> bool:
-    """Whether the recipe may keep the best of several checkpoints; known before the data."""
-    return cfg.train.get("recipe") == "auto" and not any(key in cfg.train for key in SELECTION_KEYS)
+def settled(cfg: Config, bundle: DatasetBundle, model_config: "PretrainedConfig", arguments: Any) -> Config:
+    """Return the configuration with a value for everything that is chosen from the data, and log the recipe's choices.
 
-
-def with_recipe(cfg: Config, rows: SplitReport, model_config: "PretrainedConfig", *, on_gpu: bool) -> Config:
-    """Return the configuration with a value for everything that the recipe chooses, and log each with its reason."""
-    chosen = choices(cfg, Facts.of(rows, empty_model(cfg, model_config), on_gpu=on_gpu))
+    That is the share of held-out sessions, and what the recipe chooses. `arguments` are TrainingArguments.
+    """
+    held = {example.session_id for example in bundle.selection_examples}
+    if cfg.data.selection_share == "auto":
+        names = bundle.train_dataset["session_id"] if held else ()
+        cfg = with_held_share(cfg, n_held=len(held), n_trained=len(set(names)))
+    if cfg.train.get("recipe") != "auto":
+        return cfg
+    chosen = choices(cfg, Facts.of(bundle.report.train, len(held), empty_model(cfg, model_config), arguments))
     for choice in chosen:
         logger.info(f"recipe: {choice.key} {choice.value} ({choice.reason})")
     return with_choices(cfg, chosen)
@@ -103,12 +113,13 @@ def _is_set(cfg: Config, name: str) -> bool:
 
 def _all_choices(cfg: Config, facts: Facts) -> Iterator[Choice]:
     sessions, parameters = f"{facts.n_sessions:,} training sessions", f"{facts.n_parameters / 1e6:,.0f}M parameters"
-    epochs = _step(_EPOCHS, facts.n_sessions)
-    yield Choice("train.num_train_epochs", epochs, sessions)
+    yield Choice("train.num_train_epochs", _step(_EPOCHS, facts.n_sessions), sessions)
+    epochs = float(cfg.train.get("num_train_epochs", _step(_EPOCHS, facts.n_sessions)))
     if facts.n_parameters:
         yield Choice("train.learning_rate", _step(_LEARNING_RATES, facts.n_parameters), parameters)
     yield Choice("train.lr_scheduler_type", "cosine", "ends with small steps")
-    yield Choice("train.warmup_ratio", 0.1, "begins with small steps")
+    if not cfg.train.get("warmup_steps") and cfg.train.get("lr_scheduler_type") != "constant":
+        yield Choice("train.warmup_ratio", 0.1, "begins with small steps")
     rank = cfg.lora.r if _is_set(cfg, "lora.r") else _step(_RANKS, facts.n_sessions)
     yield Choice("lora.r", rank, sessions)
     yield Choice("lora.alpha", 2 * rank, "twice the rank")
@@ -119,22 +130,24 @@ def _all_choices(cfg: Config, facts: Facts) -> Iterator[Choice]:
         yield Choice("lora.target_modules", rf".*\.layers\.({numbers})\..*_proj", reason)
     yield from _batch(cfg, facts, epochs)
     yield Choice("train.loss_weighting", "decision", "the tokens that decide whether to call count more")
-    if chooses_checkpoint(cfg) and epochs > 1 and facts.n_sessions >= _FEWEST_TO_SELECT:
+    is_by_hand = any(key in cfg.train for key in (*SELECTION_KEYS, "max_steps"))
+    if not is_by_hand and epochs > 1 and facts.n_held_out:
         reason = "the best epoch is kept, judged on held-out training sessions"
         yield from (Choice(f"train.{key}", "epoch", reason) for key in ("eval_strategy", "save_strategy"))
         yield Choice("train.load_best_model_at_end", True, reason)
 
 
-def _batch(cfg: Config, facts: Facts, epochs: int) -> Iterator[Choice]:
+def _batch(cfg: Config, facts: Facts, epochs: float) -> Iterator[Choice]:
     if cfg.train.get("max_tokens_per_batch") is not None:
         return
-    n_rows = int(facts.n_rows * float(cfg.train.get("num_train_epochs", epochs)))
+    n_rows = int(facts.n_sessions * epochs)
     rows = _step(_ROWS_PER_STEP, n_rows)
     at_once = min(rows, _MOST_ROWS_ON_A_GPU) if facts.on_gpu else 1
     at_once = int(cfg.train.get("per_device_train_batch_size", at_once))
     device = "a GPU takes several at once" if facts.on_gpu else "a CPU gains little by more"
+    n_accumulated = max(1, rows // (at_once * facts.n_processes))
     yield Choice("train.per_device_train_batch_size", at_once, device)
-    yield Choice("train.gradient_accumulation_steps", max(1, rows // at_once), f"{rows} of {n_rows:,} rows per step")
+    yield Choice("train.gradient_accumulation_steps", n_accumulated, f"{rows} of {n_rows:,} sessions per step")
 
 
 def _step(table: tuple[tuple[float, Any], ...], size: float) -> Any:

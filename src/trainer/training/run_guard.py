@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from trainer.generation.settings import DecodeSettings
 from trainer.guard.measures import SECTION, GuardSession, guard_intervals, guard_metrics, read_sessions
 from trainer.guard_evaluation import Guard
 from trainer.run_layout import BASE, FINAL
@@ -33,6 +35,13 @@ class RunGuard:
         if self._trainer.is_world_process_zero():
             self._folder.add_metrics({SECTION: self.section})
         self._trainer.accelerator.wait_for_everyone()
+
+    def decode_as(self, settings: DecodeSettings) -> None:
+        """Decode later answers with the same bias as an evaluation with these settings."""
+        if self._guard is not None:
+            evaluator = self._guard.evaluator
+            biased = replace(evaluator.settings, logit_bias=settings.logit_bias)
+            self._guard = replace(self._guard, evaluator=evaluator.with_settings(biased))
 
     def judge_final(self) -> None:
         """Judge the current weights."""

@@ -48,7 +48,7 @@ from trainer.training.memory import peak_memory_gb
 from trainer.training.preflight import preflight
 from trainer.training.publishing.card_of_run import card_of_run
 from trainer.training.publishing.upload import check_target, upload_finished, upload_target
-from trainer.training.recipe import with_recipe
+from trainer.training.recipe import settled
 from trainer.training.recovery.checkpoints import incomplete_lines, keep_until, step_of
 from trainer.training.recovery.ending import left_explained
 from trainer.training.recovery.resume import Start, check_data, check_resolved, find_start
@@ -108,11 +108,10 @@ def train_run(cfg: Config) -> RunResult:
         check_ids((rows[index] for index in range(len(rows))), lacking, name=name)
     for line in bundle.report.lines():
         logger.info(line)
-    if cfg.train.get("recipe") == "auto":
-        cfg = with_recipe(cfg, bundle.report.train, model_config, on_gpu=arguments.device.type != "cpu")
-        arguments = training_arguments(cfg, folder=work)
+    cfg = settled(cfg, bundle, model_config, arguments)
+    arguments = training_arguments(cfg, folder=work)
     if start.record is not None:
-        check_resolved(start.record, as_written(resolved_config(cfg, arguments)).train)
+        check_resolved(start.record, as_written(resolved_config(cfg, arguments)))
     chat = bundle.chat or make_chat_setup(cfg)
     facts = environment(cfg, data_fingerprint=bundle.report.fingerprint)
     if start.record is not None:
@@ -221,6 +220,7 @@ def _train_tracked(
     best = _best_checkpoint(trainer)
     trainer.save_model(_internal_call=True)
     calibration = calibrate(cfg, trainer, bundle.selection_examples)
+    guard.decode_as(trainer.evaluator.settings)
     final = _final_evaluation(trainer, folder)
     states[FINAL] = state_metrics(final)
     guard.judge_final()

@@ -103,13 +103,18 @@ def _gold_too_long(seen: Evidence) -> Diagnosis | None:
 def _overfitted(seen: Evidence) -> Diagnosis | None:
     held, losses = seen.logged("eval_loss"), seen.logged("loss")
     final = seen.number("final", "loss")
-    rises = len(held) >= 2 and held[-1] > _RISEN * min(held)
-    memorizes = len(losses) >= 4 and final is not None and fmean(_last_quarter(losses)) < _MEMORIZED * final
+    keeps_best = bool(seen.setting("train", "load_best_model_at_end"))
+    rises = len(held) >= 2 and held[-1] > _RISEN * min(held) and not keeps_best
+    by_token = seen.setting("train", "loss_weighting") in (None, "token")  # only then are both means over tokens
+    is_known = by_token and len(losses) >= 4 and final is not None
+    memorizes = is_known and fmean(_last_quarter(losses)) < _MEMORIZED * (final or 0.0)
     if not (rises or memorizes):
         return None
     return Diagnosis(
         "the model is overfitted: it knows the training sessions better than others",
-        "fewer epochs or a lower learning rate, and train.load_best_model_at_end=true; more sessions help most",
+        "fewer epochs or a lower learning rate"
+        + ("" if keeps_best else ", and train.load_best_model_at_end=true")
+        + "; more sessions help most",
     )
 
 
@@ -120,8 +125,9 @@ def _underfitted(seen: Evidence) -> Diagnosis | None:
     quarter = len(losses) // 4
     if fmean(losses[-quarter:]) > _FALLING * fmean(losses[-2 * quarter : -quarter]):
         return None
-    epochs = seen.setting("train", "num_train_epochs")
-    more = f"--set train.num_train_epochs={2 * epochs:g}" if isinstance(epochs, int | float) else "more epochs"
+    key = "max_steps" if (seen.setting("train", "max_steps") or -1) > 0 else "num_train_epochs"
+    now = seen.setting("train", key)
+    more = f"--set train.{key}={2 * now:g}" if isinstance(now, int | float) else "more epochs"
     return Diagnosis("the model is underfitted: the training loss was still falling at the end", more)
 
 
@@ -147,7 +153,8 @@ def _decision_off(seen: Evidence) -> Diagnosis | None:
     what = "calls tools on turns that need none" if name == "hallucination_rate" else "leaves out calls"
     return Diagnosis(
         f"the decision whether to call is off: the model {what} ({wrong[name]:.0%} of those turns)",
-        "train.loss_weighting=decision, and more sessions with the turns that it decides wrongly",
+        "more sessions with the turns that it decides wrongly"
+        + ("" if seen.setting("train", "loss_weighting") == "decision" else ", and train.loss_weighting=decision"),
     )
 
 

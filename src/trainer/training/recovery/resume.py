@@ -22,7 +22,7 @@ _FREE = frozenset({
     "dataloader_pin_memory", "dataloader_persistent_workers", "save_total_limit", "push_to_hub", "hub_model_id",
     "hub_private_repo", "hub_strategy", "hub_token", "hub_revision", "hub_always_push", "logging_nan_inf_filter",
     "skip_memory_metrics", "ddp_timeout", "trackio_space_id", "fsdp_config", "accelerator_config",
-    "restore_callback_states_from_checkpoint",
+    "restore_callback_states_from_checkpoint", "recipe",
 })  # fmt: skip
 
 
@@ -99,14 +99,14 @@ def _check_same(cfg: Config, record: Path) -> None:
     _refuse(RunLayout(record).config, changed_settings(record, cfg))
 
 
-def check_resolved(record: Path, train: Mapping[str, Any]) -> None:
-    """Refuse settings of `train`, with all defaults filled in, that differ from the recorded ones.
+def check_resolved(record: Path, cfg: Config) -> None:
+    """Refuse settings of `train` and `lora`, with all defaults filled in, that differ from the recorded ones.
 
     Raises `ConfigError`.
     """
     recorded = RunLayout(record).config
     if recorded.is_file():
-        _refuse(recorded, list(_resolved_differences(train, load_config(recorded))))
+        _refuse(recorded, list(_resolved_differences(cfg, load_config(recorded))))
 
 
 def changed_settings(record: Path, cfg: Config, *, resolved: bool = False) -> list[str]:
@@ -119,14 +119,18 @@ def changed_settings(record: Path, cfg: Config, *, resolved: bool = False) -> li
     if not recorded.is_file():
         return []
     earlier = load_config(recorded)
-    more = _resolved_differences(cfg.train, earlier) if resolved else ()
+    more = _resolved_differences(cfg, earlier) if resolved else ()
     return list(dict.fromkeys((*_differences(cfg, earlier), *more)))
 
 
-def _resolved_differences(train: Mapping[str, Any], earlier: Config) -> Iterator[str]:
-    for key in {**earlier.train, **train}:
-        if key not in _FREE and earlier.train.get(key) != train.get(key):
-            yield f"train.{key}: {earlier.train.get(key)!r} there, {train.get(key)!r} here"
+def _resolved_differences(cfg: Config, earlier: Config) -> Iterator[str]:
+    for key in {**earlier.train, **cfg.train}:
+        if key not in _FREE and earlier.train.get(key) != cfg.train.get(key):
+            yield f"train.{key}: {earlier.train.get(key)!r} there, {cfg.train.get(key)!r} here"
+    now, then = cfg.lora.model_dump(mode="json"), earlier.lora.model_dump(mode="json")
+    for key in now:
+        if now[key] != then[key]:
+            yield f"lora.{key}: {then[key]!r} there, {now[key]!r} here"
 
 
 def _refuse(recorded: Path, differences: list[str]) -> None:
@@ -141,7 +145,10 @@ def _refuse(recorded: Path, differences: list[str]) -> None:
 def _differences(cfg: Config, earlier: Config) -> Iterator[str]:
     for section in ("data", "model", "lora", "eval"):
         now, then = cfg[section].model_dump(mode="json"), earlier[section].model_dump(mode="json")
-        for key in now:
+        chosen = cfg.train.get("recipe") == "auto" and section == "lora"  # compared when they are chosen again
+        for key in cfg.lora.model_fields_set if chosen else now:
+            if now[key] == "auto" and key == "selection_share":
+                continue  # the fingerprint of the data covers who is held out
             if now[key] != then[key] and key not in ("num_proc", "revision", "tokenizer_revision", "sources"):
                 yield f"{section}.{key}: {then[key]!r} there, {now[key]!r} here"
     for key, value in cfg.train.items():
