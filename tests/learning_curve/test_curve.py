@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.interrupted import SHORT_SESSIONS
 from trainer.config import Config
+from trainer.config.schema import TRAIN_DEFAULTS
 from trainer.data.domains import domain_datasets, load_domain
 from trainer.errors import ConfigError, DataError, RunInterrupted
 from trainer.learning_curve import curve as curve_module
@@ -215,7 +216,7 @@ def test_the_plan_says_beforehand_what_the_curve_will_not_show(
 
 def test_one_recipe_serves_all_shares_and_held_out_sessions_count(quick_config: MakeConfig) -> None:
     cfg = quick_config(*RUN, "train.recipe=auto", "data.selection_share=0.25")
-    own = ("output_dir", "seed", "recipe", "save_strategy", "eval_strategy", "save_steps")
+    own = (*TRAIN_DEFAULTS, "seed", "recipe", "save_strategy", "eval_strategy", "save_steps")
     cfg = cfg.model_copy(
         update={"train": {key: cfg.train[key] for key in own if key in cfg.train}, "lora": type(cfg.lora)()}
     )

@@ -12,6 +12,7 @@ import yaml
 
 from tests.support.quick import tiny_model
 from trainer.config import Config, load_config
+from trainer.config.schema import TRAIN_DEFAULTS
 from trainer.data.report import SplitReport
 from trainer.run_layout import RunLayout
 from trainer.training.recipe import Facts, choices, with_choices
@@ -26,7 +27,7 @@ def auto(make: MakeConfig, *overrides: str) -> Config:
     """A configuration whose recipe chooses everything that is not in `overrides`."""
     cfg = make("train.recipe=auto", *overrides)
     kept = {override.partition("=")[0].removeprefix("train.") for override in overrides}
-    own = ("output_dir", "seed", "recipe", *kept)
+    own = (*TRAIN_DEFAULTS, "seed", "recipe", *kept)
     train = {key: value for key, value in cfg.train.items() if key in own}
     return cfg.model_copy(update={"train": train, "lora": type(cfg.lora)()})
 
