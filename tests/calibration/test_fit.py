@@ -91,8 +91,8 @@ def test_nothing_is_fitted_to_too_few_turns(turns: list[Decision]) -> None:
 def test_the_curve_goes_from_all_missed_to_all_hallucinated_and_holds_the_found_rates() -> None:
     fit = fit_bias(sessions(calls=2.0, others=-2.0), tradeoff=1.0)
     assert [point.bias for point in fit.curve] == [n / 2 for n in range(-20, 21)]
-    missed = [point.missed for point in fit.curve]
-    hallucinated = [point.hallucinated for point in fit.curve]
+    missed = [point.missed or 0.0 for point in fit.curve]
+    hallucinated = [point.hallucinated or 0.0 for point in fit.curve]
     assert (missed[0], hallucinated[0], missed[-1], hallucinated[-1]) == (1.0, 0.0, 0.0, 1.0)
     assert missed == sorted(missed, reverse=True)
     assert hallucinated == sorted(hallucinated)
