@@ -17,6 +17,8 @@ from trainer.data import DatasetBundle
 from trainer.data.domains import domain_datasets
 from trainer.run_layout import CALIBRATION_FILE, RunLayout
 from trainer.scoring.predictions import read_predictions
+from trainer.training import calibrating
+from trainer.training import train as train_module
 from trainer.training.calibrating import evaluated
 from trainer.training.publishing.shared_files import SHARED_FILES
 from trainer.training.run_files import written_files
@@ -36,18 +38,20 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[[Config], RunResult]:
 
     In a random model, an opening is as near in the middle of a call as at its beginning, so that is left out.
     """
-
-    def decisions(*turns: Any) -> list[fit.Decision]:
-        return [turn._replace(stray=-math.inf) for turn in fit.decisions(*turns)]
+    found = fit.decisions
+    monkeypatch.setattr(
+        calibrating, "decisions", lambda *turns: [turn._replace(stray=-math.inf) for turn in found(*turns)]
+    )
+    original = domain_datasets
 
     def with_held_out(domain: Any, cfg: Config) -> DatasetBundle:
-        bundle = domain_datasets(domain, cfg)
+        bundle = original(domain, cfg)
         others = load_config(cfg.path or "", ["data.train_split=train[:2]", "data.eval_split=test[2:7]"])
-        object.__setattr__(bundle, "selection_examples", domain_datasets(domain, others).tool_eval_examples)
+        turns = original(domain, others).tool_eval_examples
+        object.__setattr__(bundle, "selection_examples", turns)
         return bundle
 
-    monkeypatch.setattr("trainer.training.calibrating.decisions", decisions)
-    monkeypatch.setattr("trainer.training.train.domain_datasets", with_held_out)
+    monkeypatch.setattr(train_module, "domain_datasets", with_held_out)
     return train_run
 
 
