@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -92,7 +93,7 @@ def test_cache_and_histories_are_freed_when_decoding_ends() -> None:
     run_branches(model, [[3, 4]], cache, n_positions=2048)
     gc.disable()  # nothing may wait for a collection, since histories take much memory
     try:
-        held = [weakref.ref(cache), weakref.ref(history)]
+        held: list[weakref.ref[Any]] = [weakref.ref(cache), weakref.ref(history)]
         del cache, history
         assert [reference() for reference in held] == [None, None]
     finally:

@@ -91,9 +91,9 @@ class _Rows:
             blocks = _blocks([start for _, _, start, _ in places[first:]])
             longest = prefixes[members[0]]
             parts.append(Part(longest.cache, slice(first, len(places)), longest.length, blocks))
-        columns = torch.tensor(places, device=self._device).T.contiguous()
+        rows, nth, starts, slots = torch.tensor(places, device=self._device).T.contiguous()
         n_slots = 1 + max(slot for _, _, _, slot in places)
-        self.step = Step(order, [n_new[row] for row in order], parts, *columns, n_slots=n_slots)
+        self.step = Step(order, [n_new[row] for row in order], parts, rows, nth, starts, slots, n_slots)
         return self.step
 
 
@@ -160,7 +160,7 @@ class _OwnTokens(DynamicLayer):
     values: Any
 
     def __init__(self, rows: _Rows, like: Any, capacity: int) -> None:
-        super().__init__()
+        DynamicLayer.__init__(self)
         self.keys, self.values = (
             sample.new_zeros(len(rows.prefixes), sample.shape[1], capacity, sample.shape[3])
             for sample in (like.keys, like.values)
