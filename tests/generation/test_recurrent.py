@@ -82,7 +82,7 @@ def test_a_turn_takes_a_fraction_of_the_passes_of_generate(family: str) -> None:
 def test_units_return_what_one_call_returns(family: str) -> None:
     model = make_model(family)
     examples = make_examples(model, n_sessions=6, n_turns=3, seed=11)
-    plan = make_settings(max_batch_tokens=400)
+    plan = make_settings(max_batch_tokens=200)
     units = plan_units(examples, plan)
     assert len(units) > 2
     whole = decode_turns(model, examples, plan)
