@@ -17,7 +17,7 @@ SRC = ROOT / "src"
 # From the bottom up. A part is a package or a single file; it may import parts of its own layer and of lower ones.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("types", "errors", "run_layout"),
-    ("util", "config", "hub", "values", "tools", "kernels", "model_source", "segments", "collate", "vllm_flags"),
+    ("util", "config", "hub", "values", "tools", "kernels", "model_source", "collate", "vllm_flags"),
     (
         "tool_calls",
         "messages",

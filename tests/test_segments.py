@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.test_collate import as_row, rows_of_tokens
-from trainer.segments import Segment, TokenSpan, join_rows, segments_of
+from trainer.kernels.segments import Segment, TokenSpan, join_rows, segments_of
 from trainer.types import IGNORE_INDEX
 
 few_tokens = st.lists(st.lists(st.tuples(st.integers(0, 1), st.booleans()), min_size=1, max_size=9), min_size=1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from trainer.segments import Segment, concatenate
+from trainer.kernels.segments import Segment, concatenate
 from trainer.types import IGNORE_INDEX
 
 
@@ -45,7 +45,7 @@ class PaddingCollator:
 class PackingCollator:
     """Packs rows into one sequence, without padding between them; leaves out a row's other columns.
 
-    Rows of one session may be joined before (`trainer.segments.join_rows`). The model must keep the rows apart
+    Rows of one session may be joined before (`trainer.kernels.segments.join_rows`). The model must keep the rows apart
     (`trainer.kernels.packed_attention`). The first token of a segment carries no loss, because the token before it may
     belong to another row. `multiple_of` rounds the length up with padding at the end.
     """

@@ -45,14 +45,8 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
 
     def configured(*given: Given, **data: Any) -> Config:
         sources = json.dumps([one.write(tmp_path) for one in given])
-        keys = {
-            "train_split": "train",
-            "eval_split": "test",
-            "holdout": 0.2,
-            "n_tool_sessions_eval": 100,
-            "selection_share": 0,
-            **data,
-        }
+        keys = {"train_split": "train", "eval_split": "test", "holdout": 0.2, "n_tool_sessions_eval": 100}
+        keys |= {"selection_share": 0, **data}
         sections = [f"data.{key}={json.dumps(value)}" for key, value in keys.items()]
         changes = (f"data.load_module={request.param}", f"data.sources={sources}", "data.dataset_name=null")
         return load_config(QUICKSTART, [*changes, *sections])

@@ -29,7 +29,8 @@ def sources(quick_config: MakeConfig, tmp_path: Path) -> Sources:
             path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
             listed.append({"dataset_name": str(path), **options.get(name, {})})
         cfg = quick_config(
-            "data.load_module=chat_rows", f"data.sources={json.dumps(listed)}", "data.dataset_name=null", "data.selection_share=0",
+            "data.load_module=chat_rows", f"data.sources={json.dumps(listed)}", "data.dataset_name=null",
+            "data.selection_share=0",
             "data.train_split=train", "data.eval_split=test", "data.n_tool_sessions_eval=6", "data.holdout=0.2",
             *overrides,
         )  # fmt: skip

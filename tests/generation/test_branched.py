@@ -11,8 +11,8 @@ from transformers import DynamicCache, PreTrainedModel
 
 from tests.support.decoding_models import VOCABULARY, falcon_model, gemma_model, gpt_oss_model
 from tests.support.quick import tiny_model
-from trainer.generation.branched_cache import BranchedCache
-from trainer.generation.branched_probe import can_branch
+from trainer.generation.branched.cache import BranchedCache
+from trainer.generation.branched.probe import can_branch
 from trainer.generation.kv_cache import CachePrefix
 from trainer.generation.passes import run_branches
 
@@ -51,7 +51,7 @@ def check(model: PreTrainedModel, cache: BranchedCache, known: list[list[int]], 
 def test_rows_continue_from_their_own_ends_of_shared_histories(
     make_model: MakeModel, block_keys: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.generation.branched_cache._BLOCK_KEYS", block_keys)
+    monkeypatch.setattr("trainer.generation.branched.cache._BLOCK_KEYS", block_keys)
     model = make_model()
     texts = torch.randint(3, VOCABULARY, (2, N_HISTORY), generator=torch.Generator().manual_seed(2))
     histories = [history_of(model, text) for text in texts]

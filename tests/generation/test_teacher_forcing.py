@@ -21,7 +21,7 @@ from tests.support.judged_turns import N_NEW, STOP, example, generated, make_exa
 from tests.support.quick import tiny_model
 from trainer.config.schema import LoraConfig
 from trainer.generation import speculative
-from trainer.generation.branched_cache import BranchedCache
+from trainer.generation.branched.cache import BranchedCache
 from trainer.generation.kv_cache import CachePrefix, RaggedCache
 from trainer.generation.passes import run_branches
 from trainer.generation.shared_prefixes import build_shared_prefixes, chunked

@@ -14,8 +14,8 @@ from trainer.kernels.blocked_attention import blocked_attention
 from trainer.kernels.fused_lora import fused_lora
 from trainer.kernels.lean_layers import find_lean_layers, lean_layers
 from trainer.kernels.packed_attention import attend_by_row, keeps_branches_apart, keeps_rows_apart
+from trainer.kernels.segments import join_rows
 from trainer.loss import SupervisedLoss
-from trainer.segments import join_rows
 from trainer.types import IGNORE_INDEX
 
 SIZES: dict[str, Any] = {

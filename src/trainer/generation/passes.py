@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
-from trainer.generation.branched_attention import branched_attention
-from trainer.generation.branched_cache import BranchedCache
+from trainer.generation.branched.attention import branched_attention
+from trainer.generation.branched.cache import BranchedCache
 from trainer.generation.kv_cache import RaggedCache
 from trainer.generation.ragged_attention import ragged_attention, row_mask
 from trainer.kernels.blocked_attention import attend_in_blocks

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import nn
 
-from trainer.generation.branched_probe import can_branch
+from trainer.generation.branched.probe import can_branch
 from trainer.generation.kv_cache import CachePrefix, empty_recurrent_cache
 from trainer.generation.passes import run_tokens
 from trainer.generation.recurrent_probe import Abilities, nearly_equal, probe

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
-from trainer.generation.branched_cache import BranchedCache
+from trainer.generation.branched.cache import BranchedCache
 from trainer.generation.kv_cache import CachePrefix, RaggedCache
 from trainer.generation.logit_bias import biased
 from trainer.generation.passes import run_branches, run_rows

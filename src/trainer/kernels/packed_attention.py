@@ -2,8 +2,8 @@
 
 The positions of every row begin at zero. transformers uses this to find where rows begin, and masks accordingly. But a
 mask of all pairs of tokens is large, and a kernel computes the pairs that it forbids, so here every whole row is
-attended to alone. Rows of one session may be joined (`trainer.segments`): the tokens of a branch also attend to those
-that its row shares with another one, through a mask. Whether a model keeps rows apart is tried, not assumed: recurrent
+attended to alone. Rows of one session may be joined (`trainer.kernels.segments`): the tokens of a branch also attend to
+those that its row shares with another one, through a mask. Whether a model keeps rows apart is tried, not assumed: recurrent
 layers and short convolutions do not.
 """
 
@@ -21,8 +21,8 @@ from trainer.kernels.blocked_attention import (
     attention_in_blocks,
     masked_attention_in_blocks,
 )
+from trainer.kernels.segments import Segment, TokenSpan
 from trainer.kernels.trial import equal_within_rounding, kept_mode, pretrained_model
-from trainer.segments import Segment, TokenSpan
 
 _PROBE = (Segment(0, 9), Segment(9, 23), Segment(23, 26))
 _BRANCHED_PROBE = (

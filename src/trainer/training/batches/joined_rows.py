@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from trainer.segments import join_rows
+from trainer.kernels.segments import join_rows
 
 _WORTH = 0.9  # of the tokens of separate rows; for less, the number of steps stays that of the rows
 

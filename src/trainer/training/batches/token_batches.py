@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from trainer.segments import concatenate
+from trainer.kernels.segments import concatenate
 from trainer.training.batches.joined_rows import row_lengths
 
 _N_OPEN = 64  # batches that a row may still join, so batches get full in time proportional to the rows

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from trainer.errors import TrainingError
-from trainer.segments import segments_of
+from trainer.kernels.segments import segments_of
 
 _N_ROWS_NAMED = 8
 

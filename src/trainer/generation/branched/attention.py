@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from transformers.masking_utils import causal_mask_function, sdpa_mask
 
-from trainer.generation.branched_cache import BranchedCache, Part, Step
+from trainer.generation.branched.cache import BranchedCache, Part, Step
 from trainer.kernels.attention_override import attend_with, needs_eager, replaceable_attention
 
 

@@ -100,7 +100,7 @@ class _Rows:
 class BranchedCache(DynamicCache):
     """Rows that continue from beginnings of histories. Only `load`, `advance` and `keep` change rows.
 
-    Call `begin` before each pass. The model must attend with `trainer.generation.branched_attention`.
+    Call `begin` before each pass. The model must attend with `trainer.generation.branched.attention`.
     """
 
     has_states = False

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from trainer.generation.branched_attention import may_branch
-from trainer.generation.branched_cache import BranchedCache
+from trainer.generation.branched.attention import may_branch
+from trainer.generation.branched.cache import BranchedCache
 from trainer.generation.kv_cache import CachePrefix, empty_cache, is_filled
 from trainer.generation.passes import run_branches
 from trainer.generation.recurrent_probe import nearly_equal
