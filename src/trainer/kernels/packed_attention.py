@@ -3,8 +3,8 @@
 The positions of every row begin at zero. transformers uses this to find where rows begin, and masks accordingly. But a
 mask of all pairs of tokens is large, and a kernel computes the pairs that it forbids, so here every whole row is
 attended to alone. Rows of one session may be joined (`trainer.kernels.segments`): the tokens of a branch also attend to
-those that its row shares with another one, through a mask. Whether a model keeps rows apart is tried, not assumed: recurrent
-layers and short convolutions do not.
+those that its row shares with another one, through a mask. Whether a model keeps rows apart is tried, not assumed:
+recurrent layers and short convolutions do not.
 """
 
 from collections.abc import Iterator, Sequence
