@@ -68,11 +68,11 @@ def test_the_interval_covers_the_true_gain() -> None:
     rng = np.random.default_rng(0)
     sizes, rates = (100, 200, 400), np.array([0.4, 0.28, 0.196])
     true_gain = 0.196 * (1 - 0.7)
-    n_missed, n_curves = 0, 150
+    n_missed, n_curves = 0, 60
     for _ in range(n_curves):
-        ease = rng.normal(0, 0.5, size=(25, 1))
+        ease = rng.normal(0, 0.5, size=(20, 1))
         odds = np.log(rates / (1 - rates)) + ease
-        wrong = [rng.random((25, 12)) < 1 / (1 + np.exp(-odds[:, [column]])) for column in range(3)]
+        wrong = [rng.random((20, 8)) < 1 / (1 + np.exp(-odds[:, [column]])) for column in range(3)]
         trend = doubling_trend([point(size, ~one) for size, one in zip(sizes, wrong, strict=True)])
         assert trend is not None
         n_missed += not trend.interval[0] <= true_gain <= trend.interval[1]
