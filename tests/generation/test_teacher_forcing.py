@@ -244,7 +244,7 @@ def test_drafts_fill_a_step_on_a_cpu_and_no_more(monkeypatch: pytest.MonkeyPatch
         return run_branches(model, token_ids, cache, **options)
 
     monkeypatch.setattr(speculative, "run_branches", watched)
-    monkeypatch.setattr(speculative, "_CPU_STEP_TOKENS", 15)
+    monkeypatch.setattr(speculative, "_CPU_FULL_STEP", 15)
     decode_turns(model, examples, make_settings())
     assert max(widths[0]) == 3
     assert all(sum(step) <= 15 for step in widths)

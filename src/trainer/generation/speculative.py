@@ -6,7 +6,7 @@ A wrong draft cannot be taken back from the states of recurrent layers, so model
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -24,8 +24,9 @@ from trainer.generation.settings import DecodeSettings
 # Draft tokens of an answer in a step. Few longer drafts are accepted.
 _MAX_DRAFT = 7
 
-# On a CPU, more tokens in a step than this take proportionally more time, so drafts only fill a step up to it.
-_CPU_STEP_TOKENS = 32
+# On a CPU, a step of a few tokens takes little longer than one of a single token. With more, the time per token falls
+# until a step is full, and drafts beyond that never pay.
+_CPU_FREE_TOKENS, _CPU_FULL_STEP = 8, 32
 
 # Removing finished rows from a batch copies the cache of the others, so they stay while more than this share is open.
 _KEEP_FINISHED_ABOVE = 0.75
@@ -167,6 +168,20 @@ def generate_answer(
         answer.extend(token)
 
 
+class _DraftLimits(NamedTuple):
+    """The most tokens in a draft: at all, and if the last one was wrong."""
+
+    most: int
+    unproven: int
+
+
+def _draft_limits(n_rows: int, device: torch.device) -> _DraftLimits:
+    if device.type != "cpu":
+        return _DraftLimits(_MAX_DRAFT, _MAX_DRAFT)
+    most, unproven = (min(_MAX_DRAFT, max(0, n // n_rows - 1)) for n in (_CPU_FULL_STEP, _CPU_FREE_TOKENS))
+    return _DraftLimits(most, unproven)
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     """An answer in a row of the batch, and the drafter of its next tokens; None without drafts."""
@@ -178,19 +193,17 @@ class _Row:
     def is_open(self) -> bool:
         return self.answer.finish_reason is None
 
-    def draft(self, n_most: int | None) -> list[int]:
+    def draft(self, limits: _DraftLimits) -> list[int]:
         """A draft of the next tokens, with room for one more, since a pass yields one token more than it checks.
 
-        With `n_most`, it has at most that many tokens. Then, if the answer does not follow the drafts, there are none,
-        and as long as it does, they get longer. The first is as long as possible: most answers differ little from gold.
+        As long as the answer follows its drafts, they get longer. The first is as long as possible: most answers differ
+        little from gold.
         """
         if self.drafter is None or not self.is_open:
             return []
-        n_tokens = min(_MAX_DRAFT, self.answer.n_left - 1)
-        if n_most is not None:
-            n_right = self.drafter.n_right
-            n_tokens = min(n_tokens, n_most, _MAX_DRAFT if n_right is None else 2 * n_right)
-        return self.drafter.propose(n_tokens)
+        n_right = self.drafter.n_right
+        n_likely = limits.most if n_right is None else max(limits.unproven, 2 * n_right)
+        return self.drafter.propose(min(n_likely, limits.most, self.answer.n_left - 1))
 
     def accept(self, draft: Sequence[int], logits: torch.Tensor) -> int:
         """Append the draft as far as the model agrees, then the model's own next token; returns how many tokens.
@@ -234,10 +247,8 @@ def _load(model: nn.Module, cache: RaggedCache | BranchedCache, row: int, item: 
 
 def _step(model: nn.Module, rows: Sequence[_Row], cache: RaggedCache | BranchedCache, settings: DecodeSettings) -> None:
     """One pass over each answer's last token and its draft, of which it accepts what the model agrees with."""
-    n_open = sum(row.is_open for row in rows)
-    on_cpu = next(model.parameters()).device.type == "cpu"
-    n_most = max(0, _CPU_STEP_TOKENS // n_open - 1) if on_cpu else None  # elsewhere, a few more tokens cost little
-    drafts = [row.draft(n_most) for row in rows]
+    limits = _draft_limits(sum(row.is_open for row in rows), next(model.parameters()).device)
+    drafts = [row.draft(limits) for row in rows]
     ids = [[*row.answer.token_ids[-1:], *draft] if row.is_open else [] for row, draft in zip(rows, drafts, strict=True)]
     n_positions = settings.max_context_tokens
     logits = (
