@@ -80,7 +80,7 @@ def test_shares_of_several_processes_are_the_whole_to_the_last_bit(
     guard: Guard, chat: ChatSetup, tokenizer: Any
 ) -> None:
     model = tiny_model(len(tokenizer))
-    settings = dataclasses.replace(guard.evaluator.settings, max_batch_tokens=1_000)
+    settings = dataclasses.replace(guard.evaluator.settings, max_batch_tokens=300)
     guard.evaluator.settings = settings
     whole = guard.evaluator.decode(model, share=0, n_shares=1, title="t")
     parts = [guard.evaluator.decode(model, share=share, n_shares=3, title="t") for share in range(3)]

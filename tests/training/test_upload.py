@@ -40,11 +40,12 @@ def run_folder(tiny_model_folder: Path, tmp_path: Path) -> Path:
         "notes.txt",
         "training_args.bin",
         "served/base/report.html",
-        "predictions/final.jsonl",
-        "history.jsonl",
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("mine", encoding="utf-8")
+    for name in ("predictions/final.jsonl", "history.jsonl"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
     return folder
 
 

@@ -73,6 +73,15 @@ def read_run_files(folder: Path) -> RunFiles:
     )
 
 
+def read_evidence(folder: Path, metrics: Mapping[str, Any]) -> Evidence:
+    """Return what a run has measured, for a diagnosis: `metrics`, its history and its configuration.
+
+    Raises `DataError` for a malformed file.
+    """
+    files = RunLayout(folder)
+    return Evidence(metrics, _lines(files.history), _yaml(files.config))
+
+
 def read_served_files(folder: Path) -> ServedFiles:
     """Return the files of a served evaluation. Raises `DataError` as `read_run_files` does.
 

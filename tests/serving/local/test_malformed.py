@@ -2,6 +2,7 @@
 
 import gc
 import logging
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,10 @@ def test_malformed_requests_leave_nothing_in_memory(service: LocalService) -> No
     requests = [*malformed_requests(), *malformed_http()]
     sizes = []
     with serving(LocalService(service.plan, engine, service.stop_token_ids)) as url:
-        for _ in range(2):
+        for _ in range(4):
             for case in requests:
                 exchange(url, case.request)
             gc.collect()
             sizes.append(rss_mib())
-    assert sizes[1] - sizes[0] < 24, sizes
+    # A leak grows in every round; an arena of the allocator grows in one.
+    assert min(after - before for before, after in pairwise(sizes)) < 24, sizes

@@ -7,7 +7,7 @@ from typing import Any
 from trainer.config import Config
 from trainer.data.chat_setup import load_encoder
 from trainer.errors import ToolSftError
-from trainer.reports.folder import read_run_files
+from trainer.reports.folder import read_evidence
 from trainer.scoring.saved import compare_states
 from trainer.training.publishing.model_card import model_card
 
@@ -18,7 +18,7 @@ def card_of_run(folder: Path, cfg: Config, metrics: Mapping[str, Any]) -> str:
         cfg,
         metrics,
         comparison=compare_states(folder),
-        evidence=read_run_files(folder).evidence(),
+        evidence=read_evidence(folder, metrics),
         template_kwargs=_template_kwargs(folder, cfg),
     )
 
