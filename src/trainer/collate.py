@@ -45,13 +45,15 @@ class PaddingCollator:
 class PackingCollator:
     """Packs rows into one sequence, without padding between them; leaves out a row's other columns.
 
-    Rows of one session may be joined before (`trainer.kernels.segments.join_rows`). The model must keep the rows apart
+    Rows of one session may be joined before (`trainer.kernels.segments.join_rows`); with `share`, sessions that begin
+    with the same tokens share them. The model must keep the rows, or the branches, apart
     (`trainer.kernels.packed_attention`). The first token of a segment carries no loss, because the token before it may
     belong to another row. `multiple_of` rounds the length up with padding at the end.
     """
 
     pad_token_id: int
     multiple_of: int = 1
+    share: bool = False
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Returns `input_ids`, `attention_mask`, `labels` and `position_ids`, each int64 [1, tokens].
@@ -61,7 +63,7 @@ class PackingCollator:
         """
         if len(rows) < 2 and "segments" not in (rows or [{}])[0]:
             return {**PaddingCollator(self.pad_token_id, self.multiple_of)(rows)}
-        packed = concatenate(rows)
+        packed = concatenate(rows, share=self.share)
         segments = [*packed["segments"]]
         n_tokens = segments[-1].end
         n_padding = -n_tokens % self.multiple_of

@@ -9,7 +9,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from tests.loss.test_supervised import make_rows
 from trainer.collate import PackingCollator, PaddingCollator
-from trainer.kernels import packed_attention
+from trainer.kernels import packed_attention, segments
 from trainer.kernels.blocked_attention import blocked_attention
 from trainer.kernels.fused_lora import fused_lora
 from trainer.kernels.lean_layers import find_lean_layers, lean_layers
@@ -128,6 +128,35 @@ def test_joined_rows_have_the_loss_and_gradients_of_rows_alone(family: str, mult
     assert joined[1].keys() == alone[1].keys() != set()
     for name, gradient in alone[1].items():
         assert (joined[1][name] - gradient).norm() <= 1e-5 * gradient.norm(), name
+
+
+@pytest.mark.parametrize("n_alone", [4, 256])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sessions_that_share_a_beginning_have_the_loss_and_gradients_of_rows_alone(
+    family: str, n_alone: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "FEWEST_SHARED", 5)
+    monkeypatch.setattr(packed_attention, "_LONG_BRANCH", n_alone)
+    model = make(family, **FAMILIES[family])
+    instructions = make_rows([13], seed=7)[0]["input_ids"]
+    sessions = [[after(instructions, row) for row in session] for session in [*SESSIONS, ROWS[1:2], ROWS[3:]]]
+    rows = [row for session in sessions for row in session]
+    alone = loss_and_gradients(model, [PaddingCollator(0)([row]) for row in rows])
+    batch = PackingCollator(0, share=True)([*map(join_rows, sessions)])
+    joined_only = PackingCollator(0)([*map(join_rows, sessions)])
+    assert batch["input_ids"].shape[1] == joined_only["input_ids"].shape[1] - 3 * len(instructions)
+    with fused_lora(model, active=True), lean_layers(find_lean_layers(model)):
+        shared = loss_and_gradients(model, [batch])
+    torch.testing.assert_close(shared[0], alone[0], rtol=1e-5, atol=0)
+    assert shared[1].keys() == alone[1].keys() != set()
+    for name, gradient in alone[1].items():
+        assert (shared[1][name] - gradient).norm() <= 1e-5 * gradient.norm(), name
+
+
+def after(instructions: list[int], row: dict[str, list[int]]) -> dict[str, list[int]]:
+    """The row with a beginning that carries no label, nor does the first token after it."""
+    labels = [IGNORE_INDEX] * len(instructions) + [IGNORE_INDEX, *row["labels"][1:]]
+    return {"input_ids": instructions + row["input_ids"], "labels": labels}
 
 
 def test_a_model_that_attends_to_other_branches_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

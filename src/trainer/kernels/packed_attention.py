@@ -2,15 +2,15 @@
 
 The positions of every row begin at zero. transformers uses this to find where rows begin, and masks accordingly. But a
 mask of all pairs of tokens is large, and a kernel computes the pairs that it forbids, so here every whole row is
-attended to alone. Rows of one session may be joined (`trainer.kernels.segments`): the tokens of a branch also attend to
-those that its row shares with another one, through a mask. Whether a model keeps rows apart is tried, not assumed:
-recurrent layers and short convolutions do not.
+attended to alone. Rows may share beginnings (`trainer.kernels.segments`): the tokens of a branch also attend to those
+that its row shares with another one, and short branches are attended to together, through a mask. Whether a model keeps
+rows apart is tried, not assumed: recurrent layers and short convolutions do not.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from itertools import groupby
-from typing import Any
+from itertools import accumulate, groupby, pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -21,9 +21,10 @@ from trainer.kernels.blocked_attention import (
     attention_in_blocks,
     masked_attention_in_blocks,
 )
-from trainer.kernels.segments import Segment, TokenSpan
+from trainer.kernels.segments import Segment, TokenSpan, n_tokens_in
 from trainer.kernels.trial import equal_within_rounding, kept_mode, pretrained_model
 
+_LONG_BRANCH = 256  # tokens from which a branch is attended to alone, so that no pair is computed in vain
 _PROBE = (Segment(0, 9), Segment(9, 23), Segment(23, 26))
 _BRANCHED_PROBE = (
     Segment(0, 14),
@@ -45,6 +46,17 @@ def attend_by_row(model: nn.Module, segments: Sequence[Segment]) -> AbstractCont
     return attend_with(model, "sdpa_by_row", attention, attention.mask)
 
 
+class _Run(NamedTuple):
+    """What is attended to at once: the queries of consecutive segments, and spans that hold every key they see."""
+
+    segments: tuple[Segment, ...]
+    keys: tuple[TokenSpan, ...]
+
+    @property
+    def queries(self) -> slice:
+        return slice(self.segments[0].start, self.segments[-1].end)
+
+
 class _RowAttention:
     """The attention of one batch. Masks are boolean [1, 1, queries, keys], True where a query sees a key."""
 
@@ -60,8 +72,8 @@ class _RowAttention:
         """Return the mask of all pairs for layers with a window that is shorter than a row; the others need none."""
         if local_size is None or local_size >= self._longest:
             return None
-        everything = TokenSpan(0, self._segments[-1].end)
-        return _visible(self._segments, everything, device=device, local_size=local_size)
+        everything = (TokenSpan(0, self._segments[-1].end),)
+        return _visible(_Run(self._segments, everything), device=device, local_size=local_size)
 
     def __call__(
         self,
@@ -73,54 +85,96 @@ class _RowAttention:
         **options: Any,
     ) -> tuple[torch.Tensor, None]:
         """Shapes: query [1, heads, tokens, size]; key, value [1, kv heads, tokens, size]."""
+        keys, values = _Pieces(key, self._runs, dim=2), _Pieces(value, self._runs, dim=2)
         outputs = []
-        for run, keys in self._runs:
-            rows, columns = slice(run[0].start, run[-1].end), slice(*keys)
-            parts = (module, query[:, :, rows], key[:, :, columns], value[:, :, columns])
-            mask = None if attention_mask is None else attention_mask[:, :, rows, columns]
-            if run[0].history:
-                mask = self._branch_mask(run, keys, query.device) if mask is None else mask
+        for run in self._runs:
+            parts = (module, query[:, :, run.queries], keys.joined(run), values.joined(run))
+            is_branch = bool(run.segments[0].history)
+            mask = None
+            if attention_mask is not None:
+                mask = torch.cat([attention_mask[:, :, run.queries, slice(*span)] for span in run.keys], dim=3)
+            elif is_branch:
+                mask = self._branch_mask(run, query.device)
+            if is_branch:
                 output, _ = masked_attention_in_blocks(*parts, mask, **options)
             else:
                 output, _ = attention_in_blocks(*parts, mask, **options)
             outputs.append(output)
         return torch.cat(outputs, dim=1), None
 
-    def _branch_mask(self, run: Sequence[Segment], keys: TokenSpan, device: torch.device) -> torch.Tensor:
+    def _branch_mask(self, run: _Run, device: torch.device) -> torch.Tensor:
         """Return the mask of branches, which all layers share."""
-        name = (run[0].start, device)
+        name = (run.segments[0].start, device)
         if name not in self._masks:
-            self._masks[name] = _visible(run, keys, device=device)
+            self._masks[name] = _visible(run, device=device)
         return self._masks[name]
 
 
-def _runs(segments: Sequence[Segment]) -> Iterator[tuple[tuple[Segment, ...], TokenSpan]]:
-    """Yield what is attended to at once, and its keys: each whole row, and branches that follow each other together."""
-    for branched, group in groupby(segments, key=lambda segment: bool(segment.history)):
+class _Pieces:
+    """A tensor, cut along `dim` wherever the keys of a run begin or end.
+
+    Slices of the whole would each have a gradient as large as the whole; pieces have gradients of their own sizes.
+    """
+
+    def __init__(self, whole: torch.Tensor, runs: Sequence[_Run], *, dim: int) -> None:
+        cuts = sorted({0, whole.shape[dim], *(cut for run in runs for span in run.keys for cut in span)})
+        sizes = [end - start for start, end in pairwise(cuts)]
+        self._pieces = dict(zip(cuts, whole.split(sizes, dim=dim), strict=False))
+        self._dim = dim
+
+    def joined(self, run: _Run) -> torch.Tensor:
+        """Return the parts of the tensor that a run sees, as one."""
+        parts = [piece for span in run.keys for start, piece in self._pieces.items() if span.start <= start < span.end]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=self._dim)
+
+
+def _runs(segments: Sequence[Segment]) -> Iterator[_Run]:
+    """Yield what is attended to at once: each whole row, each long branch, and short branches that follow each other."""
+
+    def kind(segment: Segment) -> object:
+        is_alone = not segment.history or segment.end - segment.start >= _LONG_BRANCH
+        return segment.start if is_alone else None
+
+    for _, group in groupby(segments, key=kind):
         run = tuple(group)
-        for part in [run] if branched else [(segment,) for segment in run]:
-            first = min(span.start for segment in part for span in segment.spans)
-            yield part, TokenSpan(first, part[-1].end)
+        yield _Run(run, tuple(_merged(span for segment in run for span in segment.spans)))
 
 
-def _visible(
-    segments: Sequence[Segment], keys: TokenSpan, *, device: torch.device | str, local_size: int | None = None
-) -> torch.Tensor:
-    """Return which of the `keys` each token of consecutive segments sees: boolean [1, 1, tokens, keys].
+def _merged(spans: Iterable[TokenSpan]) -> Iterator[TokenSpan]:
+    """Yield the fewest spans that hold the same tokens, in order."""
+    start = end = -1
+    for span in sorted(spans):
+        if span.start > end:
+            if end > 0:
+                yield TokenSpan(start, end)
+            start = span.start
+        end = max(end, span.end)
+    yield TokenSpan(start, end)
+
+
+def _visible(run: _Run, *, device: torch.device | str, local_size: int | None = None) -> torch.Tensor:
+    """Return which of the keys each token of a run sees: boolean [1, 1, tokens, keys].
 
     A token sees those of its row up to itself; with `local_size`, only that many.
     """
-    first = segments[0].start
-    visible = torch.zeros(segments[-1].end - first, keys.end - keys.start, dtype=torch.bool, device=device)
-    for segment in segments:
+    first, n_queries = run.queries.start, run.queries.stop - run.queries.start
+    visible = torch.zeros(n_queries, n_tokens_in(run.keys), dtype=torch.bool, device=device)
+    places = dict(zip(run.keys, accumulate(map(_size, run.keys), initial=0), strict=False))
+    for segment in run.segments:
         n_own, n_before = segment.end - segment.start, segment.position
         row = torch.ones(n_own, segment.row_length, dtype=torch.bool, device=device).tril_(n_before)
         if local_size is not None:
             row.triu_(n_before - local_size + 1)
-        parts = row.split([span.end - span.start for span in segment.spans], dim=1)
+        parts = row.split([_size(span) for span in segment.spans], dim=1)
         for span, part in zip(segment.spans, parts, strict=True):
-            visible[segment.start - first : segment.end - first, span.start - keys.start : span.end - keys.start] = part
+            holder = next(keys for keys in run.keys if keys.start <= span.start < keys.end)
+            column = places[holder] + span.start - holder.start
+            visible[segment.start - first : segment.end - first, column : column + _size(span)] = part
     return visible[None, None]
+
+
+def _size(span: TokenSpan) -> int:
+    return span.end - span.start
 
 
 def keeps_rows_apart(model: nn.Module) -> bool:

@@ -77,13 +77,22 @@ def test_ten_turns_cost_little_more_than_one_row_and_train_the_same(
         monkeypatch,
     )  # fmt: skip
     assert "are joined" not in caplog.text
-    joined, n_joined = first_step(quick_config(*ten_turns, "train.per_device_train_batch_size=2"), monkeypatch)
+    one_by_one = ("train.per_device_train_batch_size=1", "train.gradient_accumulation_steps=2")
+    joined, n_joined = first_step(quick_config(*ten_turns, *one_by_one), monkeypatch)
     assert joined["loss"] == pytest.approx(separate["loss"], rel=1e-5)
     assert joined["grad_norm"] == pytest.approx(separate["grad_norm"], rel=1e-5)
     assert f"the {n_rows} rows are joined to 2 sessions" in caplog.text
     assert f"{n_joined:,} tokens instead of {n_separate:,}" in caplog.text
     longest = n_separate / n_rows  # no row is longer than this on average
     assert n_joined <= 1.15 * 2 * longest
+    both, n_both = first_step(
+        quick_config(*ten_turns, "train.per_device_train_batch_size=2", f"train.output_dir={tmp_path / 'both'}"),
+        monkeypatch,
+    )
+    assert both["loss"] == pytest.approx(separate["loss"], rel=1e-5)
+    assert both["grad_norm"] == pytest.approx(separate["grad_norm"], rel=1e-5)
+    assert "all sessions begin with the same " in caplog.text
+    assert n_both <= 0.6 * n_joined  # the two sessions share the system message as well
 
 
 def test_rows_of_a_model_that_mixes_branches_stay_separate(

@@ -14,9 +14,11 @@ from tests.training.batches.test_joined_rows import REWRITING
 from tests.training.test_resume import RUN, interrupted, same_weights
 from trainer.config import Config
 from trainer.errors import ConfigError
+from trainer.kernels import segments
 from trainer.training.batches.token_batches import TokenBatches
 from trainer.training.run_trainer import RunTrainer
 from trainer.training.train import train_run
+from trainer.types import IGNORE_INDEX
 
 MakeConfig = Callable[..., Config]
 
@@ -42,6 +44,19 @@ def test_the_seed_chooses_who_shares_a_batch() -> None:
     by_seed = [TokenBatches(rows, max_tokens=10, seed=seed).batches for seed in (0, 1, None)]
     assert by_seed[0] != by_seed[1]
     assert by_seed[2] == [[index, index + 1] for index in range(0, 20, 2)]
+
+
+def test_a_beginning_that_all_rows_share_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "FEWEST_SHARED", 4)
+    rows = make_rows([5, 3, 4])
+    beginning = make_rows([6], seed=9)[0]["input_ids"]
+    for row in rows:
+        row["input_ids"] = beginning + row["input_ids"]
+        row["labels"] = [IGNORE_INDEX] * 7 + row["labels"][1:]
+    assert segments.n_shared_by_all(rows) == 6
+    batches = TokenBatches(rows, max_tokens=6 + 8, seed=None, n_shared=6)
+    assert (batches.batches, batches.lengths) == ([[0, 1], [2]], [14, 10])
+    assert [len(batches[index]["input_ids"]) for index in range(2)] == batches.lengths
 
 
 def test_a_batch_is_its_rows_one_after_the_other() -> None:

@@ -8,8 +8,9 @@ from trainer.config import Config
 from trainer.errors import ConfigError
 from trainer.kernels.attention_override import replaceable_attention
 from trainer.kernels.packed_attention import keeps_branches_apart, keeps_rows_apart
+from trainer.kernels.segments import n_shared_by_all
 from trainer.lora_model import is_sharded
-from trainer.training.batches.joined_rows import JoinedRows, has_sessions_of_several_rows, worth_joining
+from trainer.training.batches.joined_rows import JoinedRows, has_sessions_of_several_rows, in_numpy, worth_joining
 from trainer.training.batches.token_batches import TokenBatches
 
 logger = logging.getLogger(__name__)
@@ -44,20 +45,29 @@ def choose_batching(cfg: Config, model: Any, arguments: Any, rows: Any, *, pad_t
             raise ConfigError(f"train.packing: {obstacle}; set it to auto")
         logger.info(f"rows are padded, not packed: {obstacle}")
         return padded
-    packing = PackingCollator(pad_token_id, multiple_of=step)
-    joined = _joined(cfg, model, rows) if several else None
+    branches = keeps_branches_apart(model)
+    joined = _joined(cfg, rows, branches=branches) if several else None
     if joined is None and not packs:
         return padded
     examples = rows if joined is None else joined
+    n_shared = _n_shared(examples) if packs and branches else 0
     if max_tokens is not None:
         seed = None if arguments.train_sampling_strategy == "sequential" else arguments.seed
-        examples = TokenBatches(examples, max_tokens=max_tokens, seed=seed)
-    return Batching(examples, packing)
+        examples = TokenBatches(examples, max_tokens=max_tokens, seed=seed, n_shared=n_shared)
+    return Batching(examples, PackingCollator(pad_token_id, multiple_of=step, share=packs and branches))
 
 
-def _joined(cfg: Config, model: Any, rows: Any) -> JoinedRows | None:
+def _n_shared(examples: Any) -> int:
+    tokens = in_numpy(examples)
+    n_shared = n_shared_by_all(tokens[index] for index in range(len(tokens)))
+    if n_shared:
+        logger.info(f"all sessions begin with the same {n_shared:,} tokens, which are computed once per batch")
+    return n_shared
+
+
+def _joined(cfg: Config, rows: Any, *, branches: bool) -> JoinedRows | None:
     """Return the rows of each session as one example; None, with the reason in the log, if they stay separate."""
-    if not keeps_branches_apart(model):
+    if not branches:
         name = cfg.model.base_model_name
         logger.info(f"rows of a session are not joined: {name} computes something else for them than for rows alone")
         return None

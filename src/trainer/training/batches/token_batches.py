@@ -15,16 +15,18 @@ class TokenBatches(Dataset[dict[str, Any]]):
     """Each example is a whole batch: rows, joined or not, with at most `max_tokens` together; a longer row is alone.
 
     Which rows share a batch depends on the seed alone; without a seed, neighbors do. `lengths` are numbers of tokens.
+    If all rows begin with the same `n_shared` tokens, a batch has those once.
     """
 
-    def __init__(self, rows: Any, *, max_tokens: int, seed: int | None) -> None:
-        self._rows = rows
+    def __init__(self, rows: Any, *, max_tokens: int, seed: int | None, n_shared: int = 0) -> None:
+        self._rows, self._share = rows, n_shared > 0
         lengths = row_lengths(rows)
         order = list(range(len(lengths)))
         if seed is not None:
             order = torch.randperm(len(lengths), generator=torch.Generator().manual_seed(seed)).tolist()
-        self.batches = _filled(lengths, order, max_tokens=max_tokens)
-        self.lengths = [sum(lengths[row] for row in batch) for batch in self.batches]
+        own = [length - n_shared for length in lengths]
+        self.batches = _filled(own, order, max_tokens=max_tokens - n_shared)
+        self.lengths = [n_shared + sum(own[row] for row in batch) for batch in self.batches]
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -32,7 +34,7 @@ class TokenBatches(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         rows = [self._rows[row] for row in self.batches[index]]
         names = dict.fromkeys(str(row["session_id"]) for row in rows if "session_id" in row)
-        return {**concatenate(rows), "session_id": ", ".join(names)}
+        return {**concatenate(rows, share=self._share), "session_id": ", ".join(names)}
 
 
 def _filled(lengths: list[int], order: list[int], *, max_tokens: int) -> list[list[int]]:

@@ -33,7 +33,7 @@ def _row_names(batch: Mapping[str, Any], rows: Any) -> list[str]:
     """The sessions of the rows in a batch, found by their tokens."""
     if "segments" in batch:
         ids = batch["input_ids"][0].tolist()
-        wanted = [ids[segment.start : segment.end] for segment in batch["segments"] if not segment.history]
+        wanted = [[token for span in segment.spans for token in ids[slice(*span)]] for segment in batch["segments"]]
     else:
         lengths = batch["attention_mask"].sum(dim=1).tolist()
         wanted = [ids[:length] for ids, length in zip(batch["input_ids"].tolist(), lengths, strict=True)]
