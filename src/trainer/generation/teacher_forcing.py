@@ -23,6 +23,7 @@ from trainer.generation.recurrent_walk import Departure, Prefill, Walker
 from trainer.generation.settings import DecodeSettings
 from trainer.generation.shared_prefixes import SharedPrefix, TurnSpan, build_shared_prefixes, chunked
 from trainer.generation.speculative import PartialAnswer, Unfinished, continue_answers, generate_answer
+from trainer.generation.stem import Stem
 from trainer.kernels.blocked_attention import attend_in_blocks
 from trainer.lora_model import no_gradients, takes_logits_to_keep
 from trainer.types import CallMargins, FinishReason, ToolEvalExample
@@ -66,10 +67,13 @@ def decode_turns(
     examples: Sequence[ToolEvalExample],
     settings: DecodeSettings,
     *,
+    stem: Stem | None = None,
     on_done: Callable[[int], None] = lambda n_turns: None,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> list[DecodedTurn]:
     """Decode every example on its true history; returns results in the order of `examples`.
+
+    Every prompt begins with the `stem`, if there is one.
 
     With `temperature` 0 the tokens are those of `model.generate(do_sample=False)`; below float32, rounding may decide
     near ties differently. A turn whose prompt plus `max_new_tokens` exceeds `max_context_tokens` gets the finish reason
@@ -87,7 +91,7 @@ def decode_turns(
     with no_gradients(model):
         walker = Walker(model)
         for chunk in _chunks(kept, settings):
-            results |= _decode_chunk(model, walker, chunk, kept, settings, on_done, on_note)
+            results |= _decode_chunk(model, walker, chunk, kept, settings, stem, on_done, on_note)
     return [results[index] for index in range(len(examples))]
 
 
@@ -95,7 +99,7 @@ def plan_units(examples: Sequence[ToolEvalExample], settings: DecodeSettings) ->
     """All indices of `examples`, in the groups that are decoded together.
 
     `decode_turns` on one group returns, to the last bit, what it returns for these examples in a call with all of
-    them. So any number of processes can split the groups among themselves and get the same results.
+    them and the same stem. So any number of processes can split the groups among themselves and get the same results.
     """
     kept = _within_context(examples, settings)
     units = [[span.example for prefix in chunk for span in prefix.turns] for chunk in _chunks(kept, settings)]
@@ -119,6 +123,7 @@ def _decode_chunk(
     chunk: Sequence[SharedPrefix],
     examples: Mapping[int, ToolEvalExample],
     settings: DecodeSettings,
+    stem: Stem | None,
     on_done: Callable[[int], None],
     on_note: Callable[[str], None],
 ) -> dict[int, DecodedTurn]:
@@ -128,7 +133,7 @@ def _decode_chunk(
     decoded: set[int] = set()
     for number, prefix in enumerate(chunk, start=1):
         on_note(f"checking session {number} of {len(chunk)}")
-        turns = _score_prefix(model, prefix, examples, settings, walker)
+        turns = _score_prefix(model, prefix, examples, settings, walker, stem)
         scored += [replace(turn, prefix=None) for turn in turns]  # so that the caches are freed before the answers
         unfinished += (new := [turn for turn in turns if turn.answer.finish_reason is None])
         decoded |= {turn.span.example for turn in new}
@@ -156,13 +161,15 @@ def _score_prefix(
     examples: Mapping[int, ToolEvalExample],
     settings: DecodeSettings,
     walker: Walker,
+    stem: Stem | None,
 ) -> list[_Scored]:
     """The teacher-forced pass over one shared prefix: gold's likelihoods, and each turn's answer so far."""
     device = next(model.parameters()).device
-    ids = torch.tensor([prefix.input_ids], device=device)  # int64 [1, tokens]
+    n_known = stem.n_tokens if stem else 0
+    ids = torch.tensor([prefix.input_ids[n_known:]], device=device)  # int64 [1, tokens]
     spans = [range(span.start - 1, span.end - 1) for span in prefix.turns]  # token t+1 is predicted at t
-    positions = torch.tensor([position for span in spans for position in span], device=device)
-    cache = empty_cache(model.config)
+    positions = torch.tensor([position - n_known for span in spans for position in span], device=device)
+    cache = stem.new_cache() if stem else empty_cache(model.config)
     options: dict[str, Any] = {"past_key_values": cache, "use_cache": cache is not None}
     with attend_in_blocks(model):
         if takes_logits_to_keep(model):

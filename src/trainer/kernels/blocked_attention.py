@@ -161,6 +161,9 @@ def attention_in_blocks(
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attend as transformers' function for torch's kernel does; use `blocked_attention` where it computes the same."""
+    if _continues_one_sequence(query, key, attention_mask):
+        assert attention_mask is not None
+        return masked_attention_in_blocks(module, query, key, value, attention_mask, **options)
     if (
         attention_mask is not None
         or query.shape[2] != key.shape[2]
@@ -169,6 +172,12 @@ def attention_in_blocks(
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     output = blocked_attention(query, key, value, scale=options.get("scaling"))
     return output.transpose(1, 2).contiguous(), None
+
+
+def _continues_one_sequence(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None) -> bool:
+    """Whether many tokens follow earlier ones, and the mask is the same for all heads and says which keys they see."""
+    is_mask = mask is not None and mask.dtype == torch.bool and tuple(mask.shape[:2]) == (1, 1)
+    return is_mask and _N_QUERIES <= query.shape[2] < key.shape[2]
 
 
 def masked_attention_in_blocks(

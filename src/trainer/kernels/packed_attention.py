@@ -129,7 +129,7 @@ class _Pieces:
 
 
 def _runs(segments: Sequence[Segment]) -> Iterator[_Run]:
-    """Yield what is attended to at once: each whole row, each long branch, and short branches that follow each other."""
+    """Yield what is attended to at once: each whole row, each long branch, and neighboring short branches."""
 
     def kind(segment: Segment) -> object:
         is_alone = not segment.history or segment.end - segment.start >= _LONG_BRANCH

@@ -1,0 +1,62 @@
+"""The tokens that all prompts of an evaluation begin with: computed once, not once per session."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from transformers import DynamicCache
+
+from trainer.generation.kv_cache import empty_cache, is_filled
+from trainer.generation.shared_prefixes import n_shared
+from trainer.kernels.blocked_attention import attend_in_blocks
+from trainer.lora_model import no_gradients, takes_logits_to_keep
+from trainer.types import ToolEvalExample
+
+_FEWEST_TOKENS = 64  # a shorter stem is not worth a pass of its own
+
+
+class Stem(NamedTuple):
+    """The first `n_tokens` of every prompt, and their keys and values, which are never changed."""
+
+    n_tokens: int
+    cache: DynamicCache
+
+    def new_cache(self) -> DynamicCache:
+        """Return a cache that begins with the stem and grows without changing it."""
+        grown = DynamicCache()
+        for index, layer in enumerate(self.cache.layers):
+            known: Any = layer
+            grown.update(known.keys[:, :, :0], known.values[:, :, :0], index)
+            own: Any = grown.layers[index]
+            own.keys, own.values = known.keys, known.values  # an update makes new tensors of these and what is new
+        return grown
+
+
+def find_stem(model: nn.Module, examples: Sequence[ToolEvalExample]) -> Stem | None:
+    """Return the stem of the examples' prompts.
+
+    None if it is short, if all turns are of one session, which shares more, or if the model keeps other states than
+    keys and values of every token. The stem depends on all examples, so every process must pass the same ones.
+    """
+    length = _n_in_common([example.prompt_ids for example in examples])
+    cache = empty_cache(model.config)
+    if length < _FEWEST_TOKENS or cache is None or len({example.session_id for example in examples}) < 2:
+        return None
+    ids = torch.tensor([examples[0].prompt_ids[:length]], device=next(model.parameters()).device)
+    options: dict[str, Any] = {"logits_to_keep": 1} if takes_logits_to_keep(model) else {}
+    model.eval()
+    with no_gradients(model), attend_in_blocks(model):
+        model(input_ids=ids, past_key_values=cache, use_cache=True, **options)
+    return Stem(length, cache) if is_filled(cache) else None
+
+
+def _n_in_common(prompts: Sequence[tuple[int, ...]]) -> int:
+    """The number of tokens that all prompts begin with. One token of each prompt stays, since it predicts an answer."""
+    if not prompts:
+        return 0
+    common = min(prompts, key=len)[:-1]
+    for prompt in prompts:
+        if prompt[: len(common)] != common:
+            common = common[: n_shared(prompt, common)]
+    return len(common)
