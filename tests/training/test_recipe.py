@@ -19,8 +19,8 @@ from trainer.training.recipe import Facts, choices, with_choices
 from trainer.training.train import train_run
 
 MakeConfig = Callable[..., Config]
-SMALL = Facts(60, n_held_out=6, n_parameters=135_000_000, n_layers=30, n_processes=1, on_gpu=False)
-LARGE = Facts(5_000, n_held_out=64, n_parameters=4_000_000_000, n_layers=36, n_processes=1, on_gpu=True)
+SMALL = Facts(60, 150, n_held_out=6, n_parameters=135_000_000, n_layers=30, n_processes=1, on_gpu=False)
+LARGE = Facts(5_000, 30_000, n_held_out=64, n_parameters=4_000_000_000, n_layers=36, n_processes=1, on_gpu=True)
 
 
 def auto(make: MakeConfig, *overrides: str) -> Config:
@@ -49,6 +49,30 @@ def test_small_data_is_seen_more_often_and_a_large_model_learns_slowly(quick_con
     assert rows == [1, 16]
     several = chosen(auto(quick_config), replace(LARGE, n_processes=4))
     assert several["train.per_device_train_batch_size"] * several["train.gradient_accumulation_steps"] * 4 == 16
+
+
+def test_long_sessions_are_seen_once_although_they_are_few(quick_config: MakeConfig) -> None:
+    epochs = [chosen(auto(quick_config), replace(SMALL, n_turns=n))["train.num_train_epochs"] for n in (150, 250, 560)]
+    assert epochs == [3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "overrides", "expected"),
+    [
+        ({"n_tokens": 4_700, "n_shared": 2_800}, (), (2, 1)),
+        ({"n_tokens": 4_700, "n_shared": 2_800}, ("train.packing=false",), (1, 1)),
+        ({"n_tokens": 4_700, "n_shared": 900}, (), (1, 1)),
+        ({"n_tokens": 4_700, "n_shared": 2_800, "n_sessions": 600, "n_turns": 4_000}, (), (4, 1)),
+        ({"n_tokens": 9_000, "n_shared": 6_000, "n_sessions": 600, "n_turns": 4_000}, (), (2, 2)),
+        ({"n_tokens": 30_000, "n_shared": 20_000}, (), (1, 2)),
+    ],
+)
+def test_a_cpu_takes_several_sessions_at_once_where_they_share_their_beginning(
+    changes: dict[str, int], overrides: tuple[str, ...], expected: tuple[int, int], quick_config: MakeConfig
+) -> None:
+    values = chosen(auto(quick_config, *overrides), replace(SMALL, **changes))
+    keys = ("per_device_train_batch_size", "gradient_accumulation_steps")
+    assert tuple(values[f"train.{key}"] for key in keys) == expected
 
 
 def test_only_a_cpu_leaves_the_lowest_layers_alone(quick_config: MakeConfig) -> None:
@@ -91,7 +115,7 @@ def test_layers_are_counted_by_their_names(n_layers: int, tokenizer: Any) -> Non
     model = tiny_model(50, num_hidden_layers=n_layers)
     arguments = SimpleNamespace(device=torch.device("cpu"), world_size=2)
     facts = Facts.of(rows, 1, model, arguments)
-    assert facts == Facts(5, 1, facts.n_parameters, n_layers, n_processes=2, on_gpu=False)
+    assert facts == Facts(5, 30, 1, facts.n_parameters, n_layers, n_processes=2, on_gpu=False, n_tokens=20)
     assert facts.n_parameters == sum(weight.numel() for weight in model.parameters())
     assert Facts.of(rows, 1, None, arguments).n_parameters == 0
 

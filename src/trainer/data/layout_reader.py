@@ -16,7 +16,7 @@ from trainer.data.opening import OpenRows, ReadRow, open_sources
 from trainer.data.row_files import PLACE, refuse_without_objects, row_value, sample_rows
 from trainer.data.sessions import refuse_half_characters, refuse_unknown_tools, rendered_tools, session_tools
 from trainer.data.sources import read_text
-from trainer.errors import DataError
+from trainer.errors import DataError, ToolSftError
 from trainer.layouts import Layout, detect_layout, get_layout
 from trainer.layouts.detect import SAMPLE_ROWS
 from trainer.messages import Conversation, canonical_messages, with_tools
@@ -26,13 +26,16 @@ from trainer.util.clock import PLACEHOLDER, UNKNOWN_DATE, datetime_line, known_d
 
 logger = logging.getLogger(__name__)
 
+_FEWEST_ALIKE = 2  # rows with the same tools, from which the order of the tools counts as the application's own
+
 
 @dataclasses.dataclass(frozen=True)
 class LayoutReader:
     """Reads rows of a layout as sessions.
 
     `template` is the text of the system prompt file, or None; `parts` are the parts of the system prompt in order.
-    `makes_ids` says that rows have no ids of their own.
+    `makes_ids` says that rows have no ids of their own. `common_tools` are the tools that every row brings, if they do:
+    a server is sent the same list, so they stay in that order. Other tools are in an order of the session's own.
     """
 
     layout: Layout
@@ -41,6 +44,7 @@ class LayoutReader:
     parts: Sequence[str] | None
     timezone: str
     makes_ids: bool
+    common_tools: tuple[Tool, ...] | None = None
 
     def row_id(self, row: Mapping[str, Any]) -> object:
         """Return the row's id, or one made of its content."""
@@ -62,7 +66,8 @@ class LayoutReader:
         name = session_id or conversation.session_id or content_id(value)
         messages = canonical_messages(self._with_system(conversation, name))
         day = known_day(conversation.date, name)
-        session = Session(name, messages, session_tools(rendered_tools(conversation.tools or ()), name), day)
+        tools = rendered_tools(conversation.tools or ())
+        session = Session(name, messages, tools if tools == self.common_tools else session_tools(tools, name), day)
         refuse_unknown_tools(session)
         refuse_half_characters(session)
         return ReadRow(session, conversation.converted)
@@ -106,7 +111,8 @@ def open_rows(cfg: Config) -> OpenRows:
     def make_reader(source: SourceConfig, rows: datasets.Dataset) -> LayoutReader:
         sample = sample_rows(rows, SAMPLE_ROWS)
         layout = _layout(source, rows, sample)
-        return LayoutReader(layout, tools, template, data.system_prompt, data.timezone, lacks_ids(layout, sample))
+        makes_ids, common = lacks_ids(layout, sample), common_tools(layout, sample)
+        return LayoutReader(layout, tools, template, data.system_prompt, data.timezone, makes_ids, common)
 
     return open_sources(cfg, make_reader)
 
@@ -115,6 +121,25 @@ def lacks_ids(layout: Layout, sample: Sequence[Mapping[str, Any]]) -> bool:
     """Return whether no row of a sample has an id of its own."""
     ids = (row.get(layout.columns.get("session_id", "")) for row in sample)
     return all(own is None or own == "" for own in ids)
+
+
+def common_tools(layout: Layout, sample: Sequence[Mapping[str, Any]]) -> tuple[Tool, ...] | None:
+    """Return the tools that all rows of a sample bring, in the same order; None if they differ, or if there is one row.
+
+    Where they differ, the called tool may always be the first, and a model would learn its place.
+    """
+    common: tuple[Tool, ...] | None = None
+    if len(sample) < _FEWEST_ALIKE:
+        return None
+    for row in sample:
+        try:
+            tools = rendered_tools(layout.read(row_value(dict(row))).tools or ())
+        except ToolSftError:  # reported where the row is used
+            continue
+        if common is not None and tools != common:
+            return None
+        common = tools
+    return common
 
 
 def _layout(source: SourceConfig, rows: datasets.Dataset, sample: Sequence[Mapping[str, Any]]) -> Layout:

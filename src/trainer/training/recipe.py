@@ -16,6 +16,8 @@ from trainer.config.schema import LoraConfig
 from trainer.data import DatasetBundle
 from trainer.data.held_out.sessions import with_held_share
 from trainer.data.report import SplitReport
+from trainer.kernels.segments import n_shared_by_all
+from trainer.training.batches.joined_rows import in_numpy
 from trainer.training.checks.empty_model import empty_model
 
 if TYPE_CHECKING:
@@ -26,38 +28,59 @@ logger = logging.getLogger(__name__)
 SELECTION_KEYS = ("eval_strategy", "save_strategy", "load_best_model_at_end")
 """The keys that choose a checkpoint. The recipe sets them only if none of them is set by hand."""
 
-_EPOCHS = ((150, 1), (60, 2), (0, 3))  # from this many sessions on
+_EPOCHS = ((400, 1), (200, 2), (0, 3))  # from this many trained turns on
+_TURNS_PER_SESSION = 6  # where a domain does not count them
 _LEARNING_RATES = ((3.0e9, 2e-4), (1.0e9, 5e-4), (3.0e8, 1e-3), (0.0, 2e-3))  # from this many parameters on
 _RANKS = ((1_000, 32), (0, 16))  # from this many sessions on
 _ROWS_PER_STEP = ((2_000, 16), (1_000, 8), (500, 4), (250, 2), (0, 1))  # from this many sessions in all epochs on
 _MOST_ROWS_ON_A_GPU = 4
 _FEWEST_LAYERS_TO_SKIP = 8
-_SKIPPED_SHARE = 0.4
+_SKIPPED_SHARE = 0.5
+_WORTH_SHARING = 0.3  # of the tokens of a session, from which two at once cost little more than one
+_MOST_TOKENS_ON_A_CPU = 12_000
 _IN_LAYER = re.compile(r".*\.layers\.(\d+)\..*_proj")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the choices depend on. `n_layers` counts decoder layers with a number in their name; 0 if none have one."""
+    """What the choices depend on. `n_layers` counts decoder layers with a number in their name; 0 if none have one.
+
+    A session has `n_tokens` on average, of which the first `n_shared` are the same in all sessions.
+    """
 
     n_sessions: int
+    n_turns: int
     n_held_out: int
     n_parameters: int
     n_layers: int
     n_processes: int
     on_gpu: bool
+    n_tokens: int = 0
+    n_shared: int = 0
 
     @classmethod
-    def of(cls, rows: SplitReport, n_held_out: int, model: nn.Module | None, arguments: Any) -> "Facts":
+    def of(
+        cls, rows: SplitReport, n_held_out: int, model: nn.Module | None, arguments: Any, *, n_shared: int = 0
+    ) -> "Facts":
         """The facts of training rows, of a model, which may be empty (None if it was not built), and of the hardware.
 
-        `arguments` are TrainingArguments.
+        `arguments` are TrainingArguments, and `n_shared` is the number of tokens that all rows begin with.
         """
         linear = {name for name, part in model.named_modules() if isinstance(part, nn.Linear)} if model else set()
         numbers = {int(found[1]) for name in linear if (found := _IN_LAYER.fullmatch(name)) is not None}
         n_parameters = sum(weight.numel() for weight in model.parameters()) if model else 0
         n_layers, on_gpu = max(numbers, default=-1) + 1, arguments.device.type != "cpu"
-        return cls(rows.n_sessions, n_held_out, n_parameters, n_layers, arguments.world_size, on_gpu)
+        return cls(
+            n_sessions=rows.n_sessions,
+            n_turns=rows.n_trained_turns or _TURNS_PER_SESSION * rows.n_sessions,
+            n_held_out=n_held_out,
+            n_parameters=n_parameters,
+            n_layers=n_layers,
+            n_processes=arguments.world_size,
+            on_gpu=on_gpu,
+            n_tokens=rows.n_tokens // max(1, rows.n_sessions),
+            n_shared=n_shared,
+        )
 
 
 class Choice(NamedTuple):
@@ -79,7 +102,10 @@ def settled(cfg: Config, bundle: DatasetBundle, model_config: "PretrainedConfig"
         cfg = with_held_share(cfg, n_held=len(held), n_trained=len(set(names)))
     if cfg.train.get("recipe") != "auto":
         return cfg
-    chosen = choices(cfg, Facts.of(bundle.report.train, len(held), empty_model(cfg, model_config), arguments))
+    rows = in_numpy(bundle.train_dataset)
+    n_shared = n_shared_by_all(rows[index] for index in range(len(rows)))
+    model = empty_model(cfg, model_config)
+    chosen = choices(cfg, Facts.of(bundle.report.train, len(held), model, arguments, n_shared=n_shared))
     for choice in chosen:
         logger.info(f"recipe: {choice.key} {choice.value} ({choice.reason})")
     return with_choices(cfg, chosen)
@@ -113,8 +139,9 @@ def _is_set(cfg: Config, name: str) -> bool:
 
 def _all_choices(cfg: Config, facts: Facts) -> Iterator[Choice]:
     sessions, parameters = f"{facts.n_sessions:,} training sessions", f"{facts.n_parameters / 1e6:,.0f}M parameters"
-    yield Choice("train.num_train_epochs", _step(_EPOCHS, facts.n_sessions), sessions)
-    epochs = float(cfg.train.get("num_train_epochs", _step(_EPOCHS, facts.n_sessions)))
+    chosen_epochs = _step(_EPOCHS, facts.n_turns)
+    yield Choice("train.num_train_epochs", chosen_epochs, f"{facts.n_turns:,} turns to learn from")
+    epochs = float(cfg.train.get("num_train_epochs", chosen_epochs))
     if facts.n_parameters:
         yield Choice("train.learning_rate", _step(_LEARNING_RATES, facts.n_parameters), parameters)
     yield Choice("train.lr_scheduler_type", "cosine", "ends with small steps")
@@ -142,11 +169,18 @@ def _batch(cfg: Config, facts: Facts, epochs: float) -> Iterator[Choice]:
         return
     n_rows = int(facts.n_sessions * epochs)
     rows = _step(_ROWS_PER_STEP, n_rows)
-    at_once = min(rows, _MOST_ROWS_ON_A_GPU) if facts.on_gpu else 1
+    if facts.on_gpu:
+        at_once, reason = min(rows, _MOST_ROWS_ON_A_GPU), "a GPU takes several at once"
+    elif cfg.train.get("packing", "auto") and facts.n_shared > _WORTH_SHARING * facts.n_tokens:
+        n_own = max(1, facts.n_tokens - facts.n_shared)
+        rows = max(rows, 2)
+        at_once = max(1, min(rows, (_MOST_TOKENS_ON_A_CPU - facts.n_shared) // n_own))
+        reason = f"{facts.n_shared:,} of {facts.n_tokens:,} tokens of a session are shared and computed once"
+    else:
+        at_once, reason = 1, "a CPU gains little by more"
     at_once = int(cfg.train.get("per_device_train_batch_size", at_once))
-    device = "a GPU takes several at once" if facts.on_gpu else "a CPU gains little by more"
     n_accumulated = max(1, rows // (at_once * facts.n_processes))
-    yield Choice("train.per_device_train_batch_size", at_once, device)
+    yield Choice("train.per_device_train_batch_size", at_once, reason)
     yield Choice("train.gradient_accumulation_steps", n_accumulated, f"{rows} of {n_rows:,} sessions per step")
 
 
