@@ -108,6 +108,24 @@ def test_tools_of_the_row_reach_prompt_judge_and_disk(rows_config: MakeConfig) -
     assert len(tools) == len({json.dumps(tool) for tool in tools})
 
 
+def tool_orders(cfg: Config, rows: list[Any]) -> set[tuple[str, ...]]:
+    reader = chat_rows.open_rows(cfg).train[0].reader
+    return {tuple(tool["function"]["name"] for tool in reader.read(row).session.tools) for row in rows}
+
+
+def test_tools_that_all_rows_bring_stay_in_their_order_and_others_are_shuffled(rows_config: MakeConfig) -> None:
+    tools = [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in "dcbae"]
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    rows = [{"id": f"s{number}", "messages": messages, "tools": tools} for number in range(12)]
+    assert tool_orders(rows_config(rows), rows) == {tuple("dcbae")}
+    # Here the first tool may be the one to call, and its place must not say so.
+    others = [{**row, "tools": tools[number % 2 :]} for number, row in enumerate(rows)]
+    assert len(tool_orders(rows_config(others), others)) > 4
+    # A row that cannot be read is reported elsewhere and decides nothing.
+    broken = [*rows, {"id": "broken", "messages": "no list", "tools": tools}]
+    assert tool_orders(rows_config(broken), rows) == {tuple("dcbae")}
+
+
 def test_a_row_that_cannot_be_used_is_named_by_its_line(rows_config: MakeConfig) -> None:
     rows = [with_tool(number) for number in range(4)]
     rows[2]["messages"][1]["tool_calls"][0]["function"]["name"] = "nowhere"
