@@ -62,8 +62,8 @@ def test_long_sessions_are_seen_once_although_they_are_few(quick_config: MakeCon
         ({"n_tokens": 4_700, "n_shared": 2_800}, (), (2, 1)),
         ({"n_tokens": 4_700, "n_shared": 2_800}, ("train.packing=false",), (1, 1)),
         ({"n_tokens": 4_700, "n_shared": 900}, (), (1, 1)),
-        ({"n_tokens": 4_700, "n_shared": 2_800, "n_sessions": 600, "n_turns": 4_000}, (), (4, 1)),
-        ({"n_tokens": 9_000, "n_shared": 6_000, "n_sessions": 600, "n_turns": 4_000}, (), (2, 2)),
+        ({"n_tokens": 4_700, "n_shared": 2_800, "n_sessions": 600, "n_turns": 4_000}, (), (2, 2)),
+        ({"n_tokens": 3_000, "n_shared": 2_000, "n_sessions": 600, "n_turns": 4_000}, (), (4, 1)),
         ({"n_tokens": 30_000, "n_shared": 20_000}, (), (1, 2)),
     ],
 )

@@ -36,8 +36,8 @@ _ROWS_PER_STEP = ((2_000, 16), (1_000, 8), (500, 4), (250, 2), (0, 1))  # from t
 _MOST_ROWS_ON_A_GPU = 4
 _FEWEST_LAYERS_TO_SKIP = 8
 _SKIPPED_SHARE = 0.5
-_WORTH_SHARING = 0.3  # of the tokens of a session, from which two at once cost little more than one
-_MOST_TOKENS_ON_A_CPU = 12_000
+_WORTH_SHARING = 1 / 3  # of the tokens of a session, from which two at once cost little more than one
+_MOST_TOKENS_ON_A_CPU = 8_000  # of a batch with sessions of average length
 _IN_LAYER = re.compile(r".*\.layers\.(\d+)\..*_proj")
 
 
