@@ -68,7 +68,7 @@ def test_long_sessions_are_seen_once_although_they_are_few(quick_config: MakeCon
     ],
 )
 def test_a_cpu_takes_several_sessions_at_once_where_they_share_their_beginning(
-    changes: dict[str, int], overrides: tuple[str, ...], expected: tuple[int, int], quick_config: MakeConfig
+    changes: dict[str, Any], overrides: tuple[str, ...], expected: tuple[int, int], quick_config: MakeConfig
 ) -> None:
     values = chosen(auto(quick_config, *overrides), replace(SMALL, **changes))
     keys = ("per_device_train_batch_size", "gradient_accumulation_steps")

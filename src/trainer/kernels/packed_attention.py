@@ -89,14 +89,12 @@ class _RowAttention:
         outputs = []
         for run in self._runs:
             parts = (module, query[:, :, run.queries], keys.joined(run), values.joined(run))
-            is_branch = bool(run.segments[0].history)
             mask = None
             if attention_mask is not None:
                 mask = torch.cat([attention_mask[:, :, run.queries, slice(*span)] for span in run.keys], dim=3)
-            elif is_branch:
-                mask = self._branch_mask(run, query.device)
-            if is_branch:
-                output, _ = masked_attention_in_blocks(*parts, mask, **options)
+            if run.segments[0].history:
+                seen = self._branch_mask(run, query.device) if mask is None else mask
+                output, _ = masked_attention_in_blocks(*parts, seen, **options)
             else:
                 output, _ = attention_in_blocks(*parts, mask, **options)
             outputs.append(output)
