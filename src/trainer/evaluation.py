@@ -16,7 +16,7 @@ from trainer.calibration.opening_tokens import opening_tokens
 from trainer.eval_metrics import Scores, TokenLoss, make_prediction, perplexity, score
 from trainer.generation.settings import DecodeSettings
 from trainer.generation.stem import find_stem
-from trainer.generation.teacher_forcing import DecodedTurn, decode_turns, plan_units
+from trainer.generation.teacher_forcing import DecodedTurn, decode_turns, plan_units, within_context
 from trainer.kernels.blocked_attention import attend_in_blocks
 from trainer.lora_model import no_gradients
 from trainer.loss import SupervisedLoss, n_supervised
@@ -83,7 +83,7 @@ class ToolCallEvaluator:
                 advance(0, note=note)
 
             tell("reading what all sessions begin with")
-            stem = find_stem(model, self.examples) if units else None
+            stem = find_stem(model, within_context(self.examples, self.settings)) if units else None
             for unit in units:
                 examples = [self.examples[index] for index in unit]
                 turns = decode_turns(model, examples, self.settings, stem=stem, on_done=advance, on_note=tell)

@@ -104,3 +104,12 @@ def test_in_bfloat16_a_session_after_a_stem_is_attended_to_in_blocks(monkeypatch
 def test_without_a_long_beginning_or_a_second_session_there_is_none(prompts: list[tuple[int, ...]]) -> None:
     examples = [example(f"s{index}", 0, prompt, (STOP,)) for index, prompt in enumerate(prompts)]
     assert find_stem(tiny_model(VOCABULARY), examples) is None
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_a_model_whose_positions_depend_on_the_length_of_a_pass_has_none(kind: str) -> None:
+    model = tiny_model(VOCABULARY)
+    examples = sessions(model)
+    assert find_stem(model, examples) is not None
+    model.config.rope_parameters = {**(model.config.rope_parameters or {}), "rope_type": kind}
+    assert find_stem(model, examples) is None

@@ -36,12 +36,15 @@ class Stem(NamedTuple):
 def find_stem(model: nn.Module, examples: Sequence[ToolEvalExample]) -> Stem | None:
     """Return the stem of the examples' prompts.
 
-    None if it is short, if all turns are of one session, which shares more, or if the model keeps other states than
-    keys and values of every token. The stem depends on all examples, so every process must pass the same ones.
+    None if it is short, if all turns are of one session, which shares more, if the model keeps other states than keys
+    and values of every token, or if it turns keys by angles that depend on the length of a pass. The stem depends on
+    all examples, so every process must pass the same ones.
     """
     length = _n_in_common([example.prompt_ids for example in examples])
     cache = empty_cache(model.config)
-    if length < _FEWEST_TOKENS or cache is None or len({example.session_id for example in examples}) < 2:
+    if length < _FEWEST_TOKENS or cache is None or _turns_by_length(model.config):
+        return None
+    if len({example.session_id for example in examples}) < 2:
         return None
     ids = torch.tensor([examples[0].prompt_ids[:length]], device=next(model.parameters()).device)
     options: dict[str, Any] = {"logits_to_keep": 1} if takes_logits_to_keep(model) else {}
@@ -49,6 +52,15 @@ def find_stem(model: nn.Module, examples: Sequence[ToolEvalExample]) -> Stem | N
     with no_gradients(model), attend_in_blocks(model):
         model(input_ids=ids, past_key_values=cache, use_cache=True, **options)
     return Stem(length, cache) if is_filled(cache) else None
+
+
+def _turns_by_length(config: Any) -> bool:
+    """Whether rotary positions change with the length of the sequence, so short passes have other keys."""
+    text = config.get_text_config()
+    parameters = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    kinds = [parameters, *(value for value in parameters.values() if isinstance(value, dict))]
+    names = {str(kind.get("rope_type", kind.get("type", ""))) for kind in kinds}
+    return any(name == "longrope" or "dynamic" in name for name in names)
 
 
 def _n_in_common(prompts: Sequence[tuple[int, ...]]) -> int:

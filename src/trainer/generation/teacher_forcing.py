@@ -112,6 +112,11 @@ def _chunks(examples: Mapping[int, ToolEvalExample], settings: DecodeSettings) -
     return chunked(build_shared_prefixes(examples), max_tokens=settings.max_batch_tokens // 2)
 
 
+def within_context(examples: Sequence[ToolEvalExample], settings: DecodeSettings) -> list[ToolEvalExample]:
+    """Return the examples that are decoded, not skipped for their length."""
+    return [*_within_context(examples, settings).values()]
+
+
 def _within_context(examples: Sequence[ToolEvalExample], settings: DecodeSettings) -> dict[int, ToolEvalExample]:
     longest_prompt = settings.max_context_tokens - settings.max_new_tokens
     return {index: example for index, example in enumerate(examples) if len(example.prompt_ids) <= longest_prompt}

@@ -58,7 +58,7 @@ class Segment:
         n_left_out = n_tokens_in(beginning)
         moved: list[TokenSpan] = []
         for span in self.spans:
-            if span.start == 0:  # only the first span of a row begins there, and it holds all that is left out
+            if span.start == 0:  # only the first span of a row begins there
                 moved += _first_tokens(beginning, span.end)
             moved.append(TokenSpan(max(span.start, n_left_out) + by - n_left_out, span.end + by - n_left_out))
         *history, own = (span for span in moved if span.start < span.end)

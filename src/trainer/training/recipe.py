@@ -78,7 +78,7 @@ class Facts:
             n_layers=n_layers,
             n_processes=arguments.world_size,
             on_gpu=on_gpu,
-            n_tokens=rows.n_tokens // max(1, rows.n_sessions),
+            n_tokens=rows.n_tokens // max(1, rows.n_rows),
             n_shared=n_shared,
         )
 
@@ -173,13 +173,14 @@ def _batch(cfg: Config, facts: Facts, epochs: float) -> Iterator[Choice]:
         at_once, reason = min(rows, _MOST_ROWS_ON_A_GPU), "a GPU takes several at once"
     elif cfg.train.get("packing", "auto") and facts.n_shared > _WORTH_SHARING * facts.n_tokens:
         n_own = max(1, facts.n_tokens - facts.n_shared)
-        rows = max(rows, 2)
-        at_once = max(1, min(rows, (_MOST_TOKENS_ON_A_CPU - facts.n_shared) // n_own))
-        reason = f"{facts.n_shared:,} of {facts.n_tokens:,} tokens of a session are shared and computed once"
+        n_fitting = (_MOST_TOKENS_ON_A_CPU - facts.n_shared) // n_own
+        at_once = max(1, min(max(rows, 2) // facts.n_processes, n_fitting))
+        reason = f"{facts.n_shared:,} of {facts.n_tokens:,} tokens of a session are shared, if its model can be packed"
     else:
         at_once, reason = 1, "a CPU gains little by more"
     at_once = int(cfg.train.get("per_device_train_batch_size", at_once))
     n_accumulated = max(1, rows // (at_once * facts.n_processes))
+    rows = at_once * n_accumulated * facts.n_processes
     yield Choice("train.per_device_train_batch_size", at_once, reason)
     yield Choice("train.gradient_accumulation_steps", n_accumulated, f"{rows} of {n_rows:,} sessions per step")
 

@@ -54,7 +54,7 @@ def test_a_beginning_that_all_rows_share_counts_once(monkeypatch: pytest.MonkeyP
         row["input_ids"] = beginning + row["input_ids"]
         row["labels"] = [IGNORE_INDEX] * 7 + row["labels"][1:]
     assert segments.n_shared_by_all(rows) == 6
-    batches = TokenBatches(rows, max_tokens=6 + 8, seed=None, n_shared=6)
+    batches = TokenBatches(rows, max_tokens=6 + 8, seed=None, n_shared=6, share=True)
     assert (batches.batches, batches.lengths) == ([[0, 1], [2]], [14, 10])
     assert [len(batches[index]["input_ids"]) for index in range(2)] == batches.lengths
 

@@ -53,7 +53,7 @@ def choose_batching(cfg: Config, model: Any, arguments: Any, rows: Any, *, pad_t
     n_shared = _n_shared(examples) if packs and branches else 0
     if max_tokens is not None:
         seed = None if arguments.train_sampling_strategy == "sequential" else arguments.seed
-        examples = TokenBatches(examples, max_tokens=max_tokens, seed=seed, n_shared=n_shared)
+        examples = TokenBatches(examples, max_tokens=max_tokens, seed=seed, n_shared=n_shared, share=branches)
     return Batching(examples, PackingCollator(pad_token_id, multiple_of=step, share=packs and branches))
 
 

@@ -15,11 +15,12 @@ class TokenBatches(Dataset[dict[str, Any]]):
     """Each example is a whole batch: rows, joined or not, with at most `max_tokens` together; a longer row is alone.
 
     Which rows share a batch depends on the seed alone; without a seed, neighbors do. `lengths` are numbers of tokens.
-    If all rows begin with the same `n_shared` tokens, a batch has those once.
+    With `share`, a batch has beginnings that its rows share once; only the `n_shared` tokens that all rows begin with
+    count as such, so a batch can have fewer tokens than its length.
     """
 
-    def __init__(self, rows: Any, *, max_tokens: int, seed: int | None, n_shared: int = 0) -> None:
-        self._rows, self._share = rows, n_shared > 0
+    def __init__(self, rows: Any, *, max_tokens: int, seed: int | None, n_shared: int = 0, share: bool = False) -> None:
+        self._rows, self._share = rows, share
         lengths = row_lengths(rows)
         order = list(range(len(lengths)))
         if seed is not None:
