@@ -34,7 +34,7 @@ class LayoutReader:
     """Reads rows of a layout as sessions.
 
     `template` is the text of the system prompt file, or None; `parts` are the parts of the system prompt in order.
-    `makes_ids` says that rows have no ids of their own. `common_tools` are the tools that every row brings, if they do:
+    `makes_ids` says that rows have no ids of their own. `common_tools` are those that all of the first 200 rows bring:
     a server is sent the same list, so they stay in that order. Other tools are in an order of the session's own.
     """
 
@@ -126,7 +126,7 @@ def lacks_ids(layout: Layout, sample: Sequence[Mapping[str, Any]]) -> bool:
 def common_tools(layout: Layout, sample: Sequence[Mapping[str, Any]]) -> tuple[Tool, ...] | None:
     """Return the tools that all rows of a sample bring, in the same order; None if they differ, or if there is one row.
 
-    Where they differ, the called tool may always be the first, and a model would learn its place.
+    If they differ, the called tool may always be the first, and a model would learn its place.
     """
     common: tuple[Tool, ...] | None = None
     if len(sample) < _FEWEST_ALIKE:

@@ -103,7 +103,8 @@ def settled(cfg: Config, bundle: DatasetBundle, model_config: "PretrainedConfig"
     if cfg.train.get("recipe") != "auto":
         return cfg
     rows = in_numpy(bundle.train_dataset)
-    n_shared = n_shared_by_all(rows[index] for index in range(len(rows)))
+    on_cpu = arguments.device.type == "cpu"  # only there does the recipe depend on it
+    n_shared = n_shared_by_all(rows[index] for index in range(len(rows))) if on_cpu else 0
     model = empty_model(cfg, model_config)
     chosen = choices(cfg, Facts.of(bundle.report.train, len(held), model, arguments, n_shared=n_shared))
     for choice in chosen:
