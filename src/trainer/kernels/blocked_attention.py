@@ -215,8 +215,8 @@ def _is_supported(
 def attend_in_blocks(model: nn.Module) -> AbstractContextManager[None]:
     """Inside the block, `model` uses `blocked_attention` for passes over whole sequences on a CPU in bfloat16.
 
-    So do long passes that continue one sequence from a cache. All other passes use torch's kernel. A model that does not
-    use that kernel, or cannot replace it, is unchanged.
+    So do long passes that continue one sequence from a cache. All other passes use torch's kernel. A model that does
+    not use that kernel, or cannot replace it, is unchanged.
     """
     replaceable = replaceable_attention(model) == "sdpa"
     return attend_with(model, "sdpa_in_blocks", attention_in_blocks) if replaceable else nullcontext()
