@@ -1,5 +1,6 @@
 """Fixtures that many tests share: the real small tokenizer, tiny random models, and configurations of both."""
 
+import shutil
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -48,13 +49,19 @@ def embedded_folder() -> Path:
     return Path(resolve_model(EMBEDDED))
 
 
-@pytest.fixture
-def tiny_model_folder(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> Path:
-    """Return the folder of a tiny random model, with the real tokenizer."""
-    folder = tmp_path / "tiny-model"
+@pytest.fixture(scope="session")
+def shared_tiny_model(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerBase) -> Path:
+    """Return the folder of a tiny random model, with the real tokenizer, that no test changes."""
+    folder = tmp_path_factory.mktemp("shared") / "tiny-model"
     tiny_model(len(tokenizer)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def tiny_model_folder(tmp_path: Path, shared_tiny_model: Path) -> Path:
+    """Return a test's own copy of the tiny random model."""
+    return shutil.copytree(shared_tiny_model, tmp_path / "tiny-model")
 
 
 @pytest.fixture

@@ -73,9 +73,9 @@ class ToolCallEvaluator:
     def decode(self, model: nn.Module, *, share: int, n_shares: int, title: str) -> dict[int, DecodedTurn]:
         """Decode one of `n_shares` shares of the examples; return results by index. The progress bar has the `title`.
 
-        All shares together are the same, to the last bit, for any `n_shares`.
+        All shares together are the same for any `n_shares`, but for tokens between which rounding decides.
         """
-        units = plan_units(self.examples, self.settings)[share::n_shares]
+        units = plan_units(self.examples, self.settings, n_shares=n_shares)[share::n_shares]
         decoded: dict[int, DecodedTurn] = {}
         with progress_bar(title, total=sum(map(len, units)), unit="turns") as advance:
 

@@ -28,7 +28,8 @@ def load_model_config(cfg: Config) -> "PretrainedConfig":
     positions = getattr(model_config.get_text_config(), "max_position_embeddings", None)
     if positions is not None and cfg.data.max_context_length > positions:
         raise ModelError(
-            f"data.max_context_length: got {cfg.data.max_context_length}; {name} supports at most {positions} tokens"
+            f"data.max_context_length: got {cfg.data.max_context_length}; "
+            f"{name} supports at most {positions} tokens; set it to {positions} or less"
         )
     return model_config
 

@@ -81,7 +81,8 @@ def test_histories_are_not_copied() -> None:
     for row in range(3):
         cache.load(row, CachePrefix(history, N_HISTORY - row))
     assert {layer.keys.shape[2] for layer in cache.layers} == {4}  # type: ignore[union-attr]
-    assert cache.begin([1, 1, 2]).parts == [(history, slice(0, 4), N_HISTORY, [(slice(0, N_HISTORY), 1, 4)])]
+    n_seen = [N_HISTORY, N_HISTORY - 1, N_HISTORY - 2, N_HISTORY - 2]
+    assert cache.begin([1, 1, 2]).parts == [(history, slice(0, 4), N_HISTORY, n_seen, [(slice(0, N_HISTORY), 4)])]
 
 
 @torch.inference_mode()

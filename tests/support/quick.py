@@ -21,7 +21,7 @@ def tiny_model(vocab_size: int, *, seed: int = 0, **changes: Any) -> PreTrainedM
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
-        "max_position_embeddings": 4096,
+        "max_position_embeddings": 8192,
         "pad_token_id": 0,
     }
     model: PreTrainedModel = LlamaForCausalLM(LlamaConfig(**{**values, **changes}))

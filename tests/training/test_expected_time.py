@@ -43,8 +43,9 @@ def test_minutes_follow_tokens_and_the_rate_of_products(monkeypatch: pytest.Monk
     model = tiny_model(64).requires_grad_(False)
     operations = operations_per_token(model)
     assert operations is not None
-    monkeypatch.setattr(module, "_product_rate", lambda dtype: operations * 1000 / 60)
-    assert expected_minutes(model, n_tokens=3000) == pytest.approx(6)
+    monkeypatch.setattr(module, "_product_rate", lambda dtype: operations * 1e6 / 60)
+    assert expected_minutes(model, n_tokens=3_000_000) == pytest.approx(6)
+    assert expected_minutes(model, n_tokens=3_000) is None
 
 
 def test_weights_of_experts_give_no_figure() -> None:

@@ -33,7 +33,7 @@ PLACES = (
     "trainer.training.train:take_place 1",
     "trainer.training.run_files:Path.replace 30",  # among the final moves
 )
-KILLS = range(*map(int, os.environ.get("KILLS", "0:2").split(":")))
+KILLS = range(*map(int, os.environ.get("KILLS", "0:1").split(":")))
 
 
 def weights_of(run: Path) -> str:

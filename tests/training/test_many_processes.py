@@ -58,6 +58,14 @@ def zero_stage(stage: int, folder: Path) -> str:
     return f"train.deepspeed={path}"
 
 
+@pytest.fixture(scope="module")
+def one(shared_tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one process."""
+    folder = tmp_path_factory.mktemp("one") / "run"
+    train(shared_tiny_model, folder, n_processes=1)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "settings"),
@@ -71,12 +79,12 @@ def zero_stage(stage: int, folder: Path) -> str:
 def test_two_processes_train_what_one_trains(
     script: tuple[str, ...],
     settings: tuple[str | int, ...],
+    one: Path,
     tiny_model_folder: Path,
     tmp_path: Path,
 ) -> None:
     overrides = [item if isinstance(item, str) else zero_stage(item, tmp_path) for item in settings]
-    one, two, resumed = (tmp_path / name for name in ("one", "two", "resumed"))
-    train(tiny_model_folder, one, n_processes=1)
+    two, resumed = (tmp_path / name for name in ("two", "resumed"))
     printed = train(tiny_model_folder, two, *overrides, n_processes=2, script=script)
     again = f"train.resume_from_checkpoint={two / 'checkpoint-1'}"
     train(tiny_model_folder, resumed, *overrides, again, n_processes=2, script=script)

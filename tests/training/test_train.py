@@ -244,7 +244,7 @@ def test_an_evaluation_of_a_server_from_before_the_run_is_no_obstacle_and_is_kep
             ModelError,
             "no module is named qkv; linear modules of this model",
         ),
-        ("data.max_context_length=5000", ModelError, "supports at most 4096 tokens"),
+        ("data.max_context_length=9000", ModelError, "supports at most 8192 tokens; set it to 8192"),
         ("model.base_model_name=./nowhere", ModelError, r"model.base_model_name +\./nowhere does not exist"),
         ("model.base_model_name=package:nowhere", ModelError, "not installed"),
         ("model.chat_template_path=nowhere.jinja", ModelError, "cannot be read"),

@@ -100,7 +100,7 @@ class DataConfig(_Section):
         None,
         description="keyword arguments for the chat template; default: enable_thinking false if the template uses it",
     )
-    max_context_length: PositiveInt = Field(4096, description="maximum length of a row, in tokens")
+    max_context_length: PositiveInt = Field(8192, description="maximum length of a row, in tokens")
     drop_oversized: bool = Field(True, description="drop longer rows and count them; false: train on them in full")
     n_tool_sessions_eval: Annotated[int, Field(ge=0)] = Field(64, description="sessions judged for tool calls")
     num_proc: PositiveInt | None = Field(None, description="worker processes for data preparation")

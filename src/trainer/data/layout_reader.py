@@ -1,5 +1,6 @@
 """Read rows of a public layout as sessions: their own tools, their own system prompt, no code. Knows no tokens."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -34,7 +35,7 @@ class LayoutReader:
     """Reads rows of a layout as sessions.
 
     `template` is the text of the system prompt file, or None; `parts` are the parts of the system prompt in order.
-    `makes_ids` says that rows have no ids of their own. `common_tools` are those that all of the first 200 rows bring:
+    `makes_ids` says that rows have no ids of their own. `common_tools` are those that all of the first 200 rows have:
     a server is sent the same list, so they stay in that order. Other tools are in an order of the session's own.
     """
 
@@ -111,7 +112,7 @@ def open_rows(cfg: Config) -> OpenRows:
     def make_reader(source: SourceConfig, rows: datasets.Dataset) -> LayoutReader:
         sample = sample_rows(rows, SAMPLE_ROWS)
         layout = _layout(source, rows, sample)
-        makes_ids, common = lacks_ids(layout, sample), common_tools(layout, sample)
+        makes_ids, common = lacks_ids(layout, sample), common_tools(layout, sample, tools)
         return LayoutReader(layout, tools, template, data.system_prompt, data.timezone, makes_ids, common)
 
     return open_sources(cfg, make_reader)
@@ -123,23 +124,25 @@ def lacks_ids(layout: Layout, sample: Sequence[Mapping[str, Any]]) -> bool:
     return all(own is None or own == "" for own in ids)
 
 
-def common_tools(layout: Layout, sample: Sequence[Mapping[str, Any]]) -> tuple[Tool, ...] | None:
-    """Return the tools that all rows of a sample bring, in the same order; None if they differ, or if there is one row.
+def common_tools(
+    layout: Layout, sample: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = ()
+) -> tuple[Tool, ...] | None:
+    """Return the tools that all rows of a sample have, in the same order; None if they differ, or in a single row.
 
-    If they differ, the called tool may always be the first, and a model would learn its place.
+    `tools` are those of rows that bring none. If lists differ, the called tool may always be the first in them, and a
+    model would learn its place. Rows that cannot be read are reported where they are used.
     """
-    common: tuple[Tool, ...] | None = None
-    if len(sample) < _FEWEST_ALIKE:
-        return None
+    lists = []
     for row in sample:
-        try:
-            tools = rendered_tools(layout.read(row_value(dict(row))).tools or ())
-        except ToolSftError:  # reported where the row is used
-            continue
-        if common is not None and tools != common:
+        with contextlib.suppress(ToolSftError):
+            own = layout.read(row_value(dict(row))).tools
+            lists.append(rendered_tools(tools if own is None else own))
+        if lists and lists[-1] != lists[0]:
             return None
-        common = tools
-    return common
+    if len(lists) < _FEWEST_ALIKE or not lists[0]:
+        return None
+    logger.info("tools: the same %d in all of the first %d rows, so they keep their order", len(lists[0]), len(lists))
+    return lists[0]
 
 
 def _layout(source: SourceConfig, rows: datasets.Dataset, sample: Sequence[Mapping[str, Any]]) -> Layout:

@@ -42,6 +42,30 @@ class CachePrefix(NamedTuple):
         return n_state_bytes(self.states) // (2 * keys[0, :, 0].nbytes * len(layers))
 
 
+class GrownLayer(DynamicLayer):
+    """A cache layer that continues a `stem`, which many caches share. Its `keys` and `values` are those after it."""
+
+    keys: Any  # [1, heads, tokens after the stem, size]
+    values: Any
+
+    def __init__(self, stem: Any) -> None:
+        DynamicLayer.__init__(self)
+        self.stem = stem
+        self.keys, self.values = stem.keys[:, :, :0], stem.values[:, :, :0]
+        self.dtype, self.device = stem.dtype, stem.device
+        self.is_initialized = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self.keys = torch.cat([self.keys, key_states], dim=2)
+        self.values = torch.cat([self.values, value_states], dim=2)
+        return torch.cat([self.stem.keys, self.keys], dim=2), torch.cat([self.stem.values, self.values], dim=2)
+
+    def get_seq_length(self) -> int:
+        return int(self.stem.keys.shape[2] + self.keys.shape[2])
+
+
 class RowLengths:
     """The number of tokens in each row of a cache."""
 
@@ -147,8 +171,8 @@ class RaggedCache(DynamicCache):
         sources: Any = prefix.cache.layers
         for index, (layer, source) in enumerate(zip(self._rows, sources, strict=True)):
             if isinstance(layer, _RaggedLayer):
-                layer.keys[row, :, : prefix.length] = source.keys[0, :, : prefix.length]
-                layer.values[row, :, : prefix.length] = source.values[0, :, : prefix.length]
+                for buffer, known in zip((layer.keys, layer.values), _whole(source), strict=True):
+                    buffer[row, :, : prefix.length] = known[0, :, : prefix.length]
             if isinstance(layer, StateRows):
                 layer.load_states(row, prefix.states[index])
         self.lengths.set_length(row, prefix.length)
@@ -200,6 +224,18 @@ def is_filled(cache: DynamicCache) -> bool:
 def has_sliding_windows(config: Any) -> bool:
     """Whether some layers of a model see only the last tokens."""
     return bool(_kinds(config) & _SLIDING)
+
+
+def stem_of(cache: DynamicCache) -> list[Any]:
+    """Return the layers of the stem that a cache continues; none if it has no stem."""
+    return [layer.stem for layer in cache.layers if isinstance(layer, GrownLayer)]
+
+
+def _whole(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return all keys and values of a layer."""
+    if isinstance(layer, GrownLayer):
+        return torch.cat([layer.stem.keys, layer.keys], dim=2), torch.cat([layer.stem.values, layer.values], dim=2)
+    return layer.keys, layer.values
 
 
 def _kinds(config: Any) -> set[type]:

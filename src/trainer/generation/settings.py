@@ -9,6 +9,7 @@ from transformers import AutoConfig, GenerationConfig
 from trainer.chat import ChatEncoder
 from trainer.config import Config
 from trainer.errors import ModelError
+from trainer.generation.memory_budget import most_batch_tokens
 from trainer.model_source import load_failure
 
 
@@ -47,6 +48,7 @@ def decode_settings(cfg: Config, encoder: ChatEncoder, model: Any, *, greedy: bo
         max_context_tokens=cfg.data.max_context_length,
         temperature=0.0 if greedy else cfg.eval.temperature,
         seed=cfg.seed,
+        max_batch_tokens=most_batch_tokens(model),
     )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
-from trainer.generation.kv_cache import empty_cache, is_filled
+from trainer.generation.kv_cache import GrownLayer, empty_cache, is_filled
 from trainer.generation.shared_prefixes import n_shared
 from trainer.kernels.blocked_attention import attend_in_blocks
 from trainer.lora_model import no_gradients, takes_logits_to_keep
@@ -25,11 +25,7 @@ class Stem(NamedTuple):
     def new_cache(self) -> DynamicCache:
         """Return a cache that begins with the stem and grows without changing it."""
         grown = DynamicCache()
-        for index, layer in enumerate(self.cache.layers):
-            known: Any = layer
-            grown.update(known.keys[:, :, :0], known.values[:, :, :0], index)
-            own: Any = grown.layers[index]
-            own.keys, own.values = known.keys, known.values  # an update makes new tensors of these and what is new
+        grown.layers.extend(map(GrownLayer, self.cache.layers))
         return grown
 
 

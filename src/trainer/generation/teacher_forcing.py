@@ -90,26 +90,25 @@ def decode_turns(
     on_done(len(results))
     with no_gradients(model):
         walker = Walker(model)
-        for chunk in _chunks(kept, settings):
+        for chunk in chunked(build_shared_prefixes(kept), max_tokens=settings.max_batch_tokens // 2):
             results |= _decode_chunk(model, walker, chunk, kept, settings, stem, on_done, on_note)
     return [results[index] for index in range(len(examples))]
 
 
-def plan_units(examples: Sequence[ToolEvalExample], settings: DecodeSettings) -> list[list[int]]:
-    """All indices of `examples`, in the groups that are decoded together.
+def plan_units(examples: Sequence[ToolEvalExample], settings: DecodeSettings, *, n_shares: int = 1) -> list[list[int]]:
+    """All indices of `examples`, in the groups that are decoded together, such that `n_shares` processes have work.
 
     `decode_turns` on one group returns, to the last bit, what it returns for these examples in a call with all of
-    them and the same stem. So any number of processes can split the groups among themselves and get the same results.
+    them and the same stem, if that call makes the same groups. Other groups change an answer only where rounding
+    decides between two tokens.
     """
     kept = _within_context(examples, settings)
-    units = [[span.example for prefix in chunk for span in prefix.turns] for chunk in _chunks(kept, settings)]
+    prefixes = build_shared_prefixes(kept)
+    share = -(-sum(len(prefix.input_ids) for prefix in prefixes) // n_shares)
+    chunks = chunked(prefixes, max_tokens=min(share, settings.max_batch_tokens // 2))
+    units = [[span.example for prefix in chunk for span in prefix.turns] for chunk in chunks]
     skipped = [index for index in range(len(examples)) if index not in kept]
     return [*units, skipped] if skipped else units
-
-
-def _chunks(examples: Mapping[int, ToolEvalExample], settings: DecodeSettings) -> Iterator[list[SharedPrefix]]:
-    """Shared prefixes to decode together. Their caches are held at the same time."""
-    return chunked(build_shared_prefixes(examples), max_tokens=settings.max_batch_tokens // 2)
 
 
 def within_context(examples: Sequence[ToolEvalExample], settings: DecodeSettings) -> list[ToolEvalExample]:

@@ -9,7 +9,7 @@ rows apart is tried, not assumed: recurrent layers and short convolutions do not
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from itertools import accumulate, groupby, pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +25,7 @@ from trainer.kernels.segments import Segment, TokenSpan, n_tokens_in
 from trainer.kernels.trial import equal_within_rounding, kept_mode, pretrained_model
 
 _LONG_BRANCH = 256  # tokens from which a branch is attended to alone, so that no pair is computed in vain
+_MOST_TOGETHER = 2_048  # tokens of short branches that share a mask, so that masks stay small
 _PROBE = (Segment(0, 9), Segment(9, 23), Segment(23, 26))
 _BRANCHED_PROBE = (
     Segment(0, 14),
@@ -128,14 +129,22 @@ class _Pieces:
 
 def _runs(segments: Sequence[Segment]) -> Iterator[_Run]:
     """Yield what is attended to at once: each whole row, each long branch, and neighboring short branches."""
+    run: list[Segment] = []
+    for segment in segments:
+        is_full = run and segment.end - run[0].start > _MOST_TOGETHER
+        if run and (is_full or _is_alone(run[-1]) or _is_alone(segment)):
+            yield _run_of(run)
+            run = []
+        run.append(segment)
+    yield _run_of(run)
 
-    def kind(segment: Segment) -> object:
-        is_alone = not segment.history or segment.end - segment.start >= _LONG_BRANCH
-        return segment.start if is_alone else None
 
-    for _, group in groupby(segments, key=kind):
-        run = tuple(group)
-        yield _Run(run, tuple(_merged(span for segment in run for span in segment.spans)))
+def _is_alone(segment: Segment) -> bool:
+    return not segment.history or segment.end - segment.start >= _LONG_BRANCH
+
+
+def _run_of(segments: Sequence[Segment]) -> _Run:
+    return _Run(tuple(segments), tuple(_merged(span for segment in segments for span in segment.spans)))
 
 
 def _merged(spans: Iterable[TokenSpan]) -> Iterator[TokenSpan]:

@@ -1,8 +1,9 @@
 """Attention of answers to a history that they share and to their own tokens, as plain matrix products.
 
 One product multiplies the queries of all answers of a session with the session's keys, and one softmax covers the
-scores of shared and own keys. The mask is the model's own, including sliding windows, with the positions that tokens
-have in their sessions. (Shared prefixes as one product: Juravsky et al. 2024, "Hydragen".)
+scores of shared and own keys. What all sessions begin with, the stem, is multiplied once for all of them. The mask is
+the model's own, including sliding windows, with the positions that tokens have in their sessions. (Shared prefixes as
+one product: Juravsky et al. 2024, "Hydragen".)
 """
 
 import weakref
@@ -84,41 +85,47 @@ def _attention(
             *queries.shape[:3], value.shape[3], dtype=torch.promote_types(value.dtype, torch.float32)
         )
         own_probabilities = torch.empty_like(own_scores, dtype=value.dtype)
+        totals = torch.empty(queries.shape[:3], dtype=shared.dtype, device=queries.device)
         for part in step.parts:
             layer: Any = part.history.layers[module.layer_idx]
             scores = queries.new_empty(
                 kv_heads, part.tokens.stop - part.tokens.start, heads // kv_heads, part.n_shared + n_slots
             )
             scores[..., part.n_shared :] = own_scores[:, part.tokens]
-            _score_shared(scores, queries[:, part.tokens], layer.keys[0], part, step, hidden[:, :-n_slots])
+            _score_shared(
+                scores, queries[:, part.tokens], layer.keys[0], part, hidden[part.tokens, step.n_stem : -n_slots]
+            )
             probabilities = torch.softmax(scores, dim=-1).to(value.dtype)
+            if step.stem:
+                totals[:, part.tokens] = _log_sums(scores, probabilities)
             _add_shared(shared[:, part.tokens], probabilities, layer.values[0], part)
             own_probabilities[:, part.tokens] = probabilities[..., part.n_shared :]
         output = shared.to(value.dtype) + _by_row(own_probabilities, value, step)
+        if step.stem:
+            hidden_of_stem = hidden[:, :-n_slots][:, : step.n_stem]
+            output = _with_stem(output, totals, queries, step.stem[module.layer_idx], hidden_of_stem)
     return output.transpose(0, 1).reshape(1, n_tokens, heads, -1), None
 
 
 def _score_shared(
-    scores: torch.Tensor, queries: torch.Tensor, keys: torch.Tensor, part: Part, step: Step, hidden: torch.Tensor
+    scores: torch.Tensor, queries: torch.Tensor, keys: torch.Tensor, part: Part, hidden: torch.Tensor
 ) -> None:
-    """Write the scores of shared keys to `scores` [kv heads, tokens, group, keys]. `hidden` may be without columns."""
+    """Write the scores of shared keys to `scores` [kv heads, tokens, group, keys].
+
+    `hidden` [tokens, keys] says which keys a sliding window hides; without windows, it has no columns.
+    """
     group = queries.shape[2]
     for block in part.blocks:
-        seeing, first = slice(block.n_some), part.tokens.start
+        seeing = slice(block.n_some)
         torch.bmm(
             queries[:, seeing].flatten(1, 2),
             keys[:, block.keys].transpose(1, 2),
             out=scores.flatten(1, 2)[:, : block.n_some * group, block.keys],
         )
-        scores[:, block.n_some :, :, block.keys] = -torch.inf
         if hidden.shape[1]:
-            mask = hidden[first : first + block.n_some, block.keys]
-        else:
-            seeing = slice(block.n_whole, block.n_some)
-            places = torch.arange(block.keys.start, block.keys.stop, device=keys.device)
-            mask = places >= step.starts[first + block.n_whole : first + block.n_some, None]
-        if len(mask):
-            scores[:, seeing, :, block.keys].masked_fill_(mask[:, None], -torch.inf)
+            scores[:, seeing, :, block.keys].masked_fill_(hidden[seeing, None, block.keys], -torch.inf)
+    for token, n_seen in enumerate(part.n_seen):
+        scores[:, token, :, n_seen : part.n_shared] = -torch.inf
 
 
 def _add_shared(output: torch.Tensor, probabilities: torch.Tensor, values: torch.Tensor, part: Part) -> None:
@@ -127,6 +134,29 @@ def _add_shared(output: torch.Tensor, probabilities: torch.Tensor, values: torch
         mine = output[:, : block.n_some]
         weights = probabilities[:, : block.n_some, :, block.keys].flatten(1, 2)
         mine += torch.bmm(weights, values[:, block.keys]).view(mine.shape)
+
+
+def _with_stem(
+    output: torch.Tensor, totals: torch.Tensor, queries: torch.Tensor, stem: Any, hidden: torch.Tensor
+) -> torch.Tensor:
+    """Return the attention to the stem and to what follows it, from that to the latter.
+
+    `output` is [kv heads, tokens, group, size], and `totals` are its `_log_sums`. `hidden` may be without columns. Each
+    of the two counts by the sum of its exponentials (Rabe and Staats 2021, "Self-attention Does Not Need O(n^2)
+    Memory").
+    """
+    scores = torch.bmm(queries.flatten(1, 2), stem.keys[0].transpose(1, 2)).view(*queries.shape[:3], -1)
+    if hidden.shape[1]:
+        scores.masked_fill_(hidden[:, None], torch.finfo(scores.dtype).min)  # not infinite, since it may be all
+    probabilities = torch.softmax(scores, dim=-1)
+    attended = torch.bmm(probabilities.flatten(1, 2).to(stem.values.dtype), stem.values[0]).view(output.shape)
+    share = torch.sigmoid(_log_sums(scores, probabilities) - totals)[..., None]
+    return torch.lerp(output.to(share.dtype), attended.to(share.dtype), share).to(output.dtype)
+
+
+def _log_sums(scores: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
+    """Return the logarithms of the sums of exponentials, float32, from scores and their softmax, [..., keys]."""
+    return scores.amax(dim=-1).float() - probabilities.amax(dim=-1).float().log()
 
 
 def _by_row(tokens: torch.Tensor, matrices: torch.Tensor, step: Step) -> torch.Tensor:

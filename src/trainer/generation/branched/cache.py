@@ -13,28 +13,28 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from trainer.generation.kv_cache import CachePrefix, RowLengths
+from trainer.generation.kv_cache import CachePrefix, RowLengths, stem_of
 
 _BLOCK_KEYS = 1024  # few enough that little is computed for tokens that do not see all keys of a block
 
 
 class Block(NamedTuple):
-    """Some keys of a history. The first `n_whole` tokens of a part see all of them, the first `n_some` at least one."""
+    """Some keys of a history. The first `n_some` tokens of a part see at least one of them."""
 
     keys: slice
-    n_whole: int
     n_some: int
 
 
 class Part(NamedTuple):
     """The tokens of a step whose rows continue from one history, of which they see at most `n_shared` tokens.
 
-    Tokens that see more of the history come first.
+    Each sees `n_seen` of them; tokens that see more come first. Only what follows the stem counts, if there is one.
     """
 
     history: DynamicCache
     tokens: slice
     n_shared: int
+    n_seen: list[int]
     blocks: list[Block]
 
 
@@ -44,6 +44,7 @@ class Step:
 
     `rows`: the row of each token. `nth`: its index among the new tokens of its row. `starts`: the number of tokens that
     its row shares with the history. `slots`: its index in the buffer of its row. `n_slots`: how many may be in use.
+    `stem`: the layers of what all histories begin with, which every token sees, and which is `n_stem` tokens long.
     """
 
     order: list[int]
@@ -54,11 +55,13 @@ class Step:
     starts: torch.Tensor
     slots: torch.Tensor
     n_slots: int
+    stem: list[Any]
+    n_stem: int
 
     @property
     def n_shared(self) -> int:
         """The most tokens that a row shares with its history."""
-        return max(part.n_shared for part in self.parts)
+        return self.n_stem + max(part.n_shared for part in self.parts)
 
     @property
     def positions(self) -> torch.Tensor:
@@ -80,6 +83,8 @@ class _Rows:
         prefixes = {row: prefix for row, prefix in enumerate(self.prefixes) if prefix is not None and n_new[row]}
         histories = {id(prefix.cache): n for n, prefix in enumerate(prefixes.values())}
         order = sorted(prefixes, key=lambda row: (histories[id(prefixes[row].cache)], -prefixes[row].length))
+        stem = stem_of(prefixes[order[0]].cache)
+        n_stem = stem[0].keys.shape[2] if stem else 0
         parts: list[Part] = []
         places: list[tuple[int, int, int, int]] = []
         for _, group in groupby(order, key=lambda row: id(prefixes[row].cache)):
@@ -88,19 +93,21 @@ class _Rows:
                 start = prefixes[row].length
                 n_own = self.lengths.values[row] - start
                 places += [(row, nth, start, n_own + nth) for nth in range(n_new[row])]
-            blocks = _blocks([start for _, _, start, _ in places[first:]])
-            longest = prefixes[members[0]]
-            parts.append(Part(longest.cache, slice(first, len(places)), longest.length, blocks))
+            n_seen = [start - n_stem for _, _, start, _ in places[first:]]
+            history = prefixes[members[0]].cache
+            parts.append(Part(history, slice(first, len(places)), n_seen[0], n_seen, _blocks(n_seen)))
         rows, nth, starts, slots = torch.tensor(places, device=self._device).T.contiguous()
         n_slots = 1 + max(slot for _, _, _, slot in places)
-        self.step = Step(order, [n_new[row] for row in order], parts, rows, nth, starts, slots, n_slots)
+        of_rows = [n_new[row] for row in order]
+        self.step = Step(order, of_rows, parts, rows, nth, starts, slots, n_slots, stem, n_stem)
         return self.step
 
 
 class BranchedCache(DynamicCache):
     """Rows that continue from beginnings of histories. Only `load`, `advance` and `keep` change rows.
 
-    Call `begin` before each pass. The model must attend with `trainer.generation.branched.attention`.
+    All histories continue the same stem, or none does. Call `begin` before each pass. The model must attend with
+    `trainer.generation.branched.attention`.
     """
 
     has_states = False
@@ -147,10 +154,7 @@ class BranchedCache(DynamicCache):
 def _blocks(starts: Sequence[int]) -> list[Block]:
     """Blocks of the keys that tokens see, each of which sees the first `starts` keys; the most comes first."""
     edges = [*range(0, starts[0], _BLOCK_KEYS), starts[0]]
-    return [
-        Block(slice(first, end), sum(start >= end for start in starts), sum(start > first for start in starts))
-        for first, end in pairwise(edges)
-    ]
+    return [Block(slice(first, end), sum(start > first for start in starts)) for first, end in pairwise(edges)]
 
 
 class _OwnTokens(DynamicLayer):

@@ -16,6 +16,7 @@ from trainer.training.batches.joined_rows import row_lengths
 logger = logging.getLogger(__name__)
 
 _SECONDS_MEASURED = 0.5
+_FEWEST_OPERATIONS = 1e10  # with fewer, a training is over as soon as it would be announced
 _MATRIX_SIZE = 1024
 _REACHED_SHARE = 0.5  # of the rate of plain products, as benchmarks/train.py measures it, and attention is not counted
 
@@ -63,10 +64,10 @@ def operations_per_token(model: nn.Module, *, recomputes: bool = False) -> float
 
 
 def expected_minutes(model: nn.Module, *, n_tokens: int, recomputes: bool = False) -> float | None:
-    """Return about how many minutes training on `n_tokens` takes on the CPU; None if it is not known."""
+    """Return about how many minutes training on `n_tokens` takes on the CPU; None if it is not known, or no time."""
     weight = next((p for p in model.parameters() if not p.requires_grad and p.is_floating_point()), None)
     operations = operations_per_token(model, recomputes=recomputes)
-    if weight is None or operations is None:
+    if weight is None or operations is None or n_tokens * operations < _FEWEST_OPERATIONS:
         return None
     return n_tokens * operations / (_REACHED_SHARE * _product_rate(weight.dtype)) / 60
 
