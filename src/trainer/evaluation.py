@@ -15,7 +15,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from trainer.calibration.opening_tokens import opening_tokens
 from trainer.eval_metrics import Scores, TokenLoss, make_prediction, perplexity, score
 from trainer.generation.settings import DecodeSettings
-from trainer.generation.stem import find_stem
+from trainer.generation.stem import find_stem, stem_length
 from trainer.generation.teacher_forcing import DecodedTurn, decode_turns, plan_units, within_context
 from trainer.kernels.blocked_attention import attend_in_blocks
 from trainer.lora_model import no_gradients
@@ -75,7 +75,9 @@ class ToolCallEvaluator:
 
         All shares together are the same for any `n_shares`, but for tokens between which rounding decides.
         """
-        units = plan_units(self.examples, self.settings, n_shares=n_shares)[share::n_shares]
+        fitting = within_context(self.examples, self.settings)
+        n_stem = stem_length(model, fitting)
+        units = plan_units(self.examples, self.settings, n_stem=n_stem, n_shares=n_shares)[share::n_shares]
         decoded: dict[int, DecodedTurn] = {}
         with progress_bar(title, total=sum(map(len, units)), unit="turns") as advance:
 
@@ -83,7 +85,7 @@ class ToolCallEvaluator:
                 advance(0, note=note)
 
             tell("reading what all sessions begin with")
-            stem = find_stem(model, within_context(self.examples, self.settings)) if units else None
+            stem = find_stem(model, fitting) if units else None
             for unit in units:
                 examples = [self.examples[index] for index in unit]
                 turns = decode_turns(model, examples, self.settings, stem=stem, on_done=advance, on_note=tell)

@@ -113,3 +113,16 @@ def test_a_model_whose_positions_depend_on_the_length_of_a_pass_has_none(kind: s
     assert find_stem(model, examples) is not None
     model.config.rope_parameters = {**(model.config.rope_parameters or {}), "rope_type": kind}
     assert find_stem(model, examples) is None
+
+
+@torch.inference_mode()
+def test_its_keys_are_held_once() -> None:
+    model = tiny_model(VOCABULARY)
+    stem = find_stem(model, sessions(model))
+    assert stem is not None
+    caches = [stem.new_cache() for _ in range(2)]
+    for cache in caches:
+        model(input_ids=torch.tensor([[5, 6, 7]]), past_key_values=cache, use_cache=True)
+        assert cache.get_seq_length() == stem.n_tokens + 3
+        assert {layer.keys.shape[2] for layer in cache.layers} == {3}  # type: ignore[union-attr]
+        assert [layer.stem for layer in cache.layers] == stem.cache.layers  # type: ignore[attr-defined]

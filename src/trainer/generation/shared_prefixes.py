@@ -39,16 +39,20 @@ def build_shared_prefixes(examples: Mapping[int, ToolEvalExample]) -> list[Share
     return [prefix for indices in by_session.values() for prefix in _session_prefixes(examples, indices)]
 
 
-def chunked(prefixes: Iterable[SharedPrefix], *, max_tokens: int) -> Iterator[list[SharedPrefix]]:
-    """Chunks of consecutive shared prefixes with at most `max_tokens` tokens in total; a longer one is alone."""
+def chunked(prefixes: Iterable[SharedPrefix], *, max_tokens: int, n_stem: int = 0) -> Iterator[list[SharedPrefix]]:
+    """Chunks of consecutive shared prefixes with at most `max_tokens` tokens in total; a longer one is alone.
+
+    The first `n_stem` tokens of each do not count.
+    """
     chunk: list[SharedPrefix] = []
     n_tokens = 0
     for prefix in prefixes:
-        if chunk and n_tokens + len(prefix.input_ids) > max_tokens:
+        n_own = len(prefix.input_ids) - n_stem
+        if chunk and n_tokens + n_own > max_tokens:
             yield chunk
             chunk, n_tokens = [], 0
         chunk.append(prefix)
-        n_tokens += len(prefix.input_ids)
+        n_tokens += n_own
     if chunk:
         yield chunk
 

@@ -29,18 +29,25 @@ class Stem(NamedTuple):
         return grown
 
 
-def find_stem(model: nn.Module, examples: Sequence[ToolEvalExample]) -> Stem | None:
-    """Return the stem of the examples' prompts.
+def stem_length(model: nn.Module, examples: Sequence[ToolEvalExample]) -> int:
+    """Return how many tokens the stem of the examples' prompts has.
 
-    None if it is short, if all turns are of one session, which shares more, if the model keeps other states than keys
-    and values of every token, or if it turns keys by angles that depend on the length of a pass. The stem depends on
-    all examples, so every process must pass the same ones.
+    0 if it is short, if all turns are of one session, which shares more, if the model keeps other states than keys and
+    values of every token, or if it turns keys by angles that depend on the length of a pass.
     """
     length = _n_in_common([example.prompt_ids for example in examples])
-    cache = empty_cache(model.config)
-    if length < _FEWEST_TOKENS or cache is None or _turns_by_length(model.config):
-        return None
-    if len({example.session_id for example in examples}) < 2:
+    is_cached = empty_cache(model.config) is not None and not _turns_by_length(model.config)
+    n_sessions = len({example.session_id for example in examples})
+    return length if length >= _FEWEST_TOKENS and is_cached and n_sessions > 1 else 0
+
+
+def find_stem(model: nn.Module, examples: Sequence[ToolEvalExample]) -> Stem | None:
+    """Return the stem of the examples' prompts; None if they have none, or if the model does not fill its cache.
+
+    The stem depends on all examples, so every process must pass the same ones.
+    """
+    length, cache = stem_length(model, examples), empty_cache(model.config)
+    if not length or cache is None:
         return None
     ids = torch.tensor([examples[0].prompt_ids[:length]], device=next(model.parameters()).device)
     options: dict[str, Any] = {"logits_to_keep": 1} if takes_logits_to_keep(model) else {}

@@ -90,22 +90,25 @@ def decode_turns(
     on_done(len(results))
     with no_gradients(model):
         walker = Walker(model)
-        for chunk in chunked(build_shared_prefixes(kept), max_tokens=settings.max_batch_tokens // 2):
+        n_stem = stem.n_tokens if stem else 0
+        for chunk in chunked(build_shared_prefixes(kept), max_tokens=settings.max_batch_tokens // 2, n_stem=n_stem):
             results |= _decode_chunk(model, walker, chunk, kept, settings, stem, on_done, on_note)
     return [results[index] for index in range(len(examples))]
 
 
-def plan_units(examples: Sequence[ToolEvalExample], settings: DecodeSettings, *, n_shares: int = 1) -> list[list[int]]:
+def plan_units(
+    examples: Sequence[ToolEvalExample], settings: DecodeSettings, *, n_stem: int = 0, n_shares: int = 1
+) -> list[list[int]]:
     """All indices of `examples`, in the groups that are decoded together, such that `n_shares` processes have work.
 
     `decode_turns` on one group returns, to the last bit, what it returns for these examples in a call with all of
-    them and the same stem, if that call makes the same groups. Other groups change an answer only where rounding
-    decides between two tokens.
+    them and the same stem, of `n_stem` tokens, if that call makes the same groups. Other groups change an answer only
+    where rounding decides between two tokens.
     """
     kept = _within_context(examples, settings)
     prefixes = build_shared_prefixes(kept)
-    share = -(-sum(len(prefix.input_ids) for prefix in prefixes) // n_shares)
-    chunks = chunked(prefixes, max_tokens=min(share, settings.max_batch_tokens // 2))
+    share = -(-sum(len(prefix.input_ids) - n_stem for prefix in prefixes) // n_shares)
+    chunks = chunked(prefixes, max_tokens=min(share, settings.max_batch_tokens // 2), n_stem=n_stem)
     units = [[span.example for prefix in chunk for span in prefix.turns] for chunk in chunks]
     skipped = [index for index in range(len(examples)) if index not in kept]
     return [*units, skipped] if skipped else units
