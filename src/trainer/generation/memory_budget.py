@@ -41,7 +41,7 @@ def key_value_bytes(model: nn.Module) -> int:
 
 def memory_limit(cgroups: Path = _CGROUPS) -> int:
     """Return the bytes of memory that the process may use: those of the machine, or of a container on it."""
-    limits = [psutil.virtual_memory().total]
+    limits = [int(psutil.virtual_memory().total)]
     for name in ("memory.max", "memory/memory.limit_in_bytes"):  # versions 2 and 1
         try:
             limits.append(int((cgroups / name).read_text(encoding="ascii")))
