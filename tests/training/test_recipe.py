@@ -126,9 +126,9 @@ def test_a_run_writes_what_was_chosen_and_runs_again_from_it(
     cfg = auto(quick_config, "train.num_train_epochs=1", "train.save_strategy=steps", "train.save_steps=1")
     with caplog.at_level("INFO"):
         folder = train_run(cfg).output_dir
-    assert "recipe: train.learning_rate 0.002 (" in caplog.text
+    assert "recipe: train.learning_rate 0.003 (" in caplog.text
     written = yaml.safe_load(RunLayout(folder).config.read_text(encoding="utf-8"))
-    assert written["train"]["learning_rate"] == 0.002
+    assert written["train"]["learning_rate"] == 0.003
     assert written["train"]["loss_weighting"] == "decision"
     assert written["lora"]["alpha"] == 2 * written["lora"]["r"]
     assert written["data"]["selection_share"] == 0.0  # too few sessions

@@ -30,7 +30,7 @@ SELECTION_KEYS = ("eval_strategy", "save_strategy", "load_best_model_at_end")
 
 _EPOCHS = ((400, 1), (200, 2), (0, 3))  # from this many trained turns on
 _TURNS_PER_SESSION = 6  # where a domain does not count them
-_LEARNING_RATES = ((3.0e9, 2e-4), (1.0e9, 5e-4), (3.0e8, 1e-3), (0.0, 2e-3))  # from this many parameters on
+_LEARNING_RATES = ((3.0e9, 2e-4), (1.0e9, 5e-4), (3.0e8, 1e-3), (0.0, 3e-3))  # from this many parameters on
 _RANKS = ((1_000, 32), (0, 16))  # from this many sessions on
 _ROWS_PER_STEP = ((2_000, 16), (1_000, 8), (500, 4), (250, 2), (0, 1))  # from this many sessions in all epochs on
 _MOST_ROWS_ON_A_GPU = 4
