@@ -4,7 +4,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 from torch import nn
 
 import trainer.generation.memory_budget as module
@@ -20,7 +19,7 @@ from trainer.generation.memory_budget import (
 
 def test_bytes_of_keys_and_values_follow_the_configuration() -> None:
     assert key_value_bytes(tiny_model(64)) == 2 * 2 * 2 * 8 * 4  # both, layers, heads, size, bytes
-    assert key_value_bytes(tiny_model(64).to(torch.bfloat16)) == 2 * 2 * 2 * 8 * 2
+    assert key_value_bytes(tiny_model(64).bfloat16()) == 2 * 2 * 2 * 8 * 2
     assert key_value_bytes(tiny_model(64, head_dim=16)) == 2 * 2 * 2 * 16 * 4
     without: nn.Module = nn.Linear(2, 2)
     without.config = SimpleNamespace(model_type="odd")  # type: ignore[assignment]

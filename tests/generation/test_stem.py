@@ -124,5 +124,6 @@ def test_its_keys_are_held_once() -> None:
     for cache in caches:
         model(input_ids=torch.tensor([[5, 6, 7]]), past_key_values=cache, use_cache=True)
         assert cache.get_seq_length() == stem.n_tokens + 3
-        assert {layer.keys.shape[2] for layer in cache.layers} == {3}  # type: ignore[union-attr]
-        assert [layer.stem for layer in cache.layers] == stem.cache.layers  # type: ignore[attr-defined]
+        layers: list[Any] = cache.layers
+        assert {layer.keys.shape[2] for layer in layers} == {3}
+        assert [layer.stem for layer in layers] == stem.cache.layers
