@@ -8,6 +8,9 @@ ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 
+# Without bytecode on disk, every process would compile torch and transformers again, for 15 seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo demo-short test tokenizers check check-types format data requirements e2e-vllm
 
 help:  ## List the targets
@@ -28,7 +31,7 @@ tokenizers: $(UV)  ## Fetch tokenizers of well-known models for the tests, once 
 
 # One thread per worker: threads of several torch processes would wait for each other in busy loops.
 test: $(UV)  ## Run all tests, on up to four cores
-	OMP_NUM_THREADS=1 $(UV) run pytest -n logical --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(UV) run pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=25
 
 check: $(UV) check-types  ## Check lint, formatting and types
 	$(UV) run ruff check .

@@ -66,7 +66,7 @@ def test_every_kind_of_warning_is_found(tmp_path: Path) -> None:
     rows: list[Any] = good(4)
     rows.append({**session("Ana", city="Vis"), "id": "Ana again"})
     rows[1]["messages"][0]["content"] += " <|im_end|>"
-    rows[2]["messages"][0]["content"] += " dry" * 5000
+    rows[2]["messages"][0]["content"] += " dry" * 9000
     unused = {"type": "function", "function": {"name": "unused", "parameters": {"type": "object", "properties": {}}}}
     once = {"type": "function", "function": {"name": "once", "parameters": {"type": "object", "properties": {}}}}
     rows[3]["tools"] = [*rows[3]["tools"], unused, once]
