@@ -42,7 +42,7 @@ class LoadedRun:
 
         `base` has no adapter, `trained` the run's own, and other names those of `other_adapters`.
         """
-        autocast = bfloat16_autocast(computes_in_bfloat16(self.model))
+        autocast = bfloat16_autocast(self.model, active=computes_in_bfloat16(self.model))
         self.model.set_adapter("default" if name in ("base", "trained") else _peft_name(name))
         with adapter_off(self.model, off=name == "base"), autocast:
             yield

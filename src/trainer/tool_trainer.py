@@ -71,9 +71,10 @@ class ToolTrainer(Trainer):
         self.n_supervised_seen = 0
         self.on_evaluation: OnEvaluation = lambda name, evaluation: None
         assert isinstance(self.model, nn.Module)
-        # Both are made in the first step, when weights may be in shards.
+        # All three are set in the first step, when weights may be in shards.
         self._loss: SupervisedLoss | None = None
         self._lean: list[LeanLayer] | None = None
+        self._is_whole = True
         self._autocasts_adapter = computes_in_bfloat16(self.model)
         if self._autocasts_adapter:
             let_autocast_choose(self.model)
@@ -83,8 +84,9 @@ class ToolTrainer(Trainer):
         self.loss_is_scaled_for_ga = True
 
     def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> AbstractContextManager[Any]:
-        """Trainer's hook around a training step, here for the mixed precision that accelerate lacks on a CPU."""
-        return bfloat16_autocast(self._autocasts_adapter)
+        """Trainer's hook around a training step, here for the adapter's precision, also without `train.bf16`."""
+        assert isinstance(self.model, nn.Module)
+        return bfloat16_autocast(self.model, active=self._autocasts_adapter)
 
     def compute_loss(
         self,
@@ -123,11 +125,12 @@ class ToolTrainer(Trainer):
         self.n_supervised_seen += int(n_supervised(inputs))
         assert isinstance(self.model, nn.Module)
         if self._lean is None:
-            on_cpu = self.args.device.type == "cpu" and not is_sharded(self.model)
+            self._is_whole = not is_sharded(self.model)
+            is_slow = self.args.device.type == "cpu" and self._is_whole
             with self.accelerator.autocast(), self.autocast_smart_context_manager():
-                self._lean = find_lean_layers(self.model) if on_cpu else []
+                self._lean = find_lean_layers(self.model) if is_slow else []
         # This includes the backward pass, because gradient checkpointing runs the forward pass again there.
-        lora = fused_lora(self.model, active=self._autocasts_adapter)
+        lora = fused_lora(self.model, active=self._is_whole)
         with attend_by_row(self.model, inputs.get("segments", ())), lora, lean_layers(self._lean):
             return super().training_step(model, inputs, *args, **kwargs)
 

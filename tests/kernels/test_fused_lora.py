@@ -66,7 +66,7 @@ def step(model: Any, *, fused: bool, autocast: bool = False) -> tuple[torch.Tens
     model.zero_grad()
     torch.manual_seed(1)
     with fused_lora(model, active=fused):
-        with bfloat16_autocast(autocast):
+        with bfloat16_autocast(model, active=autocast):
             logits = model(input_ids=ids).logits
         logits.float().logsumexp(-1).sum().backward()
     return logits.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}

@@ -81,6 +81,15 @@ def test_only_a_cpu_leaves_the_lowest_layers_alone(quick_config: MakeConfig) -> 
         assert "lora.target_modules" not in chosen(auto(quick_config), facts)
 
 
+@pytest.mark.parametrize(("n_bytes", "chosen_"), [(80_000_000_000, False), (24_000_000_000, True), (0, False)])
+def test_layers_are_computed_again_only_where_a_gpu_is_too_small(
+    n_bytes: int, chosen_: bool, quick_config: MakeConfig
+) -> None:
+    facts = replace(LARGE, n_longest=2_000, n_bytes=n_bytes, bytes_per_token=5_000_000)
+    assert ("train.gradient_checkpointing" in chosen(auto(quick_config), facts)) is chosen_
+    assert "train.gradient_checkpointing" not in chosen(auto(quick_config, "train.gradient_checkpointing=false"), facts)
+
+
 def test_what_is_set_by_hand_stays(quick_config: MakeConfig) -> None:
     cfg = auto(quick_config, "train.learning_rate=0.5", "train.eval_strategy=steps")
     values = chosen(cfg, SMALL)

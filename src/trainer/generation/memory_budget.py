@@ -23,7 +23,7 @@ def most_batch_tokens(model: nn.Module) -> int:
     n_bytes = key_value_bytes(model)
     if not n_bytes:
         return FEWEST_TOKENS
-    return max(FEWEST_TOKENS, min(MOST_TOKENS, int(_SHARE * _memory_bytes(model) / n_bytes)))
+    return max(FEWEST_TOKENS, min(MOST_TOKENS, int(_SHARE * device_bytes(next(model.parameters()).device) / n_bytes)))
 
 
 def key_value_bytes(model: nn.Module) -> int:
@@ -50,8 +50,8 @@ def memory_limit(cgroups: Path = _CGROUPS) -> int:
     return min(limits)
 
 
-def _memory_bytes(model: nn.Module) -> int:
-    device = next(model.parameters()).device
+def device_bytes(device: torch.device) -> int:
+    """Return the bytes of memory of a GPU, or those of the machine that are a process's share."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return memory_limit() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

@@ -76,8 +76,8 @@ class _InPlace(LoraVariant):
 def fused_lora(model: nn.Module, *, active: bool) -> Iterator[None]:
     """Inside the block, plain LoRA layers on plain linear layers of `model` add in place, if `active`.
 
-    Other layers, such as those on quantized weights, are unchanged. The products have the precision of the frozen
-    layer's output, as under autocast.
+    Other layers, such as those on quantized weights or weights in float16, are unchanged. The products have the
+    precision of the frozen layer's output, as under autocast.
     """
     modules: Iterable[Any] = model.modules() if active else ()
     layers = [(layer, name) for layer in modules for name in _plain_adapters(layer)]
@@ -94,4 +94,14 @@ def _plain_adapters(layer: nn.Module) -> list[str]:
     # Subclasses handle quantized weights. Variants such as DoRA compute something else.
     if type(layer) is not Linear or type(layer.get_base_layer()) is not nn.Linear:
         return []
-    return [n for n, up in layer.lora_B.items() if n not in layer.lora_variant and up.bias is None]
+    weight = layer.get_base_layer().weight
+    if weight.dtype not in (torch.float32, torch.bfloat16):
+        return []
+    on_cpu = weight.device.type == "cpu"  # where the masks are made
+    return [
+        name
+        for name, up in layer.lora_B.items()
+        if name not in layer.lora_variant
+        and up.bias is None
+        and (on_cpu or not isinstance(layer.lora_dropout[name], nn.Dropout))
+    ]

@@ -1,4 +1,4 @@
-"""Mixed precision for adapters on a CPU."""
+"""Mixed precision for adapters, on a CPU and on a GPU."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -7,15 +7,17 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
+_DEVICES = ("cpu", "cuda")
+
 
 def computes_in_bfloat16(model: nn.Module) -> bool:
-    """Whether a model is on the CPU with frozen weights in bfloat16, so its adapter should also compute in it.
+    """Whether the frozen weights of a model are in bfloat16, so that its adapter should also compute in it.
 
     The adapter's weights stay in float32 for the optimizer. Without autocast, its products and every copy of its
     inputs would also be in float32, which costs a tenth of a training step.
     """
     frozen = next((p for p in model.parameters() if not p.requires_grad and p.is_floating_point()), None)
-    return frozen is not None and frozen.device.type == "cpu" and frozen.dtype == torch.bfloat16
+    return frozen is not None and frozen.device.type in _DEVICES and frozen.dtype == torch.bfloat16
 
 
 def let_autocast_choose(model: nn.Module) -> None:
@@ -25,9 +27,11 @@ def let_autocast_choose(model: nn.Module) -> None:
             module.cast_input_dtype_enabled = False  # type: ignore[assignment]
 
 
-def bfloat16_autocast(active: bool) -> AbstractContextManager[object]:
-    """Inside the block, matrix products on the CPU run in bfloat16, if `active`."""
-    return torch.autocast("cpu", dtype=torch.bfloat16) if active else nullcontext()
+def bfloat16_autocast(model: nn.Module, *, active: bool = True) -> AbstractContextManager[object]:
+    """Inside the block, matrix products on the model's device run in bfloat16, if `active`."""
+    if not active:
+        return nullcontext()
+    return torch.autocast(next(model.parameters()).device.type, dtype=torch.bfloat16)
 
 
 @contextmanager
@@ -36,5 +40,5 @@ def evaluation_precision(model: nn.Module) -> Iterator[None]:
     active = computes_in_bfloat16(model)
     if active:
         let_autocast_choose(model)
-    with bfloat16_autocast(active):
+    with bfloat16_autocast(model, active=active):
         yield

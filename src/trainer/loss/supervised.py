@@ -58,9 +58,10 @@ class SupervisedLoss:
             inputs["attention_mask"] = batch["attention_mask"]
         shifted = batch["labels"][:, 1:]
         weights = (shifted != IGNORE_INDEX).float() if weights is None else weights
+        # Found before the model runs: a GPU has then nothing to finish before the host knows their number.
+        where = torch.nn.functional.pad(shifted != IGNORE_INDEX, (0, 1)).flatten().nonzero().squeeze(1)
         decoded = decode(model, inputs, **options) if self._applies_head else None
         if decoded is not None and self._agrees(decoded):
-            where = torch.nn.functional.pad(shifted != IGNORE_INDEX, (0, 1)).flatten().nonzero().squeeze(1)
             return tiled_cross_entropy(
                 decoded.head,
                 decoded.hidden.flatten(0, 1).index_select(0, where),

@@ -25,12 +25,12 @@ def token_weights(labels: torch.Tensor, weighting: LossWeighting) -> torch.Tenso
     """
     predicted = labels[:, 1:] != IGNORE_INDEX
     weights = predicted.float()
-    if weighting == "token" or not predicted.any():
+    if weighting == "token":
         return weights
     before, after = (torch.nn.functional.pad(predicted, pad) for pad in ((1, -1), (-1, 1)))
     first, last = predicted & ~before, predicted & ~after
     if weighting == "turn":
         turns = first.flatten().cumsum(0)  # the number of the turn, from 1
-        sizes = torch.zeros(int(turns[-1]) + 1, device=labels.device).index_add_(0, turns, weights.flatten())
+        sizes = torch.zeros(turns.numel() + 1, device=labels.device).index_add_(0, turns, weights.flatten())
         return weights / sizes[turns].view_as(weights).clamp(min=1)
     return weights + DECISION_WEIGHT * (first.float() + last.float())

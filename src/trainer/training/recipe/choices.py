@@ -4,21 +4,17 @@ What is set by hand stays. docs/recipes.md has the measurements behind every cho
 """
 
 import logging
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-from torch import nn
 
 from trainer.config import Config
 from trainer.config.schema import LoraConfig
 from trainer.data import DatasetBundle
 from trainer.data.held_out.sessions import with_held_share
-from trainer.data.report import SplitReport
 from trainer.kernels.segments import n_shared_by_all
 from trainer.training.batches.joined_rows import in_numpy
 from trainer.training.checks.empty_model import empty_model
+from trainer.training.recipe.facts import Facts
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -29,58 +25,15 @@ SELECTION_KEYS = ("eval_strategy", "save_strategy", "load_best_model_at_end")
 """The keys that choose a checkpoint. The recipe sets them only if none of them is set by hand."""
 
 _EPOCHS = ((400, 1), (200, 2), (0, 3))  # from this many trained turns on
-_TURNS_PER_SESSION = 6  # where a domain does not count them
 _LEARNING_RATES = ((3.0e9, 2e-4), (1.0e9, 5e-4), (3.0e8, 1e-3), (0.0, 3e-3))  # from this many parameters on
 _RANKS = ((1_000, 32), (0, 16))  # from this many sessions on
 _ROWS_PER_STEP = ((2_000, 16), (1_000, 8), (500, 4), (250, 2), (0, 1))  # from this many sessions in all epochs on
 _MOST_ROWS_ON_A_GPU = 4
 _FEWEST_LAYERS_TO_SKIP = 8
 _SKIPPED_SHARE = 0.5
+_USABLE_MEMORY = 0.8
 _WORTH_SHARING = 1 / 3  # of the tokens of a session, from which two at once cost little more than one
 _MOST_TOKENS_ON_A_CPU = 8_000  # of a batch with sessions of average length
-_IN_LAYER = re.compile(r".*\.layers\.(\d+)\..*_proj")
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the choices depend on. `n_layers` counts decoder layers with a number in their name; 0 if none have one.
-
-    A session has `n_tokens` on average, of which the first `n_shared` are the same in all sessions.
-    """
-
-    n_sessions: int
-    n_turns: int
-    n_held_out: int
-    n_parameters: int
-    n_layers: int
-    n_processes: int
-    on_gpu: bool
-    n_tokens: int = 0
-    n_shared: int = 0
-
-    @classmethod
-    def of(
-        cls, rows: SplitReport, n_held_out: int, model: nn.Module | None, arguments: Any, *, n_shared: int = 0
-    ) -> "Facts":
-        """The facts of training rows, of a model, which may be empty (None if it was not built), and of the hardware.
-
-        `arguments` are TrainingArguments, and `n_shared` is the number of tokens that all rows begin with.
-        """
-        linear = {name for name, part in model.named_modules() if isinstance(part, nn.Linear)} if model else set()
-        numbers = {int(found[1]) for name in linear if (found := _IN_LAYER.fullmatch(name)) is not None}
-        n_parameters = sum(weight.numel() for weight in model.parameters()) if model else 0
-        n_layers, on_gpu = max(numbers, default=-1) + 1, arguments.device.type != "cpu"
-        return cls(
-            n_sessions=rows.n_sessions,
-            n_turns=rows.n_trained_turns or _TURNS_PER_SESSION * rows.n_sessions,
-            n_held_out=n_held_out,
-            n_parameters=n_parameters,
-            n_layers=n_layers,
-            n_processes=arguments.world_size,
-            on_gpu=on_gpu,
-            n_tokens=rows.n_tokens // max(1, rows.n_rows),
-            n_shared=n_shared,
-        )
 
 
 class Choice(NamedTuple):
@@ -103,10 +56,12 @@ def settled(cfg: Config, bundle: DatasetBundle, model_config: "PretrainedConfig"
     if cfg.train.get("recipe") != "auto":
         return cfg
     rows = in_numpy(bundle.train_dataset)
-    on_cpu = arguments.device.type == "cpu"  # only there does the recipe depend on it
+    on_cpu = arguments.device.type == "cpu"  # only there does the recipe depend on what is shared
     n_shared = n_shared_by_all(rows[index] for index in range(len(rows))) if on_cpu else 0
+    n_longest = max(len(rows[index]) for index in range(len(rows)))
     model = empty_model(cfg, model_config)
-    chosen = choices(cfg, Facts.of(bundle.report.train, len(held), model, arguments, n_shared=n_shared))
+    facts = Facts.of(bundle.report.train, len(held), model, arguments, n_shared=n_shared, n_longest=n_longest)
+    chosen = choices(cfg, facts)
     for choice in chosen:
         logger.info(f"recipe: {choice.key} {choice.value} ({choice.reason})")
     return with_choices(cfg, chosen)
@@ -184,6 +139,15 @@ def _batch(cfg: Config, facts: Facts, epochs: float) -> Iterator[Choice]:
     rows = at_once * n_accumulated * facts.n_processes
     yield Choice("train.per_device_train_batch_size", at_once, reason)
     yield Choice("train.gradient_accumulation_steps", n_accumulated, f"{rows} of {n_rows:,} sessions per step")
+    yield from _checkpointing(facts, at_once)
+
+
+def _checkpointing(facts: Facts, at_once: int) -> Iterator[Choice]:
+    """Compute layers again in the backward pass if a batch of the longest sessions would not fit otherwise."""
+    needed = 2 * facts.n_parameters + at_once * facts.n_longest * facts.bytes_per_token
+    if facts.n_bytes and needed > _USABLE_MEMORY * facts.n_bytes:
+        reason = f"a step would need about {needed / 1e9:.0f} of {facts.n_bytes / 1e9:.0f} GB without it"
+        yield Choice("train.gradient_checkpointing", True, reason)
 
 
 def _step(table: tuple[tuple[float, Any], ...], size: float) -> Any:

@@ -1,0 +1,71 @@
+"""What the choices of the recipe depend on: counts of the training rows, and measures of the model and the hardware."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from trainer.data.report import SplitReport
+from trainer.generation.memory_budget import device_bytes
+from trainer.training.recipe.activation_memory import saved_bytes_per_token
+
+_TURNS_PER_SESSION = 6  # where a domain does not count them
+_IN_LAYER = re.compile(r".*\.layers\.(\d+)\..*_proj")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the choices depend on. `n_layers` counts decoder layers with a number in their name; 0 if none have one.
+
+    A session has `n_tokens` on average, of which the first `n_shared` are the same in all sessions; the longest has
+    `n_longest`. A GPU has `n_bytes` of memory, and a step saves `bytes_per_token` for its backward pass; 0 if unknown.
+    """
+
+    n_sessions: int
+    n_turns: int
+    n_held_out: int
+    n_parameters: int
+    n_layers: int
+    n_processes: int
+    on_gpu: bool
+    n_tokens: int = 0
+    n_shared: int = 0
+    n_longest: int = 0
+    n_bytes: int = 0
+    bytes_per_token: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        rows: SplitReport,
+        n_held_out: int,
+        model: nn.Module | None,
+        arguments: Any,
+        *,
+        n_shared: int = 0,
+        n_longest: int = 0,
+    ) -> "Facts":
+        """The facts of training rows, of a model, which may be empty (None if it was not built), and of the hardware.
+
+        `arguments` are TrainingArguments, `n_shared` is the number of tokens that all rows begin with, and `n_longest`
+        that of the longest row.
+        """
+        linear = {name for name, part in model.named_modules() if isinstance(part, nn.Linear)} if model else set()
+        numbers = {int(found[1]) for name in linear if (found := _IN_LAYER.fullmatch(name)) is not None}
+        n_parameters = sum(weight.numel() for weight in model.parameters()) if model else 0
+        n_layers, on_gpu = max(numbers, default=-1) + 1, arguments.device.type != "cpu"
+        return cls(
+            n_sessions=rows.n_sessions,
+            n_turns=rows.n_trained_turns or _TURNS_PER_SESSION * rows.n_sessions,
+            n_held_out=n_held_out,
+            n_parameters=n_parameters,
+            n_layers=n_layers,
+            n_processes=arguments.world_size,
+            on_gpu=on_gpu,
+            n_tokens=rows.n_tokens // max(1, rows.n_rows),
+            n_shared=n_shared,
+            n_longest=n_longest,
+            n_bytes=device_bytes(arguments.device) if on_gpu else 0,
+            bytes_per_token=saved_bytes_per_token(model.bfloat16()) if on_gpu and model else 0,
+        )
