@@ -13,6 +13,9 @@ from transformers import PreTrainedModel
 from trainer.config.rules.targets import ALL_LINEAR, matches
 from trainer.errors import ModelError
 
+_MAMBA_MODELS = ("falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h")  # as peft has them
+_READ_BY_KERNELS = ("out_proj", "conv1d")
+
 
 def check_target_modules(model: nn.Module, targets: Sequence[str] | str) -> None:
     """Check that every name in a list of targets matches the end of some text module's name; peft ignores other names.
@@ -54,8 +57,11 @@ def _refuse_tied(model: nn.Module, targets: Sequence[str] | str) -> None:
 
 
 def excluded_modules(model: nn.Module, targets: Sequence[str] | str) -> str | None:
-    """The regular expression, for peft's `exclude_modules`, of the parts that hold a target but do not belong to the
-    language model; None if there are none. Raises `ModelError` if a target is not a regular expression.
+    """The regular expression, for peft's `exclude_modules`, of what a target means but an adapter cannot change.
+
+    These are parts that do not belong to the language model, and, unless they are named, modules of Mamba layers whose
+    weights a kernel reads past their adapter. None if there are none. Raises `ModelError` if a target is not a regular
+    expression.
     """
     if targets == ALL_LINEAR:
         found = [name for name, _ in _linear(model)]
@@ -63,7 +69,10 @@ def excluded_modules(model: nn.Module, targets: Sequence[str] | str) -> str | No
         wanted = _each(targets)
         found = [name for name, _ in model.named_modules() if any(matches(target, name) for target in wanted)]
     parts = [part for part in other_parts(model) if any(_is_in(name, [part]) for name in found)]
-    return rf"({'|'.join(map(re.escape, parts))})(\..*)?" if parts else None
+    excluded = [rf"({'|'.join(map(re.escape, parts))})(\..*)?"] if parts else []
+    if isinstance(targets, str) and getattr(model.config, "model_type", None) in _MAMBA_MODELS:
+        excluded += [rf".*\.({'|'.join(_READ_BY_KERNELS)})"]
+    return "|".join(excluded) or None
 
 
 def other_parts(model: nn.Module) -> list[str]:

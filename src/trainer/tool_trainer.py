@@ -6,7 +6,8 @@ Writes no report.
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from accelerate.utils import DistributedType, gather_object
 from torch import nn
 from transformers import Trainer
 
+from trainer.chat.tokens.called_names import CalledNames
 from trainer.evaluation import Evaluation, RowLoss, ToolCallEvaluator, row_losses
+from trainer.generation.memory_budget import device_bytes
 from trainer.generation.settings import DecodeSettings
 from trainer.generation.teacher_forcing import DecodedTurn
 from trainer.hub import share_names
+from trainer.kernels.frozen_layers import FrozenLayers, find_frozen_layers
 from trainer.kernels.fused_lora import fused_lora
 from trainer.kernels.lean_layers import LeanLayer, find_lean_layers, lean_layers
 from trainer.kernels.packed_attention import attend_by_row
@@ -32,6 +36,8 @@ from trainer.types import Tool, ToolEvalExample
 from trainer.util.progress import progress_bar
 
 logger = logging.getLogger(__name__)
+
+_SHARE_OF_STATES = 8  # of the memory, what frozen layers computed takes at most an eighth
 
 OnEvaluation = Callable[[str, Evaluation], None]
 
@@ -60,8 +66,9 @@ class ToolTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._weighting = loss_weighting
         tokenizer: Any = self.processing_class
+        names = CalledNames(lambda ids: str(tokenizer.decode(list(ids))), fmt)
+        self._token_weights = partial(token_weights, weighting=loss_weighting, names=names.places)
         self.evaluator, self.selector = (
             ToolCallEvaluator(examples, global_tools, tokenizer=tokenizer, fmt=fmt, settings=decoding)
             for examples in (tool_eval_examples, selection_examples)
@@ -71,9 +78,10 @@ class ToolTrainer(Trainer):
         self.n_supervised_seen = 0
         self.on_evaluation: OnEvaluation = lambda name, evaluation: None
         assert isinstance(self.model, nn.Module)
-        # All three are set in the first step, when weights may be in shards.
+        # All four are set in the first step, when weights may be in shards.
         self._loss: SupervisedLoss | None = None
         self._lean: list[LeanLayer] | None = None
+        self._frozen: FrozenLayers | None = None
         self._is_whole = True
         self._autocasts_adapter = computes_in_bfloat16(self.model)
         if self._autocasts_adapter:
@@ -102,7 +110,7 @@ class ToolTrainer(Trainer):
         assert isinstance(self.model, nn.Module)
         self._loss = self._loss or SupervisedLoss(self.model)
         with self.accelerator.autocast():  # the head runs outside the model's own forward pass
-            weights = token_weights(inputs["labels"], self._weighting)
+            weights = self._token_weights(inputs["labels"])
             smoothing = self.args.label_smoothing_factor
             total = self._loss(model, inputs, weights=weights, label_smoothing=smoothing, use_cache=False)
         loss = total / (weights.sum() if num_items_in_batch is None else num_items_in_batch)
@@ -113,7 +121,7 @@ class ToolTrainer(Trainer):
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> torch.Tensor:
         """Trainer's hook: the weight of all supervised tokens of an optimizer step, of all processes if configured."""
-        weights = [token_weights(batch["labels"], self._weighting).sum() for batch in batch_samples]
+        weights = [self._token_weights(batch["labels"]).sum() for batch in batch_samples]
         total = torch.stack(weights).sum().to(device)
         if self.args.average_tokens_across_devices:
             total = self.accelerator.gather(total).sum()
@@ -129,10 +137,25 @@ class ToolTrainer(Trainer):
             is_slow = self.args.device.type == "cpu" and self._is_whole
             with self.accelerator.autocast(), self.autocast_smart_context_manager():
                 self._lean = find_lean_layers(self.model) if is_slow else []
+                self._frozen = self._find_frozen_layers() if is_slow else None
         # This includes the backward pass, because gradient checkpointing runs the forward pass again there.
         lora = fused_lora(self.model, active=self._is_whole)
-        with attend_by_row(self.model, inputs.get("segments", ())), lora, lean_layers(self._lean):
+        with attend_by_row(self.model, inputs.get("segments", ())), lora, lean_layers(self._lean), self._reused(inputs):
             return super().training_step(model, inputs, *args, **kwargs)
+
+    def _find_frozen_layers(self) -> FrozenLayers | None:
+        """The layers below the adapter, if an epoch has the batches of the one before, so that their states recur."""
+        assert isinstance(self.model, nn.Module)
+        recur = self.state.num_train_epochs > 1 and self.args.per_device_train_batch_size == 1
+        if not recur or self.args.gradient_checkpointing or self.args.torch_compile:
+            return None
+        return find_frozen_layers(self.model, n_bytes=device_bytes(self.args.device) // _SHARE_OF_STATES)
+
+    def _reused(self, inputs: dict[str, Any]) -> AbstractContextManager[None]:
+        if self._frozen is None:
+            return nullcontext()
+        is_last_epoch = (self.state.epoch or 0) >= self.state.num_train_epochs - 1
+        return self._frozen.reused(inputs, keep=not is_last_epoch)
 
     def evaluate(
         self,

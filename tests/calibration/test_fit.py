@@ -24,7 +24,8 @@ def test_a_model_that_calls_too_often_gets_a_negative_bias_between_its_two_kinds
     assert -8.0 < fit.bias < -5.0
     assert fit.before == (0.0, 1.0) or fit.before.hallucinated == pytest.approx(1.0, abs=0.05)
     assert fit.after == (0.0, 0.0)
-    assert fit.saved == pytest.approx(sum(not t.needs_call and t.margin > 0 for t in turns), abs=2)
+    saved_share = sum(not t.needs_call and t.margin > 0 for t in turns) / sum(not t.needs_call for t in turns)
+    assert fit.saved == pytest.approx(saved_share * sum(t.needs_call for t in turns), abs=2)
 
 
 def test_a_model_that_misses_calls_gets_a_positive_bias() -> None:
@@ -70,6 +71,12 @@ def test_the_tradeoff_moves_the_bias_and_the_rates_in_its_direction() -> None:
         assert second.after.missed is not None
         assert first.after.missed >= second.after.missed
         assert (first.after.hallucinated or 0.0) <= (second.after.hallucinated or 0.0)
+
+
+def test_the_mix_of_turns_does_not_move_the_bias() -> None:
+    turns = sessions(n=30, calls=2.0, others=1.0, spread=2.0)
+    others = [turn for turn in turns if not turn.needs_call]
+    assert fit_bias([*turns, *others, *others], tradeoff=1.0).bias == fit_bias(turns, tradeoff=1.0).bias
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from tests.support.template_cases import OWN, encoder_of
 from trainer.chat import ChatEncoder, EncodedRow
 from trainer.chat.blocks import Block, BlockSplitter
-from trainer.chat.token_texts import TokenTexts
+from trainer.chat.tokens.token_texts import TokenTexts
 from trainer.types import Message, Session
 
 FIND: dict[str, Any] = {

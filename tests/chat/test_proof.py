@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.chat import tokenizer_for
 from trainer.chat.proof import SpanProver
-from trainer.chat.tokenized_text import TokenizedText, literal_tokens
+from trainer.chat.tokens.tokenized_text import TokenizedText, literal_tokens
 from trainer.chat.turn_texts import TurnText
 from trainer.errors import TemplateError
 

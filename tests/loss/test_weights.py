@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from tests.support.quick import tiny_model
 from trainer.loss import SupervisedLoss
-from trainer.loss.weights import DECISION_WEIGHT, LossWeighting, token_weights
+from trainer.loss.weights import DECISION_WEIGHT, NAME_WEIGHT, LossWeighting, token_weights
 from trainer.types import IGNORE_INDEX
 
 X = IGNORE_INDEX
@@ -33,6 +33,16 @@ def test_deciding_tokens_count_more() -> None:
     assert torch.equal(extra, DECISION_WEIGHT * FIRST_AND_LAST)
     rows = torch.cat([token_weights(row[None], "decision") for row in LABELS])
     assert torch.equal(weights, rows)  # so a step has the same weights in one batch and in several
+
+
+def test_names_of_tools_count_more_where_decisions_do() -> None:
+    names = {(5, 6, 7, 8): (1, 2), (1, 2, 3, 4): (3,), (9, 4): (), (3,): ()}
+    weights = token_weights(LABELS, "decision", names=lambda turn: names[tuple(turn)])
+    expected = token_weights(LABELS, "decision")
+    expected[0, 2:4] += NAME_WEIGHT
+    expected[1, 9] += NAME_WEIGHT
+    assert torch.equal(weights, expected)
+    assert torch.equal(token_weights(LABELS, "token", names=lambda _: (0,)), token_weights(LABELS, "token"))
 
 
 @pytest.mark.parametrize("weighting", ["token", "turn", "decision"])

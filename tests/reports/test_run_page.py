@@ -43,7 +43,7 @@ def page_of(folder: Path, record: Mapping[str, Any]) -> Page:
 def test_the_bias_on_calls_is_shown_with_what_it_costs(tmp_path: Path) -> None:
     page = page_of(tmp_path, calibration())
     assert "judged with a bias of -2.5 on the logits of '<'" in page.text
-    assert "chosen on 80 turns of 9 held-out training sessions; one hallucinated call counts as much as 2" in page.text
+    assert "chosen on 80 turns of 9 held-out training sessions; the rate of hallucinated calls counts 2" in page.text
     assert "The margins foresee 97.7% of the decisions of the evaluation." in page.text
     assert page.is_self_contained
     view = calibration_view(calibration())

@@ -12,12 +12,13 @@ from safetensors.torch import load_file
 
 import car_sales
 from tests.support.interrupted import SHORT_SESSIONS
+from trainer import tool_trainer
 from trainer.chat import ChatEncoder
 from trainer.config import Config, load_config
 from trainer.data.domains import load_domain
 from trainer.errors import ConfigError, ModelError, OutputError
 from trainer.generation.settings import decode_settings
-from trainer.kernels import blocked_attention, fused_lora
+from trainer.kernels import blocked_attention, frozen_layers, fused_lora
 from trainer.scoring.predictions import read_predictions
 from trainer.tool_trainer import ToolTrainer
 from trainer.training import train as train_module
@@ -116,6 +117,29 @@ def test_in_bfloat16_on_a_cpu_training_and_evaluation_use_the_fast_products(
     monkeypatch.setattr(fused_lora._InPlace, "forward", staticmethod(noted("lora", add)))
     train_run(quick_config("model.torch_dtype=bfloat16"))
     assert seen == {("attention", False), ("attention", True), ("lora", False)}
+
+
+def test_later_epochs_begin_above_the_frozen_layers_and_learn_the_same(
+    quick_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replays: list[torch.Tensor] = []
+    replayed = frozen_layers.replayed
+
+    def noted(layers: Any, n_frozen: int, state: torch.Tensor) -> Any:
+        replays.append(state)
+        return replayed(layers, n_frozen, state)
+
+    monkeypatch.setattr(frozen_layers, "replayed", noted)
+    upper = r"lora.target_modules='.*\.layers\.1\..*_proj'"
+    settings = (upper, "train.max_steps=-1", "train.num_train_epochs=2", "train.learning_rate=0.01", "lora.dropout=0.1")
+    folders = []
+    for name in ("kept", "again"):
+        folders.append(train_run(quick_config(*settings, f"train.output_dir={tmp_path / name}")).output_dir)
+        monkeypatch.setattr(tool_trainer, "find_frozen_layers", lambda *_, **__: None)
+    assert len(replays) == 1 + 6  # the trial, and the six rows of the second epoch
+    first, second = (load_file(folder / "adapter_model.safetensors") for folder in folders)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(weight.any() for name, weight in first.items() if "lora_B" in name)
 
 
 def test_training_moves_the_adapter_and_lowers_the_loss(quick_config: MakeConfig) -> None:

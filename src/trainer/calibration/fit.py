@@ -59,7 +59,7 @@ class CurvePoint(NamedTuple):
 class Fit:
     """A chosen bias and what it rests on. `before` and `after` are the rates without and with it, by the margins.
 
-    `saved` is the cost that it saves in cross-validation, in missed calls.
+    `saved` is the cost that it saves in cross-validation, as a number of missed calls.
     """
 
     bias: float
@@ -85,11 +85,12 @@ def decisions(examples: Sequence[ToolEvalExample], margins: Sequence[CallMargins
 
 
 def fit_bias(turns: Sequence[Decision], *, tradeoff: float) -> Fit:
-    """Choose the bias with the lowest expected cost: missed calls plus `tradeoff` times hallucinated calls.
+    """Choose the bias with the lowest expected cost: the rate of missed calls plus `tradeoff` times that of others.
 
-    A broken call counts as missed. Counting wrong turns alone would put the bias close to single turns. So a turn
-    counts with the probability of its wrong decision at temperature 1 between the call and its best rival, which is a
-    logistic function of margin + bias.
+    The others are hallucinated calls. Both are shares of their kind of turns, so the choice does not depend on how many
+    of either kind the held-out sessions happen to have. A broken call counts as missed. Counting wrong turns alone
+    would put the bias close to single turns. So a turn counts with the probability of its wrong decision at temperature
+    1 between the call and its best rival, which is a logistic function of margin + bias.
     The bias is a multiple of 0.1 between -10 and 10; of equal ones, the smallest is chosen.
 
     The bias is 0 unless choosing it that way helps: each session is judged, greedily, with the bias chosen on the other
@@ -184,7 +185,8 @@ def _cheapest(costs: FloatArray) -> int:
 def _session_costs(turns: _Turns, tradeoff: float, grid: FloatArray, *, greedy: bool) -> FloatArray:
     """The cost of every session at every bias, float64 [sessions, biases]; of greedy or of sampled decisions."""
     costs = np.zeros((turns.n_sessions, len(grid)))
-    worth = np.where(turns.needs_call, 1.0, tradeoff)
+    n_calls = int(turns.needs_call.sum())
+    worth = np.where(turns.needs_call, 1.0, tradeoff * n_calls / max(1, len(turns.needs_call) - n_calls))
     for column, bias in enumerate(grid):
         called, broken = (_above_zero(margin + bias, greedy=greedy) for margin in (turns.margin, turns.stray))
         wrong = np.where(turns.needs_call, 1 - called * (1 - broken), called)

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from trainer.chat.encode import ChatEncoder
 from trainer.chat.rows import EncodedRow
-from trainer.chat.token_texts import Piece, TokenTexts
+from trainer.chat.tokens.token_texts import Piece, TokenTexts
 from trainer.chat.verify import common_length
 from trainer.errors import TemplateError
 from trainer.types import Message, Session

@@ -16,8 +16,8 @@ from trainer.chat.remedies import find_remedy
 from trainer.chat.rows import EncodedRow, EncodedSession
 from trainer.chat.template.render import RenderError, Tokenizer, forget_json
 from trainer.chat.template.server_shape import ContentFormat
-from trainer.chat.token_pieces import TokenPieces
-from trainer.chat.tokenized_text import TokenizedText, literal_tokens
+from trainer.chat.tokens.token_pieces import TokenPieces
+from trainer.chat.tokens.tokenized_text import TokenizedText, literal_tokens
 from trainer.chat.turn_texts import TurnText
 from trainer.errors import DataError, TemplateError
 from trainer.messages.canonical import canonical_messages

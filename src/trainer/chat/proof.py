@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from trainer.chat.template.render import Tokenizer, added_token_pattern
-from trainer.chat.tokenized_text import TokenizedText
+from trainer.chat.tokens.tokenized_text import TokenizedText
 from trainer.chat.turn_texts import TurnText
 from trainer.errors import TemplateError
 

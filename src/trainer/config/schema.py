@@ -155,7 +155,7 @@ class EvalConfig(_Section):
         "training sessions that were held out",
     )
     call_tradeoff: Annotated[float, Field(gt=0, le=1000)] = Field(
-        1.0, description="how many missed calls are as bad as one hallucinated call, for calibrate_calls"
+        1.0, description="what the rate of hallucinated calls counts beside that of missed calls, for calibrate_calls"
     )
     tool_call_format: str = Field(
         "auto", description="tool-call format of the model; auto: detected from the chat template"

@@ -201,7 +201,7 @@ def _computes_rows(model: nn.Module, segments: Sequence[Segment]) -> bool:
     embedding: Any = model.get_input_embeddings()  # type: ignore[operator]
     device = embedding.weight.device
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(embedding.num_embeddings, (1, segments[-1].end), generator=generator).to(device)
+    ids = torch.randint(len(embedding.weight), (1, segments[-1].end), generator=generator).to(device)
     positions = torch.cat([torch.arange(segment.position, segment.row_length, device=device) for segment in segments])
     with kept_mode(model):
         model.eval()

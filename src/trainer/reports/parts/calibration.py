@@ -51,8 +51,8 @@ def _sentence(record: Mapping[str, Any]) -> str:
     tokens = ", ".join(repr(token) for token in record.get("tokens") or ())
     return (
         f"The final state was judged with a bias of {record['bias']:+.1f} on the logits of {tokens}, with which calls "
-        f"begin. It was chosen on {judged}; one hallucinated call counts as much as {record.get('tradeoff', 1):g} "
-        "missed calls. Every request to the served model should carry it."
+        f"begin. It was chosen on {judged}; the rate of hallucinated calls counts {record.get('tradeoff', 1):g} times "
+        "as much as that of missed calls. Every request to the served model should carry it."
     )
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from trainer.chat.template.render import Tokenizer, added_token_pattern
-from trainer.chat.tokenized_text import TokenizedText
+from trainer.chat.tokens.tokenized_text import TokenizedText
 
 Tokenize = Callable[[Sequence[str]], list[TokenizedText]]
 
