@@ -1,6 +1,7 @@
 """The recipe chooses by data, model and hardware, leaves what is set by hand, and is written into the run."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.support.quick import tiny_model
 from trainer.config import Config, load_config
@@ -59,8 +61,9 @@ def test_long_sessions_are_seen_once_although_they_are_few(quick_config: MakeCon
 @pytest.mark.parametrize(
     ("changes", "overrides", "expected"),
     [
-        ({"n_tokens": 4_700, "n_shared": 2_800}, (), (2, 1)),
-        ({"n_tokens": 4_700, "n_shared": 2_800}, ("train.packing=false",), (1, 1)),
+        ({"n_tokens": 4_700, "n_shared": 2_800}, (), (1, 1)),
+        ({"n_tokens": 4_700, "n_shared": 2_800, "n_sessions": 300, "n_turns": 3_000}, (), (2, 1)),
+        ({"n_tokens": 4_700, "n_shared": 2_800, "n_sessions": 300, "n_turns": 3_000}, ("train.packing=false",), (1, 2)),
         ({"n_tokens": 4_700, "n_shared": 900}, (), (1, 1)),
         ({"n_tokens": 4_700, "n_shared": 2_800, "n_sessions": 600, "n_turns": 4_000}, (), (2, 2)),
         ({"n_tokens": 3_000, "n_shared": 2_000, "n_sessions": 600, "n_turns": 4_000}, (), (4, 1)),
@@ -124,9 +127,32 @@ def test_layers_are_counted_by_their_names(n_layers: int, tokenizer: Any) -> Non
     model = tiny_model(50, num_hidden_layers=n_layers)
     arguments = SimpleNamespace(device=torch.device("cpu"), world_size=2)
     facts = Facts.of(rows, 1, model, arguments)
-    assert facts == Facts(5, 30, 1, facts.n_parameters, n_layers, n_processes=2, on_gpu=False, n_tokens=14)
+    names = ("down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj")
+    expected = Facts(5, 30, 1, facts.n_parameters, n_layers, n_processes=2, on_gpu=False, n_tokens=14, linear=names)
+    assert facts == expected
     assert facts.n_parameters == sum(weight.numel() for weight in model.parameters())
     assert Facts.of(rows, 1, None, arguments).n_parameters == 0
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"), [("llama", {}), ("lfm2", {"layer_types": ["conv", "full_attention"] * 4}), ("phi", {})]
+)
+def test_all_linear_modules_of_the_upper_layers_are_adapted(
+    family: str, changes: dict[str, Any], quick_config: MakeConfig
+) -> None:
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "vocab_size": 50, "pad_token_id": 0}
+    config = AutoConfig.for_model(family, num_hidden_layers=8, **sizes, **changes)
+    model = AutoModelForCausalLM.from_config(config)
+    rows = SplitReport(5, 7, 100, 10, 0, {}, dropped_oversized=False)
+    facts = Facts.of(rows, 1, model, SimpleNamespace(device=torch.device("cpu"), world_size=1))
+    pattern = chosen(auto(quick_config), facts)["lora.target_modules"]
+    upper = {
+        name
+        for name, part in model.named_modules()
+        if isinstance(part, torch.nn.Linear) and (found := re.search(r"layers\.(\d+)", name)) and int(found[1]) >= 4
+    }
+    assert upper == {name for name, _ in model.named_modules() if re.fullmatch(pattern, name)}
+    assert len(upper) >= 4 * 4
 
 
 def test_a_run_writes_what_was_chosen_and_runs_again_from_it(

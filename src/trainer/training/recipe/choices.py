@@ -4,6 +4,7 @@ What is set by hand stays. docs/recipes.md has the measurements behind every cho
 """
 
 import logging
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,6 +33,7 @@ _MOST_ROWS_ON_A_GPU = 4
 _FEWEST_LAYERS_TO_SKIP = 8
 _SKIPPED_SHARE = 0.5
 _USABLE_MEMORY = 0.8
+_PROJECTION = re.compile(r"\w+_proj")
 _WORTH_SHARING = 1 / 3  # of the tokens of a session, from which two at once cost little more than one
 _MOST_TOKENS_ON_A_CPU = 8_000  # of a batch with sessions of average length
 
@@ -110,7 +112,8 @@ def _all_choices(cfg: Config, facts: Facts) -> Iterator[Choice]:
         lowest = int(facts.n_layers * _SKIPPED_SHARE)
         numbers = "|".join(map(str, range(lowest, facts.n_layers)))
         reason = f"the upper {facts.n_layers - lowest} of {facts.n_layers} layers, where the backward pass can stop"
-        yield Choice("lora.target_modules", rf".*\.layers\.({numbers})\..*_proj", reason)
+        names = ".*_proj" if all(map(_PROJECTION.fullmatch, facts.linear)) else rf"(.*\.)?({'|'.join(facts.linear)})"
+        yield Choice("lora.target_modules", rf".*\.layers\.({numbers})\.{names}", reason)
     yield from _batch(cfg, facts, epochs)
     yield Choice("train.loss_weighting", "decision", "the tokens that decide whether to call count more")
     is_by_hand = any(key in cfg.train for key in (*SELECTION_KEYS, "max_steps"))
@@ -130,7 +133,7 @@ def _batch(cfg: Config, facts: Facts, epochs: float) -> Iterator[Choice]:
     elif cfg.train.get("packing", "auto") and facts.n_shared > _WORTH_SHARING * facts.n_tokens:
         n_own = max(1, facts.n_tokens - facts.n_shared)
         n_fitting = (_MOST_TOKENS_ON_A_CPU - facts.n_shared) // n_own
-        at_once = max(1, min(max(rows, 2) // facts.n_processes, n_fitting))
+        at_once = max(1, min(rows // facts.n_processes, n_fitting))
         reason = f"{facts.n_shared:,} of {facts.n_tokens:,} tokens of a session are shared, if its model can be packed"
     else:
         at_once, reason = 1, "a CPU gains little by more"

@@ -11,12 +11,14 @@ from trainer.generation.memory_budget import device_bytes
 from trainer.training.recipe.activation_memory import saved_bytes_per_token
 
 _TURNS_PER_SESSION = 6  # where a domain does not count them
-_IN_LAYER = re.compile(r".*\.layers\.(\d+)\..*_proj")
+_IN_LAYER = re.compile(r".*\.layers\.(\d+)\.(?:.*\.)?(\w+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the choices depend on. `n_layers` counts decoder layers with a number in their name; 0 if none have one.
+
+    `linear` are the names of the linear modules in them, such as `q_proj`.
 
     A session has `n_tokens` on average, of which the first `n_shared` are the same in all sessions; the longest has
     `n_longest`. A GPU has `n_bytes` of memory, and a step saves `bytes_per_token` for its backward pass; 0 if unknown.
@@ -34,6 +36,7 @@ class Facts:
     n_longest: int = 0
     n_bytes: int = 0
     bytes_per_token: int = 0
+    linear: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -52,9 +55,9 @@ class Facts:
         that of the longest row.
         """
         linear = {name for name, part in model.named_modules() if isinstance(part, nn.Linear)} if model else set()
-        numbers = {int(found[1]) for name in linear if (found := _IN_LAYER.fullmatch(name)) is not None}
+        places = [found for name in linear if (found := _IN_LAYER.fullmatch(name)) is not None]
         n_parameters = sum(weight.numel() for weight in model.parameters()) if model else 0
-        n_layers, on_gpu = max(numbers, default=-1) + 1, arguments.device.type != "cpu"
+        n_layers, on_gpu = max((int(place[1]) for place in places), default=-1) + 1, arguments.device.type != "cpu"
         return cls(
             n_sessions=rows.n_sessions,
             n_turns=rows.n_trained_turns or _TURNS_PER_SESSION * rows.n_sessions,
@@ -67,5 +70,6 @@ class Facts:
             n_shared=n_shared,
             n_longest=n_longest,
             n_bytes=device_bytes(arguments.device) if on_gpu else 0,
+            linear=tuple(sorted({place[2] for place in places})),
             bytes_per_token=saved_bytes_per_token(model.bfloat16()) if on_gpu and model else 0,
         )
