@@ -42,6 +42,11 @@ _SHARE_OF_STATES = 8  # of the memory, what frozen layers computed takes at most
 OnEvaluation = Callable[[str, Evaluation], None]
 
 
+def batches_recur(args: Any) -> bool:
+    """Whether every epoch has the batches of the first one, whose states below the adapter can be kept."""
+    return args.per_device_train_batch_size == 1 and not args.gradient_checkpointing and not args.torch_compile
+
+
 class ToolTrainer(Trainer):
     """Trains on supervised tokens; one evaluation measures both perplexity and tool calls.
 
@@ -144,10 +149,9 @@ class ToolTrainer(Trainer):
             return super().training_step(model, inputs, *args, **kwargs)
 
     def _find_frozen_layers(self) -> FrozenLayers | None:
-        """The layers below the adapter, if an epoch has the batches of the one before, so that their states recur."""
+        """The layers below the adapter, if their states recur and leaving them out is tried and changes nothing."""
         assert isinstance(self.model, nn.Module)
-        recur = self.state.num_train_epochs > 1 and self.args.per_device_train_batch_size == 1
-        if not recur or self.args.gradient_checkpointing or self.args.torch_compile:
+        if self.state.num_train_epochs < 2 or not batches_recur(self.args):
             return None
         return find_frozen_layers(self.model, n_bytes=device_bytes(self.args.device) // _SHARE_OF_STATES)
 

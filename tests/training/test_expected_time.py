@@ -37,6 +37,7 @@ def test_weights_count_forward_and_where_gradients_flow_backward() -> None:
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert operations_per_token(model) == 2 * (n_weights + upper + trained)
     assert operations_per_token(model, recomputes=True) == 2 * (2 * n_weights + upper + trained)
+    assert operations_per_token(model, only_trained=True) == 2 * (2 * upper + trained)
 
 
 def test_minutes_follow_tokens_and_the_rate_of_products(monkeypatch: pytest.MonkeyPatch) -> None:

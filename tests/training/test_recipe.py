@@ -53,8 +53,10 @@ def test_small_data_is_seen_more_often_and_a_large_model_learns_slowly(quick_con
     assert several["train.per_device_train_batch_size"] * several["train.gradient_accumulation_steps"] * 4 == 16
 
 
-def test_long_sessions_are_seen_once_although_they_are_few(quick_config: MakeConfig) -> None:
-    epochs = [chosen(auto(quick_config), replace(SMALL, n_turns=n))["train.num_train_epochs"] for n in (150, 250, 560)]
+def test_sessions_of_many_turns_are_seen_less_often_although_they_are_few(quick_config: MakeConfig) -> None:
+    epochs = [
+        chosen(auto(quick_config), replace(SMALL, n_turns=n))["train.num_train_epochs"] for n in (150, 560, 1_200)
+    ]
     assert epochs == [3, 2, 1]
 
 

@@ -11,6 +11,7 @@ from transformers import Trainer
 
 from trainer.kernels.trial import pretrained_model
 from trainer.lora_model import is_sharded
+from trainer.tool_trainer import batches_recur
 from trainer.training.batches.joined_rows import row_lengths
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,10 @@ def log_expected_time(trainer: Trainer) -> None:
         return
     lengths = row_lengths(trainer.train_dataset)
     n_tokens = n_training_tokens(trainer.args, n_rows=len(lengths), n_tokens=sum(lengths))
-    minutes = expected_minutes(trainer.model, n_tokens=n_tokens, recomputes=trainer.args.gradient_checkpointing)
+    recomputes = trainer.args.gradient_checkpointing
+    n_first = min(n_tokens, sum(lengths) // trainer.args.world_size)
+    n_again = n_tokens - n_first if batches_recur(trainer.args) else 0
+    minutes = expected_minutes(trainer.model, n_tokens=n_tokens, n_again=n_again, recomputes=recomputes)
     if minutes is not None:
         shown = f"{minutes:.0f} minutes" if minutes >= 2 else f"{minutes * 60:.0f} seconds"
         logger.info(f"training on {n_tokens:,} tokens takes about {shown} here, and evaluations come on top")
@@ -43,8 +47,10 @@ def n_training_tokens(args: Any, *, n_rows: int, n_tokens: int) -> int:
     return int(n_epochs * n_tokens / args.world_size)
 
 
-def operations_per_token(model: nn.Module, *, recomputes: bool = False) -> float | None:
+def operations_per_token(model: nn.Module, *, recomputes: bool = False, only_trained: bool = False) -> float | None:
     """Return the floating-point operations of a step per token, without attention's and the head's.
+
+    With `only_trained`, those from the first layer with a trained weight on.
 
     A weight counts once forward (twice if checkpointed layers are computed again), and once backward from the first
     layer with a trained weight on, and once more if it is trained itself. None if weights are not in linear layers (as
@@ -57,19 +63,24 @@ def operations_per_token(model: nn.Module, *, recomputes: bool = False) -> float
     n_products, reached = 0.0, False
     for layer in base.modules():
         reached = reached or any(weight.requires_grad for weight in layer.parameters(recurse=False))
-        if isinstance(layer, nn.Linear) and layer is not head:
+        if isinstance(layer, nn.Linear) and layer is not head and (reached or not only_trained):
             n_passes = (2 if recomputes else 1) + reached + layer.weight.requires_grad
             n_products += n_passes * layer.in_features * layer.out_features
     return 2 * n_products or None
 
 
-def expected_minutes(model: nn.Module, *, n_tokens: int, recomputes: bool = False) -> float | None:
-    """Return about how many minutes training on `n_tokens` takes on the CPU; None if it is not known, or no time."""
+def expected_minutes(model: nn.Module, *, n_tokens: int, n_again: int = 0, recomputes: bool = False) -> float | None:
+    """Return about how many minutes training on `n_tokens` takes on the CPU; None if it is not known, or no time.
+
+    For `n_again` of them, the layers below the adapter are not computed.
+    """
     weight = next((p for p in model.parameters() if not p.requires_grad and p.is_floating_point()), None)
     operations = operations_per_token(model, recomputes=recomputes)
     if weight is None or operations is None or n_tokens * operations < _FEWEST_OPERATIONS:
         return None
-    return n_tokens * operations / (_REACHED_SHARE * _product_rate(weight.dtype)) / 60
+    saved = operations - (operations_per_token(model, recomputes=recomputes, only_trained=True) or operations)
+    total = n_tokens * operations - n_again * saved
+    return total / (_REACHED_SHARE * _product_rate(weight.dtype)) / 60
 
 
 def _product_rate(dtype: torch.dtype) -> float:

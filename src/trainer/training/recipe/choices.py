@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 SELECTION_KEYS = ("eval_strategy", "save_strategy", "load_best_model_at_end")
 """The keys that choose a checkpoint. The recipe sets them only if none of them is set by hand."""
 
-_EPOCHS = ((400, 1), (200, 2), (0, 3))  # from this many trained turns on
+_EPOCHS = ((1_000, 1), (300, 2), (0, 3))  # from this many trained turns on
 _LEARNING_RATES = ((3.0e9, 2e-4), (1.0e9, 5e-4), (3.0e8, 1e-3), (0.0, 3e-3))  # from this many parameters on
 _RANKS = ((1_000, 32), (0, 16))  # from this many sessions on
 _ROWS_PER_STEP = ((2_000, 16), (1_000, 8), (500, 4), (250, 2), (0, 1))  # from this many sessions in all epochs on
