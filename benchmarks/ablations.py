@@ -45,16 +45,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = run_parser(__doc__, _EXAMPLES, into="runs/ablations")
+    parser.add_argument(
+        "--try", action="append", default=[], dest="variants", metavar="'KEY=VALUE …'", help="one more run, with this"
+    )
+    return parser.parse_args(argv)
+
+
+def run_parser(description: str | None, examples: str, *, into: str) -> argparse.ArgumentParser:
+    """Return a parser of what several runs of one configuration need."""
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add("--config", type=Path, required=True, help="configuration of which all runs are variants")
     add("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE", help="changed in every run")
-    add("--try", action="append", default=[], dest="variants", metavar="'KEY=VALUE …'", help="one more run, with this")
-    add("--into", type=Path, default=Path("runs/ablations"), metavar="DIR", help="folder of the runs")
+    add("--into", type=Path, default=Path(into), metavar="DIR", help=f"folder of the runs (default: {into})")
     add("--json", type=Path, metavar="PATH", help="also write the figures as JSON")
-    return parser.parse_args(argv)
+    return parser
 
 
 def train(config: Path, overrides: Sequence[str], run: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ablations import figures, train
+from ablations import figures, run_parser, train
 
 from trainer.config import load_config
 from trainer.reports.folder import read_run_files
@@ -57,16 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = run_parser(__doc__, _EXAMPLES, into="runs/diagnoses")
     add = parser.add_argument
-    add("--config", type=Path, required=True, help="configuration, whose dataset is a local folder")
-    add("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE", help="changed in every run")
     add("--sessions", type=int, default=24, metavar="N", help="training sessions (default: 24)")
     add("--rate", type=float, default=0.003, help="learning rate that is not spoiled (default: 0.003)")
-    add("--into", type=Path, default=Path("runs/diagnoses"), metavar="DIR", help="folder of the runs")
-    add("--json", type=Path, metavar="PATH", help="also write the figures as JSON")
     return parser.parse_args(argv)
 
 

@@ -6,7 +6,7 @@ Writes no report.
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,7 @@ from trainer.generation.memory_budget import device_bytes
 from trainer.generation.settings import DecodeSettings
 from trainer.generation.teacher_forcing import DecodedTurn
 from trainer.hub import share_names
-from trainer.kernels.frozen_layers import FrozenLayers, find_frozen_layers
-from trainer.kernels.fused_lora import fused_lora
-from trainer.kernels.lean_layers import LeanLayer, find_lean_layers, lean_layers
-from trainer.kernels.packed_attention import attend_by_row
+from trainer.kernels.fast_step import FastStep
 from trainer.kernels.precision import bfloat16_autocast, computes_in_bfloat16, let_autocast_choose
 from trainer.lora_model import adapter_off, is_sharded
 from trainer.loss import SupervisedLoss, n_supervised
@@ -83,11 +80,9 @@ class ToolTrainer(Trainer):
         self.n_supervised_seen = 0
         self.on_evaluation: OnEvaluation = lambda name, evaluation: None
         assert isinstance(self.model, nn.Module)
-        # All four are set in the first step, when weights may be in shards.
+        # Both are made in the first step, when weights may be in shards.
         self._loss: SupervisedLoss | None = None
-        self._lean: list[LeanLayer] | None = None
-        self._frozen: FrozenLayers | None = None
-        self._is_whole = True
+        self._fast: FastStep | None = None
         self._autocasts_adapter = computes_in_bfloat16(self.model)
         if self._autocasts_adapter:
             let_autocast_choose(self.model)
@@ -137,29 +132,18 @@ class ToolTrainer(Trainer):
         self.n_tokens_seen += int(inputs["attention_mask"].sum())
         self.n_supervised_seen += int(n_supervised(inputs))
         assert isinstance(self.model, nn.Module)
-        if self._lean is None:
-            self._is_whole = not is_sharded(self.model)
-            is_slow = self.args.device.type == "cpu" and self._is_whole
+        if self._fast is None:
+            recur = self.state.num_train_epochs > 1 and batches_recur(self.args)
             with self.accelerator.autocast(), self.autocast_smart_context_manager():
-                self._lean = find_lean_layers(self.model) if is_slow else []
-                self._frozen = self._find_frozen_layers() if is_slow else None
-        # This includes the backward pass, because gradient checkpointing runs the forward pass again there.
-        lora = fused_lora(self.model, active=self._is_whole)
-        with attend_by_row(self.model, inputs.get("segments", ())), lora, lean_layers(self._lean), self._reused(inputs):
+                self._fast = FastStep.find(
+                    self.model,
+                    is_whole=not is_sharded(self.model),
+                    on_cpu=self.args.device.type == "cpu",
+                    n_bytes_of_states=device_bytes(self.args.device) // _SHARE_OF_STATES if recur else 0,
+                )
+        comes_again = (self.state.epoch or 0) < self.state.num_train_epochs - 1
+        with self._fast.over(inputs, comes_again=comes_again):
             return super().training_step(model, inputs, *args, **kwargs)
-
-    def _find_frozen_layers(self) -> FrozenLayers | None:
-        """The layers below the adapter, if their states recur and leaving them out is tried and changes nothing."""
-        assert isinstance(self.model, nn.Module)
-        if self.state.num_train_epochs < 2 or not batches_recur(self.args):
-            return None
-        return find_frozen_layers(self.model, n_bytes=device_bytes(self.args.device) // _SHARE_OF_STATES)
-
-    def _reused(self, inputs: dict[str, Any]) -> AbstractContextManager[None]:
-        if self._frozen is None:
-            return nullcontext()
-        is_last_epoch = (self.state.epoch or 0) >= self.state.num_train_epochs - 1
-        return self._frozen.reused(inputs, keep=not is_last_epoch)
 
     def evaluate(
         self,

@@ -12,13 +12,12 @@ from safetensors.torch import load_file
 
 import car_sales
 from tests.support.interrupted import SHORT_SESSIONS
-from trainer import tool_trainer
 from trainer.chat import ChatEncoder
 from trainer.config import Config, load_config
 from trainer.data.domains import load_domain
 from trainer.errors import ConfigError, ModelError, OutputError
 from trainer.generation.settings import decode_settings
-from trainer.kernels import blocked_attention, frozen_layers, fused_lora
+from trainer.kernels import blocked_attention, fast_step, frozen_layers, fused_lora
 from trainer.scoring.predictions import read_predictions
 from trainer.tool_trainer import ToolTrainer
 from trainer.training import train as train_module
@@ -135,7 +134,7 @@ def test_later_epochs_begin_above_the_frozen_layers_and_learn_the_same(
     folders = []
     for name in ("kept", "again"):
         folders.append(train_run(quick_config(*settings, f"train.output_dir={tmp_path / name}")).output_dir)
-        monkeypatch.setattr(tool_trainer, "find_frozen_layers", lambda *_, **__: None)
+        monkeypatch.setattr(fast_step, "find_frozen_layers", lambda *_, **__: None)
     assert len(replays) == 1 + 6  # the trial, and the six rows of the second epoch
     first, second = (load_file(folder / "adapter_model.safetensors") for folder in folders)
     assert all(torch.equal(first[name], second[name]) for name in first)

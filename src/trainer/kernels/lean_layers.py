@@ -8,7 +8,7 @@ A layer is replaced only if the replacement gives the layer's own output on rand
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ class LeanLayer(NamedTuple):
 
 
 @contextmanager
-def lean_layers(layers: list[LeanLayer]) -> Iterator[None]:
+def lean_layers(layers: Sequence[LeanLayer]) -> Iterator[None]:
     """Inside the block, the layers compute with their replacements."""
     with ExitStack() as stack:
         for layer, forward in layers:
