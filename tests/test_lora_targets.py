@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
-from transformers import PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from tests.kernels.test_packed_attention import RECURRENT, SIZES
 from tests.support.quick import ROOT, tiny_model
 from tests.support.tiny_families import tiny_gemma3, tiny_llava, tiny_phi4, tiny_qwen3
 from trainer.config import load_config
@@ -67,6 +68,19 @@ def test_the_adapter_that_was_saved_is_the_one_that_loads(tmp_path: Path) -> Non
 )
 def test_other_parts_are_found_by_their_configuration(make: Callable[[int], PreTrainedModel], parts: list[str]) -> None:
     assert other_parts(make(50)) == parts
+
+
+@pytest.mark.parametrize("targets", ["all-linear", r".*\.layers\.\d+\..*_proj"])
+def test_modules_of_mamba_layers_whose_adapter_peft_refuses_are_left_out(targets: str) -> None:
+    config = AutoConfig.for_model("falcon_h1", **SIZES, **RECURRENT["falcon_h1"])
+    model = add_lora(AutoModelForCausalLM.from_config(config), LoraConfig(r=2, target_modules=targets))
+    names = {name.rpartition(".")[2] for name in adapted(model)}
+    assert {"in_proj", "q_proj", "down_proj"} <= names
+    assert not {"out_proj", "conv1d"} & names
+    model(input_ids=torch.arange(5)[None]).logits.sum().backward()
+    assert all(weight.grad is not None for name, weight in model.named_parameters() if "lora_" in name)
+    with pytest.raises(ModelError, match="incompatible with Mamba"):
+        add_lora(AutoModelForCausalLM.from_config(config), LoraConfig(r=2, target_modules=r".*\.(in_proj|out_proj)"))
 
 
 def test_a_target_that_exists_only_in_the_vision_tower_is_refused() -> None:

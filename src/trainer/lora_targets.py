@@ -59,9 +59,9 @@ def _refuse_tied(model: nn.Module, targets: Sequence[str] | str) -> None:
 def excluded_modules(model: nn.Module, targets: Sequence[str] | str) -> str | None:
     """The regular expression, for peft's `exclude_modules`, of what a target means but an adapter cannot change.
 
-    These are parts that do not belong to the language model, and, unless they are named, modules of Mamba layers whose
-    weights a kernel reads past their adapter. None if there are none. Raises `ModelError` if a target is not a regular
-    expression.
+    These are parts that do not belong to the language model, and, unless a target names them, those modules of Mamba
+    layers that peft refuses, because a kernel reads their weights past the adapter. None if there are none. Raises
+    `ModelError` if a target is not a regular expression.
     """
     if targets == ALL_LINEAR:
         found = [name for name, _ in _linear(model)]
@@ -70,7 +70,8 @@ def excluded_modules(model: nn.Module, targets: Sequence[str] | str) -> str | No
         found = [name for name, _ in model.named_modules() if any(matches(target, name) for target in wanted)]
     parts = [part for part in other_parts(model) if any(_is_in(name, [part]) for name in found)]
     excluded = [rf"({'|'.join(map(re.escape, parts))})(\..*)?"] if parts else []
-    if isinstance(targets, str) and getattr(model.config, "model_type", None) in _MAMBA_MODELS:
+    names_them = not isinstance(targets, str) or any(name in targets for name in _READ_BY_KERNELS)
+    if not names_them and getattr(model.config, "model_type", None) in _MAMBA_MODELS:
         excluded += [rf".*\.({'|'.join(_READ_BY_KERNELS)})"]
     return "|".join(excluded) or None
 

@@ -18,7 +18,7 @@ from transformers import Trainer
 
 from trainer.chat.tokens.called_names import CalledNames
 from trainer.evaluation import Evaluation, RowLoss, ToolCallEvaluator, row_losses
-from trainer.generation.memory_budget import device_bytes
+from trainer.generation.memory_budget import free_bytes
 from trainer.generation.settings import DecodeSettings
 from trainer.generation.teacher_forcing import DecodedTurn
 from trainer.hub import share_names
@@ -28,19 +28,20 @@ from trainer.lora_model import adapter_off, is_sharded
 from trainer.loss import SupervisedLoss, n_supervised
 from trainer.loss.weights import LossWeighting, token_weights
 from trainer.run_layout import BASE, MODEL_CARD, step_name
+from trainer.tokenizer import decode_text
 from trainer.tool_calls import ToolCallFormat
 from trainer.types import Tool, ToolEvalExample
 from trainer.util.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
-_SHARE_OF_STATES = 8  # of the memory, what frozen layers computed takes at most an eighth
+_SHARE_OF_STATES = 1 / 8  # of the memory, for what frozen layers computed
 
 OnEvaluation = Callable[[str, Evaluation], None]
 
 
 def batches_recur(args: Any) -> bool:
-    """Whether every epoch has the batches of the first one, whose states below the adapter can be kept."""
+    """Whether an epoch has the batches of the one before, as one process has them, and their states can be kept."""
     return args.per_device_train_batch_size == 1 and not args.gradient_checkpointing and not args.torch_compile
 
 
@@ -69,7 +70,7 @@ class ToolTrainer(Trainer):
     ) -> None:
         super().__init__(*args, **kwargs)
         tokenizer: Any = self.processing_class
-        names = CalledNames(lambda ids: str(tokenizer.decode(list(ids))), fmt)
+        names = CalledNames(partial(decode_text, tokenizer), fmt)
         self._token_weights = partial(token_weights, weighting=loss_weighting, names=names.places)
         self.evaluator, self.selector = (
             ToolCallEvaluator(examples, global_tools, tokenizer=tokenizer, fmt=fmt, settings=decoding)
@@ -139,7 +140,7 @@ class ToolTrainer(Trainer):
                     self.model,
                     is_whole=not is_sharded(self.model),
                     on_cpu=self.args.device.type == "cpu",
-                    n_bytes_of_states=device_bytes(self.args.device) // _SHARE_OF_STATES if recur else 0,
+                    n_bytes_of_states=int(_SHARE_OF_STATES * free_bytes(self.args.device)) if recur else 0,
                 )
         comes_again = (self.state.epoch or 0) < self.state.num_train_epochs - 1
         with self._fast.over(inputs, comes_again=comes_again):

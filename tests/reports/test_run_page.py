@@ -66,7 +66,10 @@ def test_the_bias_on_calls_is_shown_with_what_it_costs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"note": "does not help"}, "no bias makes fewer wrong decisions in cross-validation on 80 turns"),
+        (
+            {"note": "does not help"},
+            "no bias lowers the rates of missed and hallucinated calls in cross-validation on 80 turns",
+        ),
         ({"note": "too few turns"}, "80 turns of 9 held-out training sessions are too few"),
         ({"note": "no opening token", "curve": [], "evaluation": None}, "no token begins calls and nothing else"),
     ],

@@ -15,9 +15,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from tests.support.quick import tiny_model
 from trainer.config import Config, load_config
 from trainer.config.schema import TRAIN_DEFAULTS
+from trainer.data.domains import domain_datasets, load_domain
 from trainer.data.report import SplitReport
 from trainer.run_layout import RunLayout
 from trainer.training.recipe import Facts, choices, with_choices
+from trainer.training.recipe import facts as facts_module
+from trainer.training.recipe import rules as module
 from trainer.training.train import train_run
 
 MakeConfig = Callable[..., Config]
@@ -90,9 +93,32 @@ def test_only_a_cpu_leaves_the_lowest_layers_alone(quick_config: MakeConfig) -> 
 def test_layers_are_computed_again_only_where_a_gpu_is_too_small(
     n_bytes: int, chosen_: bool, quick_config: MakeConfig
 ) -> None:
-    facts = replace(LARGE, n_longest=2_000, n_bytes=n_bytes, bytes_per_token=5_000_000)
+    facts = replace(LARGE, n_longest=2_000, n_bytes=n_bytes, n_weight_bytes=8 * 10**9, bytes_per_token=5_000_000)
     assert ("train.gradient_checkpointing" in chosen(auto(quick_config), facts)) is chosen_
     assert "train.gradient_checkpointing" not in chosen(auto(quick_config, "train.gradient_checkpointing=false"), facts)
+    budget = chosen(auto(quick_config, "train.max_tokens_per_batch=8000"), facts)
+    assert ("train.gradient_checkpointing" in budget) is chosen_
+
+
+def test_the_memory_of_a_step_follows_the_longest_session_and_the_precision(
+    quick_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Facts] = []
+
+    def note(_: Config, facts: Facts) -> list[Any]:
+        seen.append(facts)
+        return []
+
+    cfg = auto(quick_config, "model.torch_dtype=bfloat16")
+    bundle = domain_datasets(load_domain(cfg), cfg)
+    monkeypatch.setattr(module, "choices", note)
+    monkeypatch.setattr(facts_module, "device_bytes", lambda device: 123)
+    gpu = SimpleNamespace(device=torch.device("cuda"), world_size=1)
+    module.settled(cfg, bundle, tiny_model(50).config, gpu)
+    (facts,) = seen
+    assert facts.n_longest == max(len(row["input_ids"]) for row in bundle.train_dataset)
+    assert (facts.n_bytes, facts.n_weight_bytes) == (123, 2 * facts.n_parameters)
+    assert 1_000 < facts.bytes_per_token < 100_000
 
 
 def test_what_is_set_by_hand_stays(quick_config: MakeConfig) -> None:

@@ -94,6 +94,17 @@ def test_a_resumed_run_trains_on_the_rows_of_the_uninterrupted_run(
     assert same_weights(folder, whole.output_dir)
 
 
+@pytest.mark.parametrize("step", [2, 8])  # with one row a step: inside the first epoch, and inside the second
+def test_a_resumed_run_with_frozen_layers_has_the_same_weights(
+    step: int, quick_config: MakeConfig, tmp_path: Path
+) -> None:
+    overrides = (r"lora.target_modules='.*\.layers\.1\..*_proj'", "train.gradient_accumulation_steps=1")
+    whole = train_run(quick_config(*RUN, *overrides, f"train.output_dir={tmp_path / 'whole'}"))
+    folder = interrupted(quick_config, *overrides, step=step)
+    train_run(quick_config(*RUN, *overrides, "train.resume_from_checkpoint=true"))
+    assert same_weights(folder, whole.output_dir)
+
+
 @pytest.mark.parametrize("n_steps", [0, 1, 4])
 def test_a_run_may_end_anywhere_in_an_epoch(n_steps: int, quick_config: MakeConfig, tmp_path: Path) -> None:
     result = train_run(quick_config(*RUN, f"train.max_steps={n_steps}"))

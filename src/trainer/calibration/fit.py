@@ -85,10 +85,10 @@ def decisions(examples: Sequence[ToolEvalExample], margins: Sequence[CallMargins
 
 
 def fit_bias(turns: Sequence[Decision], *, tradeoff: float) -> Fit:
-    """Choose the bias with the lowest expected cost: the rate of missed calls plus `tradeoff` times that of others.
+    """Choose the bias with the lowest expected cost: missed calls plus `tradeoff` times hallucinated calls, as rates.
 
-    The others are hallucinated calls. Both are shares of their kind of turns, so the choice does not depend on how many
-    of either kind the held-out sessions happen to have. A broken call counts as missed. Counting wrong turns alone
+    Both are shares of their kind of turns, so the choice does not depend on how many of either kind the held-out
+    sessions happen to have. A broken call counts as missed. Counting wrong turns alone
     would put the bias close to single turns. So a turn counts with the probability of its wrong decision at temperature
     1 between the call and its best rival, which is a logistic function of margin + bias.
     The bias is a multiple of 0.1 between -10 and 10; of equal ones, the smallest is chosen.

@@ -151,8 +151,8 @@ class EvalConfig(_Section):
     evaluate_base: bool = Field(True, description="also judge the base model before training")
     calibrate_calls: bool = Field(
         True,
-        description="after training, choose a bias on the first token of a call if that makes fewer wrong decisions on "
-        "training sessions that were held out",
+        description="after training, choose a bias on the first token of a call if that lowers the rates of missed and "
+        "hallucinated calls on training sessions that were held out",
     )
     call_tradeoff: Annotated[float, Field(gt=0, le=1000)] = Field(
         1.0, description="what the rate of hallucinated calls counts beside that of missed calls, for calibrate_calls"

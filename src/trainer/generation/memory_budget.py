@@ -1,4 +1,4 @@
-"""How many tokens an evaluation may hold at once, from the memory of the machine. Does not ask how much is free now."""
+"""The memory of the machine, and how many tokens an evaluation may hold at once, whatever is free now."""
 
 import os
 from pathlib import Path
@@ -48,6 +48,13 @@ def memory_limit(cgroups: Path = _CGROUPS) -> int:
         except (OSError, ValueError):  # "max"
             continue
     return min(limits)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the bytes that are free now, of the memory that a process may use."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return min(device_bytes(device), int(psutil.virtual_memory().available))
 
 
 def device_bytes(device: torch.device) -> int:

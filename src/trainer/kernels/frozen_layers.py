@@ -1,7 +1,7 @@
 """Keep what the layers below the adapter compute for a batch, so that later epochs begin above them.
 
 An adapter on the upper layers only leaves the lower ones as they are, and an epoch has the batches of the one before:
-their hidden states at the lowest adapted layer are always the same numbers.
+their hidden states at the lowest adapted layer are always the same numbers. Chooses no layers to adapt.
 """
 
 import hashlib
@@ -23,7 +23,8 @@ _PROBE_TOKENS = 16
 class FrozenLayers:
     """The frozen lower layers of a model, and their hidden states for the batches seen so far, up to `n_bytes`.
 
-    `layers` are all decoder layers, of which the first `n_frozen` have no trained weights.
+    `layers` are all decoder layers, of which the first `n_frozen` have no trained weights. States that are not needed
+    again are freed.
     """
 
     def __init__(self, layers: nn.ModuleList, n_frozen: int, *, n_bytes: int) -> None:
@@ -35,10 +36,10 @@ class FrozenLayers:
     def reused(self, batch: Mapping[str, Any], *, keep: bool = True) -> Iterator[None]:
         """Inside the block, passes over `batch` leave out the frozen layers, if it was seen before.
 
-        Otherwise its states are kept for the next time, if `keep` is set and there is memory.
+        `keep` is whether the batch comes again: its states are then kept, as far as there is memory.
         """
-        name = _digest(batch)
-        state = self._states.get(name)
+        digest = _digest(batch)
+        state = self._states.get(digest) if keep else self._states.pop(digest, None)
         if state is not None:
             with replayed(self._layers, self.n_frozen, state):
                 yield
@@ -46,8 +47,8 @@ class FrozenLayers:
         with captured(self._layers[self.n_frozen]) as found:
             yield
         n_bytes = sum(state.nbytes for state in found)
-        if keep and len(found) == 1 and n_bytes <= self._n_bytes_left:
-            self._states[name] = found[0].detach()
+        if keep and len(found) == 1 and n_bytes <= self._n_bytes_left:  # one pass, not one for each of several parts
+            self._states[digest] = found[0].detach()
             self._n_bytes_left -= n_bytes
 
 
@@ -64,12 +65,12 @@ def find_frozen_layers(model: nn.Module, *, n_bytes: int) -> FrozenLayers | None
 
 
 @contextmanager
-def captured(layer: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """Inside the block, the hidden states that go into a layer are added to the list."""
-    found: list[torch.Tensor] = []
+def captured(layer: nn.Module) -> Iterator[list[Any]]:
+    """Inside the block, the hidden states that go into a layer are added to the list, or None if they are not found."""
+    found: list[Any] = []
 
     def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        found.append(args[0] if args else kwargs["hidden_states"])
+        found.append(args[0] if args else kwargs.get("hidden_states"))
 
     hook = layer.register_forward_pre_hook(note, with_kwargs=True)
     try:
@@ -115,7 +116,9 @@ def _can_be_left_out(model: nn.Module, layers: nn.ModuleList, n_frozen: int) -> 
             model.train(training)
             logits = model(input_ids=ids, use_cache=False).logits  # with gradients: the state must have none
         states = tuple(found)
-        if any(state.requires_grad for state in states) or not torch.equal(*states):  # dropout, or weights below
+        if len(states) != 2 or any(state is None or state.requires_grad for state in states):  # trained weights below
+            return False
+        if not torch.equal(*states):  # dropout
             return False
         try:
             with replayed(layers, n_frozen, states[-1]):

@@ -11,10 +11,10 @@ _DEVICES = ("cpu", "cuda")
 
 
 def computes_in_bfloat16(model: nn.Module) -> bool:
-    """Whether the frozen weights of a model are in bfloat16, so that its adapter should also compute in it.
+    """Whether the frozen weights of a model on a CPU or an NVIDIA GPU are in bfloat16, so its adapter should be too.
 
     The adapter's weights stay in float32 for the optimizer. Without autocast, its products and every copy of its
-    inputs would also be in float32, which costs a tenth of a training step.
+    inputs would also be in float32, which costs a tenth of a training step on a CPU.
     """
     frozen = next((p for p in model.parameters() if not p.requires_grad and p.is_floating_point()), None)
     return frozen is not None and frozen.device.type in _DEVICES and frozen.dtype == torch.bfloat16

@@ -41,7 +41,8 @@ def token_weights(labels: torch.Tensor, weighting: LossWeighting, *, names: Plac
         sizes = torch.zeros(turns.numel() + 1, device=labels.device).index_add_(0, turns, weights.flatten())
         return weights / sizes[turns].view_as(weights).clamp(min=1)
     weights += DECISION_WEIGHT * (first.float() + last.float())
-    for row, start, end in zip(*first.nonzero(as_tuple=True), last.nonzero()[:, 1] + 1, strict=True):
-        found = [int(start) + place for place in names(labels[row, start + 1 : end + 1].tolist())]
-        weights[row, found] += NAME_WEIGHT
-    return weights
+    named = torch.zeros_like(weights, device="cpu")  # a GPU waits once, not for every turn
+    rows, starts, ends = labels.tolist(), first.nonzero().tolist(), last.nonzero().tolist()
+    for (row, start), (_, end) in zip(starts, ends, strict=True):
+        named[row, [start + place for place in names(rows[row][start + 1 : end + 2])]] = NAME_WEIGHT
+    return weights + named.to(weights.device)

@@ -1,5 +1,6 @@
 """Find the tokens of an answer that name the tools it calls. Trains nothing."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
@@ -7,7 +8,7 @@ from itertools import accumulate
 from trainer.chat.tokens.token_texts import TokenTexts
 from trainer.tool_calls import ToolCallFormat
 
-_MOST_ANSWERS = 2**16  # that are remembered, so that later epochs do not read them again
+_MOST_ANSWERS = 2**13  # that are remembered, so that later epochs do not read them again
 
 
 class CalledNames:
@@ -37,6 +38,6 @@ class CalledNames:
     def _names(self, text: str) -> Iterator[range]:
         """The characters of each name."""
         for call in self._fmt.parse(text).calls:
-            start = call.raw.find(call.name) if call.name else -1
-            if start >= 0 and call.name:
-                yield range(call.start + start, call.start + start + len(call.name))
+            found = re.search(rf"(?<!\w){re.escape(call.name)}(?!\w)", call.raw) if call.name else None
+            if found is not None:
+                yield range(call.start + found.start(), call.start + found.end())

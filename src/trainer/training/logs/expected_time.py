@@ -31,7 +31,8 @@ def log_expected_time(trainer: Trainer) -> None:
     n_tokens = n_training_tokens(trainer.args, n_rows=len(lengths), n_tokens=sum(lengths))
     recomputes = trainer.args.gradient_checkpointing
     n_first = min(n_tokens, sum(lengths) // trainer.args.world_size)
-    n_again = n_tokens - n_first if batches_recur(trainer.args) else 0
+    recurs = batches_recur(trainer.args) and trainer.args.world_size == 1  # several exchange their rows
+    n_again = n_tokens - n_first if recurs else 0
     minutes = expected_minutes(trainer.model, n_tokens=n_tokens, n_again=n_again, recomputes=recomputes)
     if minutes is not None:
         shown = f"{minutes:.0f} minutes" if minutes >= 2 else f"{minutes * 60:.0f} seconds"

@@ -11,10 +11,10 @@ _N_TOKENS = 16  # so few that attention's square matrices, which fast kernels do
 
 
 def saved_bytes_per_token(model: nn.Module) -> int:
-    """Return the bytes that layers of an empty model save for the backward pass per token, in 16 bits; 0 if unknown.
+    """Return the bytes that layers of an empty model save for the backward pass per token, in its dtype; 0 if unknown.
 
-    Nothing is computed: on the device `meta`, the tensors that autograd saves have sizes, but no numbers. Weights are
-    not counted, nor is the loss. Layers that frozen weights let autograd skip are counted, so it is an upper bound.
+    Nothing is computed: on the device `meta`, the tensors that autograd saves have sizes, but no numbers. Neither
+    weights count, nor the loss, nor what dropout of an adapter keeps. Layers that frozen weights let autograd skip do.
     """
     dtype = next(model.parameters()).dtype
     weights = {weight.untyped_storage()._cdata for weight in model.parameters()}

@@ -22,7 +22,7 @@ _FREE = frozenset({
     "dataloader_pin_memory", "dataloader_persistent_workers", "save_total_limit", "push_to_hub", "hub_model_id",
     "hub_private_repo", "hub_strategy", "hub_token", "hub_revision", "hub_always_push", "logging_nan_inf_filter",
     "skip_memory_metrics", "ddp_timeout", "trackio_space_id", "fsdp_config", "accelerator_config",
-    "restore_callback_states_from_checkpoint", "recipe",
+    "restore_callback_states_from_checkpoint", "recipe", "gradient_checkpointing", "gradient_checkpointing_kwargs",
 })  # fmt: skip
 
 

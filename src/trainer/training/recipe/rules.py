@@ -13,7 +13,7 @@ from trainer.config.schema import LoraConfig
 from trainer.data import DatasetBundle
 from trainer.data.held_out.sessions import with_held_share
 from trainer.kernels.segments import n_shared_by_all
-from trainer.training.batches.joined_rows import in_numpy
+from trainer.training.batches.joined_rows import in_numpy, row_lengths
 from trainer.training.checks.empty_model import empty_model
 from trainer.training.recipe.facts import Facts
 
@@ -60,9 +60,10 @@ def settled(cfg: Config, bundle: DatasetBundle, model_config: "PretrainedConfig"
     rows = in_numpy(bundle.train_dataset)
     on_cpu = arguments.device.type == "cpu"  # only there does the recipe depend on what is shared
     n_shared = n_shared_by_all(rows[index] for index in range(len(rows))) if on_cpu else 0
-    n_longest = max(len(rows[index]) for index in range(len(rows)))
     model = empty_model(cfg, model_config)
-    facts = Facts.of(bundle.report.train, len(held), model, arguments, n_shared=n_shared, n_longest=n_longest)
+    facts = Facts.of(bundle.report.train, len(held), model, arguments, n_shared=n_shared)
+    if not on_cpu and model is not None:
+        facts = facts.with_memory(model, arguments, cfg.model, n_longest=max(row_lengths(bundle.train_dataset)))
     chosen = choices(cfg, facts)
     for choice in chosen:
         logger.info(f"recipe: {choice.key} {choice.value} ({choice.reason})")
@@ -124,7 +125,8 @@ def _all_choices(cfg: Config, facts: Facts) -> Iterator[Choice]:
 
 
 def _batch(cfg: Config, facts: Facts, epochs: float) -> Iterator[Choice]:
-    if cfg.train.get("max_tokens_per_batch") is not None:
+    if (n_tokens := cfg.train.get("max_tokens_per_batch")) is not None:
+        yield from _checkpointing(facts, max(n_tokens, facts.n_longest))
         return
     n_rows = int(facts.n_sessions * epochs)
     rows = _step(_ROWS_PER_STEP, n_rows)
@@ -142,12 +144,12 @@ def _batch(cfg: Config, facts: Facts, epochs: float) -> Iterator[Choice]:
     rows = at_once * n_accumulated * facts.n_processes
     yield Choice("train.per_device_train_batch_size", at_once, reason)
     yield Choice("train.gradient_accumulation_steps", n_accumulated, f"{rows} of {n_rows:,} sessions per step")
-    yield from _checkpointing(facts, at_once)
+    yield from _checkpointing(facts, at_once * facts.n_longest)
 
 
-def _checkpointing(facts: Facts, at_once: int) -> Iterator[Choice]:
-    """Compute layers again in the backward pass if a batch of the longest sessions would not fit otherwise."""
-    needed = 2 * facts.n_parameters + at_once * facts.n_longest * facts.bytes_per_token
+def _checkpointing(facts: Facts, n_tokens: int) -> Iterator[Choice]:
+    """Compute layers again in the backward pass if a step with so many tokens would not fit otherwise."""
+    needed = facts.n_weight_bytes + n_tokens * facts.bytes_per_token
     if facts.n_bytes and needed > _USABLE_MEMORY * facts.n_bytes:
         reason = f"a step would need about {needed / 1e9:.0f} of {facts.n_bytes / 1e9:.0f} GB without it"
         yield Choice("train.gradient_checkpointing", True, reason)
