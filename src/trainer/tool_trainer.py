@@ -142,8 +142,7 @@ class ToolTrainer(Trainer):
                     on_cpu=self.args.device.type == "cpu",
                     n_bytes_of_states=int(_SHARE_OF_STATES * free_bytes(self.args.device)) if recur else 0,
                 )
-        comes_again = (self.state.epoch or 0) < self.state.num_train_epochs - 1
-        with self._fast.over(inputs, comes_again=comes_again):
+        with self._fast.over(inputs, comes_again=(self.state.epoch or 0) < self.state.num_train_epochs - 1):
             return super().training_step(model, inputs, *args, **kwargs)
 
     def evaluate(
