@@ -49,6 +49,20 @@ def test_minutes_follow_tokens_and_the_rate_of_products(monkeypatch: pytest.Monk
     assert expected_minutes(model, n_tokens=3_000) is None
 
 
+def test_tokens_that_come_again_take_only_the_layers_from_the_adapter_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model(64).requires_grad_(False)
+    model.get_submodule("model.layers.1.self_attn.q_proj").requires_grad_()
+    whole, upper = (operations_per_token(model, only_trained=only) for only in (False, True))
+    assert whole is not None
+    assert upper is not None
+    monkeypatch.setattr(module, "_product_rate", lambda dtype: 1e9)
+    once, twice = (expected_minutes(model, n_tokens=n, n_again=n - 10**6) for n in (10**6, 2 * 10**6))
+    assert once is not None
+    assert twice is not None
+    assert twice / once == pytest.approx(1 + upper / whole)
+    assert upper < whole
+
+
 def test_weights_of_experts_give_no_figure() -> None:
     model = tiny_model(64)
     model.experts = torch.nn.Parameter(torch.zeros(2, 3, 4))
