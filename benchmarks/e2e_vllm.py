@@ -7,7 +7,6 @@ needs no vLLM. scripts/eval.py scores each one and scripts/parity.py checks it. 
 import argparse
 import json
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from e2e_outcome import Outcome, compare, print_outcomes
-from server_process import free_port, running, wait_for_model
+from server_process import exiting_on_sigterm, free_port, running, wait_for_model
 
 from trainer.errors import EndpointError, OutputError
 from trainer.run_layout import FINAL, RunLayout
@@ -46,8 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.vllm and args.only is None:
         print("skipped: no vLLM (give --vllm PATH, or make e2e-vllm VLLM=DIR/bin/vllm); --only local runs without it")
         return 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # exiting stops the servers
-    with exit_code() as code:
+    with exit_code() as code, exiting_on_sigterm():
         if not kinds:
             raise EndpointError("the servers in --only need --vllm PATH")
         if args.vllm:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,16 @@ def running(command: Sequence[object], *, cwd: Path, log: Path) -> Iterator[subp
             yield process
         finally:
             stop(process)
+
+
+@contextlib.contextmanager
+def exiting_on_sigterm() -> Iterator[None]:
+    """Exit on SIGTERM inside the block, which stops the servers that run there."""
+    earlier = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

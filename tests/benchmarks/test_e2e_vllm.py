@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -46,6 +47,7 @@ def test_without_vllm_it_explains_the_option_and_passes(capsys: pytest.CaptureFi
     assert e2e_vllm.main(["--only", "adapter"]) == 2
     assert e2e_vllm.main(["--vllm", "/no/vllm"]) == 2
     assert "/no/vllm: no such program" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 @pytest.mark.skipif(not shutil.which("sleep"), reason="needs sleep")
