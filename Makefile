@@ -21,7 +21,8 @@ demo: $(UV)  ## Train and evaluate the embedded small model on the sample data (
 
 demo-short: $(UV)  ## Run the demo with under a minute of training; shows that it runs, not that it learns
 	$(UV) run python scripts/train.py --config configs/car_sales/quickstart.yaml --set train.max_steps=3 \
-	  --set train.output_dir=runs/short --set 'data.eval_split=test[:2]' --set eval.max_new_tokens_eval=24
+	  --set train.output_dir=runs/short --set 'data.train_split=train[:30]' --set 'data.eval_split=test[:2]' \
+	  --set eval.max_new_tokens_eval=24
 
 e2e-vllm: $(UV)  ## Serve the demo's run in three ways and compare with training: make e2e-vllm VLLM=DIR/bin/vllm
 	$(UV) run python benchmarks/e2e_vllm.py $(if $(VLLM),--vllm $(VLLM)) $(E2E)

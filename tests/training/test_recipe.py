@@ -67,11 +67,11 @@ def test_sessions_of_many_turns_are_seen_less_often_although_they_are_few(quick_
     ("changes", "overrides", "expected"),
     [
         ({"n_tokens": 4_700, "n_shared": 2_800}, (), (1, 1)),
-        ({"n_tokens": 4_700, "n_shared": 2_800, "n_sessions": 300, "n_turns": 3_000}, (), (2, 1)),
-        ({"n_tokens": 4_700, "n_shared": 2_800, "n_sessions": 300, "n_turns": 3_000}, ("train.packing=false",), (1, 2)),
+        ({"n_tokens": 4_700, "n_shared": 2_800, "n_sessions": 500, "n_turns": 3_000}, (), (2, 1)),
+        ({"n_tokens": 4_700, "n_shared": 2_800, "n_sessions": 500, "n_turns": 3_000}, ("train.packing=false",), (1, 2)),
         ({"n_tokens": 4_700, "n_shared": 900}, (), (1, 1)),
-        ({"n_tokens": 4_700, "n_shared": 2_800, "n_sessions": 600, "n_turns": 4_000}, (), (2, 2)),
-        ({"n_tokens": 3_000, "n_shared": 2_000, "n_sessions": 600, "n_turns": 4_000}, (), (4, 1)),
+        ({"n_tokens": 4_700, "n_shared": 2_800, "n_sessions": 900, "n_turns": 4_000}, (), (2, 2)),
+        ({"n_tokens": 3_000, "n_shared": 2_000, "n_sessions": 900, "n_turns": 4_000}, (), (4, 1)),
         ({"n_tokens": 30_000, "n_shared": 20_000}, (), (1, 1)),
     ],
 )
@@ -83,8 +83,20 @@ def test_a_cpu_takes_several_sessions_at_once_where_they_share_their_beginning(
     assert tuple(values[f"train.{key}"] for key in keys) == expected
 
 
+def test_the_loss_is_logged_some_forty_times(quick_config: MakeConfig) -> None:
+    for facts, expected in ((SMALL, 4), (replace(SMALL, n_sessions=5), 1), (LARGE, 7)):  # of 180, 15 and 312 steps
+        assert chosen(auto(quick_config), facts)["train.logging_steps"] == expected
+    assert chosen(auto(quick_config, "train.max_steps=80"), SMALL)["train.logging_steps"] == 2
+    assert chosen(auto(quick_config, "train.max_steps=-1"), SMALL)["train.logging_steps"] == 4
+    for override in ("train.logging_steps=9", "train.logging_strategy=epoch"):
+        assert "train.logging_steps" not in chosen(auto(quick_config, override), SMALL)
+
+
 def test_only_a_cpu_leaves_the_lowest_layers_alone(quick_config: MakeConfig) -> None:
-    assert "lora.target_modules" in chosen(auto(quick_config), SMALL)
+    for n_tokens, lowest, highest_left in ((1_000, 6, 5), (4_800, 15, 14)):
+        names = chosen(auto(quick_config), replace(SMALL, n_tokens=n_tokens))["lora.target_modules"]
+        assert re.fullmatch(names, f"model.layers.{lowest}.mlp.up_proj")
+        assert not re.fullmatch(names, f"model.layers.{highest_left}.mlp.up_proj")
     for facts in (replace(SMALL, on_gpu=True), replace(SMALL, n_layers=4), replace(SMALL, n_layers=0)):
         assert "lora.target_modules" not in chosen(auto(quick_config), facts)
 

@@ -1,21 +1,21 @@
-"""Attention of answers to a history that they share and to their own tokens, as plain matrix products.
+"""Attention of answers to a history that they share and to their own tokens.
 
-One product multiplies the queries of all answers of a session with the session's keys, and one softmax covers the
-scores of shared and own keys. What all sessions begin with, the stem, is multiplied once for all of them. The mask is
-the model's own, including sliding windows, with the positions that tokens have in their sessions. (Shared prefixes as
-one product: Juravsky et al. 2024, "Hydragen".)
+All answers attend to the stem at once, those of a session to the session, and each to its own tokens; the three are
+added by the sums of their exponentials. The mask is the model's own, including sliding windows, with the positions that
+tokens have in their sessions. (Shared prefixes as one product: Juravsky et al. 2024, "Hydragen"; sums: Rabe and Staats
+2021, "Self-attention Does Not Need O(n^2) Memory".)
 """
 
 import weakref
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from transformers.masking_utils import causal_mask_function, sdpa_mask
 
-from trainer.generation.branched.cache import BranchedCache, Part, Step
+from trainer.generation.branched.cache import BranchedCache, Step
 from trainer.kernels.attention_override import attend_with, needs_eager, replaceable_attention
 
 
@@ -60,6 +60,20 @@ def _mask(
     )
 
 
+class _Attended(NamedTuple):
+    """The attention of tokens to some keys [kv heads, tokens, group, size], and the logarithm of the sum of their
+    exponentials [kv heads, tokens, group]."""
+
+    output: torch.Tensor
+    log_sums: torch.Tensor
+
+    def merged(self, other: "_Attended") -> "_Attended":
+        """The attention to the keys of both."""
+        share = torch.sigmoid(other.log_sums - self.log_sums)[..., None]
+        log_sums = torch.logaddexp(self.log_sums, other.log_sums)
+        return _Attended(torch.lerp(self.output, other.output, share), log_sums)
+
+
 def _attention(
     cache: BranchedCache,
     module: Any,
@@ -79,91 +93,71 @@ def _attention(
     with torch.autocast(query.device.type, enabled=False):
         queries = (query[0] * (size**-0.5 if scaling is None else scaling)).to(key.dtype)
         queries = queries.view(kv_heads, heads // kv_heads, n_tokens, size).transpose(1, 2).contiguous()
-        own_scores = _by_row(queries, key.transpose(2, 3), step)  # [kv heads, tokens, group, slots]
-        own_scores.masked_fill_(hidden[:, None, -n_slots:], -torch.inf)
-        shared = value.new_zeros(
-            *queries.shape[:3], value.shape[3], dtype=torch.promote_types(value.dtype, torch.float32)
-        )
-        own_probabilities = torch.empty_like(own_scores, dtype=value.dtype)
-        totals = torch.empty(queries.shape[:3], dtype=shared.dtype, device=queries.device)
-        for part in step.parts:
-            layer: Any = part.history.layers[module.layer_idx]
-            scores = queries.new_empty(
-                kv_heads, part.tokens.stop - part.tokens.start, heads // kv_heads, part.n_shared + n_slots
-            )
-            scores[..., part.n_shared :] = own_scores[:, part.tokens]
-            _score_shared(
-                scores, queries[:, part.tokens], layer.keys[0], part, hidden[part.tokens, step.n_stem : -n_slots]
-            )
-            probabilities = torch.softmax(scores, dim=-1).to(value.dtype)
-            if step.stem:
-                totals[:, part.tokens] = _log_sums(scores, probabilities)
-            _add_shared(shared[:, part.tokens], probabilities, layer.values[0], part)
-            own_probabilities[:, part.tokens] = probabilities[..., part.n_shared :]
-        output = shared.to(value.dtype) + _by_row(own_probabilities, value, step)
+        attended = _to_own(queries, key, value, hidden[:, -n_slots:], step)
+        of_histories = hidden[:, :-n_slots]  # without columns if tokens see all earlier ones
+        attended = attended.merged(_to_histories(queries, of_histories, step, module.layer_idx))
         if step.stem:
-            hidden_of_stem = hidden[:, :-n_slots][:, : step.n_stem]
-            output = _with_stem(output, totals, queries, step.stem[module.layer_idx], hidden_of_stem)
+            stem = step.stem[module.layer_idx]
+            of_stem = of_histories[:, : step.n_stem] if of_histories.shape[1] else None
+            attended = attended.merged(_to_shared(queries, stem.keys, stem.values, of_stem))
+    output = attended.output.to(value.dtype)
     return output.transpose(0, 1).reshape(1, n_tokens, heads, -1), None
 
 
-def _score_shared(
-    scores: torch.Tensor, queries: torch.Tensor, keys: torch.Tensor, part: Part, hidden: torch.Tensor
-) -> None:
-    """Write the scores of shared keys to `scores` [kv heads, tokens, group, keys].
+def _to_own(
+    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, hidden: torch.Tensor, step: Step
+) -> _Attended:
+    """The attention to the keys of each token's own row. `hidden` is [tokens, slots]."""
+    kv_heads, _, group, size = queries.shape
+    n_rows, n_new = len(keys), max(step.n_new)
+    padded = queries.new_zeros(n_rows, n_new, kv_heads, group, size)
+    padded[step.rows, step.nth] = queries.transpose(0, 1)
+    hidden_by_row = hidden.new_zeros(n_rows, n_new, hidden.shape[1])
+    hidden_by_row[step.rows, step.nth] = hidden
+    folded = padded.transpose(1, 2).reshape(n_rows, kv_heads, n_new * group, size)
+    parts = _attend(folded, keys, values, hidden_by_row.repeat_interleave(group, dim=1)[:, None])
+    by_row = (x.view(n_rows, kv_heads, n_new, group, *x.shape[3:]).transpose(1, 2) for x in parts)
+    return _Attended(*(x[step.rows, step.nth].transpose(0, 1) for x in by_row))
 
-    `hidden` [tokens, keys] says which keys a sliding window hides; without windows, it has no columns.
+
+def _to_histories(queries: torch.Tensor, hidden: torch.Tensor, step: Step, layer_idx: int) -> _Attended:
+    """The attention of each part to its history, without the stem. `hidden` is [tokens, keys], or without columns."""
+    parts = []
+    for part in step.parts:
+        layer: Any = part.history.layers[layer_idx]
+        keys, values = layer.keys[:, :, : part.n_shared], layer.values[:, :, : part.n_shared]
+        of_part = hidden[part.tokens, step.n_stem :][:, : part.n_shared] if hidden.shape[1] else part.hidden
+        parts.append(_to_shared(queries[:, part.tokens], keys, values, of_part))
+    return _Attended(*(torch.cat(pieces, dim=1) for pieces in zip(*parts, strict=True)))
+
+
+def _to_shared(
+    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, hidden: torch.Tensor | None
+) -> _Attended:
+    """The attention of tokens to the same keys [1, kv heads, keys, size]. `hidden` is [tokens, keys]."""
+    kv_heads, n_tokens, group, _ = queries.shape
+    of_queries = None if hidden is None else hidden.repeat_interleave(group, dim=0)[None, None]
+    output, log_sums = _attend(queries.flatten(1, 2)[None], keys, values, of_queries)
+    return _Attended(output.view(kv_heads, n_tokens, group, output.shape[-1]), log_sums.view(kv_heads, n_tokens, group))
+
+
+def _attend(
+    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, hidden: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the attention [rows, kv heads, queries, size] and the logarithms of its sums, in float32 or wider.
+
+    `hidden` is [rows, 1, queries, keys]. What hides all keys from a query has a sum of nearly 0.
     """
-    group = queries.shape[2]
-    for block in part.blocks:
-        seeing = slice(block.n_some)
-        torch.bmm(
-            queries[:, seeing].flatten(1, 2),
-            keys[:, block.keys].transpose(1, 2),
-            out=scores.flatten(1, 2)[:, : block.n_some * group, block.keys],
-        )
-        if hidden.shape[1]:
-            scores[:, seeing, :, block.keys].masked_fill_(hidden[seeing, None, block.keys], -torch.inf)
-    for token, n_seen in enumerate(part.n_seen):
-        scores[:, token, :, n_seen : part.n_shared] = -torch.inf
-
-
-def _add_shared(output: torch.Tensor, probabilities: torch.Tensor, values: torch.Tensor, part: Part) -> None:
-    """Add the shared values, weighted with their probabilities, to `output` [kv heads, tokens, group, size]."""
-    for block in part.blocks:
-        mine = output[:, : block.n_some]
-        weights = probabilities[:, : block.n_some, :, block.keys].flatten(1, 2)
-        mine += torch.bmm(weights, values[:, block.keys]).view(mine.shape)
-
-
-def _with_stem(
-    output: torch.Tensor, totals: torch.Tensor, queries: torch.Tensor, stem: Any, hidden: torch.Tensor
-) -> torch.Tensor:
-    """Return the attention to the stem and to what follows it, from that to the latter.
-
-    `output` is [kv heads, tokens, group, size], and `totals` are its `_log_sums`. `hidden` may be without columns. Each
-    of the two counts by the sum of its exponentials (Rabe and Staats 2021, "Self-attention Does Not Need O(n^2)
-    Memory").
-    """
-    scores = torch.bmm(queries.flatten(1, 2), stem.keys[0].transpose(1, 2)).view(*queries.shape[:3], -1)
-    if hidden.shape[1]:
-        scores.masked_fill_(hidden[:, None], torch.finfo(scores.dtype).min)  # not infinite, since it may be all
-    probabilities = torch.softmax(scores, dim=-1)
-    attended = torch.bmm(probabilities.flatten(1, 2).to(stem.values.dtype), stem.values[0]).view(output.shape)
-    share = torch.sigmoid(_log_sums(scores, probabilities) - totals)[..., None]
-    return torch.lerp(output.to(share.dtype), attended.to(share.dtype), share).to(output.dtype)
-
-
-def _log_sums(scores: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
-    """Return the logarithms of the sums of exponentials, float32, from scores and their softmax, [..., keys]."""
-    return scores.amax(dim=-1).float() - probabilities.amax(dim=-1).float().log()
-
-
-def _by_row(tokens: torch.Tensor, matrices: torch.Tensor, step: Step) -> torch.Tensor:
-    """Multiply each token's vectors [kv heads, tokens, group, n] with its row's matrix [rows, kv heads, n, m]."""
-    kv_heads, _, group, n = tokens.shape
-    n_rows, n_new = len(matrices), max(step.n_new)
-    padded = tokens.new_zeros(n_rows, n_new, kv_heads, group, n)
-    padded[step.rows, step.nth] = tokens.transpose(0, 1)
-    product = torch.matmul(padded.transpose(1, 2).reshape(n_rows, kv_heads, n_new * group, n), matrices)
-    return product.view(n_rows, kv_heads, n_new, group, -1).transpose(1, 2)[step.rows, step.nth].transpose(0, 1)
+    lowest = torch.finfo(queries.dtype).min / 2  # not infinite, since all keys may be hidden
+    if queries.device.type == "cpu" and queries.dtype == torch.float32 and keys.shape[3] == values.shape[3]:
+        mask = None if hidden is None else torch.zeros_like(hidden, dtype=queries.dtype).masked_fill_(hidden, lowest)
+        kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # the public one returns no sums
+        output, log_sums = kernel(queries, keys, values, attn_mask=mask, scale=1.0)
+        return output, log_sums
+    scores = torch.matmul(queries, keys.transpose(2, 3))
+    if hidden is not None:
+        scores.masked_fill_(hidden, lowest)
+    wide = torch.promote_types(values.dtype, torch.float32)
+    probabilities = torch.softmax(scores, dim=-1, dtype=wide)
+    log_sums = scores.amax(dim=-1).to(wide) - probabilities.amax(dim=-1).log()
+    return torch.matmul(probabilities.to(values.dtype), values).to(wide), log_sums

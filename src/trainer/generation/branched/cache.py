@@ -6,7 +6,7 @@ answer, a row, has its own buffer for its new tokens only. The new tokens of all
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
@@ -15,27 +15,18 @@ from transformers.cache_utils import DynamicLayer
 
 from trainer.generation.kv_cache import CachePrefix, RowLengths, stem_of
 
-_BLOCK_KEYS = 1024  # few enough that little is computed for tokens that do not see all keys of a block
-
-
-class Block(NamedTuple):
-    """Some keys of a history. The first `n_some` tokens of a part see at least one of them."""
-
-    keys: slice
-    n_some: int
-
 
 class Part(NamedTuple):
     """The tokens of a step whose rows continue from one history, of which they see at most `n_shared` tokens.
 
-    Each sees `n_seen` of them; tokens that see more come first. Only what follows the stem counts, if there is one.
+    `hidden`, bool [tokens, n_shared], says which of them a token does not see, if no window hides more. Only what
+    follows the stem counts, if there is one.
     """
 
     history: DynamicCache
     tokens: slice
     n_shared: int
-    n_seen: list[int]
-    blocks: list[Block]
+    hidden: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +84,10 @@ class _Rows:
                 start = prefixes[row].length
                 n_own = self.lengths.values[row] - start
                 places += [(row, nth, start, n_own + nth) for nth in range(n_new[row])]
-            n_seen = [start - n_stem for _, _, start, _ in places[first:]]
-            history = prefixes[members[0]].cache
-            parts.append(Part(history, slice(first, len(places)), n_seen[0], n_seen, _blocks(n_seen)))
+            n_seen = torch.tensor([start - n_stem for _, _, start, _ in places[first:]], device=self._device)
+            n_shared = prefixes[members[0]].length - n_stem  # the longest comes first
+            hidden = torch.arange(n_shared, device=self._device) >= n_seen[:, None]
+            parts.append(Part(prefixes[members[0]].cache, slice(first, len(places)), n_shared, hidden))
         rows, nth, starts, slots = torch.tensor(places, device=self._device).T.contiguous()
         n_slots = 1 + max(slot for _, _, _, slot in places)
         of_rows = [n_new[row] for row in order]
@@ -149,12 +141,6 @@ class BranchedCache(DynamicCache):
             layer.keys, layer.values = layer.keys[list(rows)], layer.values[list(rows)]
         self._rows.prefixes = [self._rows.prefixes[row] for row in rows]
         self._rows.lengths.keep(rows)
-
-
-def _blocks(starts: Sequence[int]) -> list[Block]:
-    """Blocks of the keys that tokens see, each of which sees the first `starts` keys; the most comes first."""
-    edges = [*range(0, starts[0], _BLOCK_KEYS), starts[0]]
-    return [Block(slice(first, end), sum(start > first for start in starts)) for first, end in pairwise(edges)]
 
 
 class _OwnTokens(DynamicLayer):

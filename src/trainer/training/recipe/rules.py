@@ -28,13 +28,14 @@ SELECTION_KEYS = ("eval_strategy", "save_strategy", "load_best_model_at_end")
 _EPOCHS = ((1_000, 1), (300, 2), (0, 3))  # from this many trained turns on
 _LEARNING_RATES = ((3.0e9, 2e-4), (1.0e9, 5e-4), (3.0e8, 1e-3), (0.0, 3e-3))  # from this many parameters on
 _RANKS = ((1_000, 32), (0, 16))  # from this many sessions on
-_ROWS_PER_STEP = ((2_000, 16), (1_000, 8), (500, 4), (250, 2), (0, 1))  # from this many sessions in all epochs on
+_ROWS_PER_STEP = ((3_200, 16), (1_600, 8), (800, 4), (400, 2), (0, 1))  # from this many sessions in all epochs on
 _MOST_ROWS_ON_A_GPU = 4
 _FEWEST_LAYERS_TO_SKIP = 8
-_SKIPPED_SHARE = 0.2
+_SKIPPED_SHARES = ((3_000, 0.5), (0, 0.2))  # of the layers, from this many tokens per session on
 _USABLE_MEMORY = 0.8
 _PROJECTION = re.compile(r"\w+_proj")
 _WORTH_SHARING = 1 / 3  # of the tokens of a session, from which two at once cost little more than one
+_POINTS_OF_A_CURVE = 40  # of the training loss
 _MOST_TOKENS_ON_A_CPU = 8_000  # of a batch with sessions of average length
 
 
@@ -110,9 +111,10 @@ def _all_choices(cfg: Config, facts: Facts) -> Iterator[Choice]:
     yield Choice("lora.r", rank, sessions)
     yield Choice("lora.alpha", 2 * rank, "twice the rank")
     if not facts.on_gpu and facts.n_layers >= _FEWEST_LAYERS_TO_SKIP:
-        lowest = int(facts.n_layers * _SKIPPED_SHARE)
+        lowest = int(facts.n_layers * _step(_SKIPPED_SHARES, facts.n_tokens))
         numbers = "|".join(map(str, range(lowest, facts.n_layers)))
-        reason = f"the upper {facts.n_layers - lowest} of {facts.n_layers} layers, where the backward pass can stop"
+        upper = f"the upper {facts.n_layers - lowest} of {facts.n_layers} layers"
+        reason = f"{upper}, where the backward pass can stop, for sessions of {facts.n_tokens:,} tokens"
         names = ".*_proj" if all(map(_PROJECTION.fullmatch, facts.linear)) else rf"(.*\.)?({'|'.join(facts.linear)})"
         yield Choice("lora.target_modules", rf".*\.layers\.({numbers})\.{names}", reason)
     yield from _batch(cfg, facts, epochs)
@@ -144,6 +146,9 @@ def _batch(cfg: Config, facts: Facts, epochs: float) -> Iterator[Choice]:
     rows = at_once * n_accumulated * facts.n_processes
     yield Choice("train.per_device_train_batch_size", at_once, reason)
     yield Choice("train.gradient_accumulation_steps", n_accumulated, f"{rows} of {n_rows:,} sessions per step")
+    if "logging_strategy" not in cfg.train:
+        n_steps = max(0, int(cfg.train.get("max_steps", 0))) or n_rows // rows
+        yield Choice("train.logging_steps", max(1, n_steps // _POINTS_OF_A_CURVE), "for a curve of the loss")
     yield from _checkpointing(facts, at_once * facts.n_longest)
 
 
