@@ -75,7 +75,7 @@ def save_tiny(stem: str, folder: Path, embedded: Path) -> None:
         model = tiny_qwen3(len(tokenizer))
     else:
         tokenizer = AutoTokenizer.from_pretrained(embedded)
-        # The quickstart adapts the layers from the seventh up.
+        # From eight layers on, the quickstart's recipe leaves some alone.
         model = tiny_llama(len(tokenizer), n_layers=8 if stem == "quickstart" else 2)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

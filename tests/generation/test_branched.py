@@ -15,6 +15,7 @@ from trainer.generation.branched.cache import BranchedCache
 from trainer.generation.branched.probe import can_branch
 from trainer.generation.kv_cache import CachePrefix
 from trainer.generation.passes import run_branches
+from trainer.generation.stem import Stem
 
 N_HISTORY = 20
 MakeModel = Callable[[], PreTrainedModel]
@@ -80,7 +81,34 @@ def test_histories_are_not_copied() -> None:
     assert {layer.keys.shape[2] for layer in cache.layers} == {4}  # type: ignore[union-attr]
     (part,) = cache.begin([1, 1, 2]).parts
     assert part[:3] == (history, slice(0, 4), N_HISTORY)
+    assert part.hidden is not None
     assert part.hidden.sum(dim=1).tolist() == [0, 1, 2, 2]
+    (part,) = cache.begin([2, 0, 0]).parts
+    assert part.hidden is None
+
+
+@torch.inference_mode()
+def test_rows_may_continue_from_the_end_of_the_stem() -> None:
+    model = tiny_model(VOCABULARY)
+    tokens = torch.randint(3, VOCABULARY, (N_HISTORY,), generator=torch.Generator().manual_seed(2))
+    history = Stem(N_HISTORY, history_of(model, tokens)).new_cache()
+    cache = BranchedCache(history, n_rows=1, capacity=4)
+    cache.load(0, CachePrefix(history, N_HISTORY))
+    check(model, cache, [tokens.tolist()], [[3, 4]])
+
+
+@torch.inference_mode()
+def test_bfloat16_differs_by_rounding_only() -> None:
+    model = tiny_model(VOCABULARY)
+    tokens = torch.randint(3, VOCABULARY, (N_HISTORY,), generator=torch.Generator().manual_seed(2))
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        history = history_of(model.to(dtype), tokens)
+        cache = BranchedCache(history, n_rows=2, capacity=4)
+        cache.load(0, CachePrefix(history, N_HISTORY))
+        cache.load(1, CachePrefix(history, 7))
+        found.append(torch.cat(run_branches(model, [[3, 4], [5]], cache, n_positions=2048)).float())
+    torch.testing.assert_close(found[1], found[0], rtol=0.05, atol=0.02)
 
 
 @torch.inference_mode()

@@ -38,7 +38,10 @@ def metrics() -> dict[str, object]:
 
 
 def config(*overrides: str) -> Config:
-    return load_config(QUICKSTART, ["model.base_model_name=Qwen/Qwen3-4B", "model.revision=abc123", *overrides])
+    return load_config(
+        QUICKSTART,
+        ["model.base_model_name=Qwen/Qwen3-4B", "model.revision=abc123", "train.num_train_epochs=1", *overrides],
+    )
 
 
 def test_the_hub_reads_the_metrics_and_the_base_model() -> None:

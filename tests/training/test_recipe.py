@@ -61,6 +61,9 @@ def test_sessions_of_many_turns_are_seen_less_often_although_they_are_few(quick_
         chosen(auto(quick_config), replace(SMALL, n_turns=n))["train.num_train_epochs"] for n in (150, 560, 1_200)
     ]
     assert epochs == [3, 2, 1]
+    long = replace(SMALL, n_tokens=4_000)
+    for facts, expected in ((long, 2), (replace(long, n_turns=560), 1), (replace(long, on_gpu=True), 3)):
+        assert chosen(auto(quick_config), facts)["train.num_train_epochs"] == expected
 
 
 @pytest.mark.parametrize(
@@ -88,6 +91,12 @@ def test_the_loss_is_logged_some_forty_times(quick_config: MakeConfig) -> None:
         assert chosen(auto(quick_config), facts)["train.logging_steps"] == expected
     assert chosen(auto(quick_config, "train.max_steps=80"), SMALL)["train.logging_steps"] == 2
     assert chosen(auto(quick_config, "train.max_steps=-1"), SMALL)["train.logging_steps"] == 4
+    assert chosen(auto(quick_config, "train.gradient_accumulation_steps=4"), SMALL)["train.logging_steps"] == 1
+    budget = auto(quick_config, "train.max_tokens_per_batch=2000")
+    assert chosen(budget, replace(SMALL, n_tokens=1_000))["train.logging_steps"] == 2  # of 90
+    evaluated = ("train.eval_strategy=steps", "train.eval_steps=5")
+    assert "train.logging_steps" not in chosen(auto(quick_config, evaluated[0]), SMALL)  # it would also evaluate
+    assert "train.logging_steps" in chosen(auto(quick_config, *evaluated), SMALL)
     for override in ("train.logging_steps=9", "train.logging_strategy=epoch"):
         assert "train.logging_steps" not in chosen(auto(quick_config, override), SMALL)
 

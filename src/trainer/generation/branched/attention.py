@@ -1,9 +1,9 @@
 """Attention of answers to a history that they share and to their own tokens.
 
 All answers attend to the stem at once, those of a session to the session, and each to its own tokens; the three are
-added by the sums of their exponentials. The mask is the model's own, including sliding windows, with the positions that
-tokens have in their sessions. (Shared prefixes as one product: Juravsky et al. 2024, "Hydragen"; sums: Rabe and Staats
-2021, "Self-attention Does Not Need O(n^2) Memory".)
+averaged with the sums of their exponentials as weights. The mask is the model's own, including sliding windows, with
+the positions that tokens have in their sessions. (Shared prefixes as one product: Juravsky et al. 2024, "Hydragen";
+sums: Rabe and Staats 2021, "Self-attention Does Not Need O(n^2) Memory".)
 """
 
 import weakref
@@ -20,7 +20,7 @@ from trainer.kernels.attention_override import attend_with, needs_eager, replace
 
 
 def may_branch(model: nn.Module) -> bool:
-    """Whether a model's attention can be replaced, and declares no features that plain products lack."""
+    """Whether a model's attention can be replaced, and declares no features that are missing here."""
     implementation = replaceable_attention(model)
     return implementation is not None and (
         implementation == "sdpa" or (implementation != "eager" and not needs_eager(model))
@@ -30,7 +30,7 @@ def may_branch(model: nn.Module) -> bool:
 def branched_attention(model: nn.Module, cache: BranchedCache) -> AbstractContextManager[None]:
     """Inside the block, `model` attends to the rows of `cache`. It must be one that `may_branch`."""
     known = weakref.proxy(cache)  # the functions stay registered after the block
-    return attend_with(model, "products_branched", partial(_attention, known), partial(_mask, known))
+    return attend_with(model, "branched", partial(_attention, known), partial(_mask, known))
 
 
 def _mask(
@@ -115,20 +115,20 @@ def _to_own(
     hidden_by_row = hidden.new_zeros(n_rows, n_new, hidden.shape[1])
     hidden_by_row[step.rows, step.nth] = hidden
     folded = padded.transpose(1, 2).reshape(n_rows, kv_heads, n_new * group, size)
-    parts = _attend(folded, keys, values, hidden_by_row.repeat_interleave(group, dim=1)[:, None])
-    by_row = (x.view(n_rows, kv_heads, n_new, group, *x.shape[3:]).transpose(1, 2) for x in parts)
+    attended = _attend(folded, keys, values, hidden_by_row.repeat_interleave(group, dim=1)[:, None])
+    by_row = (x.view(n_rows, kv_heads, n_new, group, *x.shape[3:]).transpose(1, 2) for x in attended)
     return _Attended(*(x[step.rows, step.nth].transpose(0, 1) for x in by_row))
 
 
 def _to_histories(queries: torch.Tensor, hidden: torch.Tensor, step: Step, layer_idx: int) -> _Attended:
     """The attention of each part to its history, without the stem. `hidden` is [tokens, keys], or without columns."""
-    parts = []
+    attended = []
     for part in step.parts:
         layer: Any = part.history.layers[layer_idx]
         keys, values = layer.keys[:, :, : part.n_shared], layer.values[:, :, : part.n_shared]
         of_part = hidden[part.tokens, step.n_stem :][:, : part.n_shared] if hidden.shape[1] else part.hidden
-        parts.append(_to_shared(queries[:, part.tokens], keys, values, of_part))
-    return _Attended(*(torch.cat(pieces, dim=1) for pieces in zip(*parts, strict=True)))
+        attended.append(_to_shared(queries[:, part.tokens], keys, values, of_part))
+    return _Attended(*(torch.cat(pieces, dim=1) for pieces in zip(*attended, strict=True)))
 
 
 def _to_shared(
@@ -146,10 +146,13 @@ def _attend(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the attention [rows, kv heads, queries, size] and the logarithms of its sums, in float32 or wider.
 
-    `hidden` is [rows, 1, queries, keys]. What hides all keys from a query has a sum of nearly 0.
+    `hidden` is [rows, 1, queries, keys]. A query that sees no key has a sum so low that it counts for nothing.
     """
     lowest = torch.finfo(queries.dtype).min / 2  # not infinite, since all keys may be hidden
-    if queries.device.type == "cpu" and queries.dtype == torch.float32 and keys.shape[3] == values.shape[3]:
+    if not keys.shape[2]:
+        sums = queries.new_full(queries.shape[:3], lowest)
+        return queries.new_zeros(*queries.shape[:3], values.shape[3]), sums
+    if _fits_fused_kernel(queries, keys, values):
         mask = None if hidden is None else torch.zeros_like(hidden, dtype=queries.dtype).masked_fill_(hidden, lowest)
         kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # the public one returns no sums
         output, log_sums = kernel(queries, keys, values, attn_mask=mask, scale=1.0)
@@ -160,4 +163,14 @@ def _attend(
     wide = torch.promote_types(values.dtype, torch.float32)
     probabilities = torch.softmax(scores, dim=-1, dtype=wide)
     log_sums = scores.amax(dim=-1).to(wide) - probabilities.amax(dim=-1).log()
+    del scores  # as large as all else here
     return torch.matmul(probabilities.to(values.dtype), values).to(wide), log_sums
+
+
+def _fits_fused_kernel(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> bool:
+    """Whether torch's kernel for CPUs takes the tensors: in bfloat16 it is slow, and it checks neither of the rest."""
+    tensors = (queries, keys, values)
+    return all(
+        x.device.type == "cpu" and x.dtype == torch.float32 and x.shape[3] == queries.shape[3] and x.stride(3) == 1
+        for x in tensors
+    )

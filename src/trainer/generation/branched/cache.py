@@ -19,14 +19,14 @@ from trainer.generation.kv_cache import CachePrefix, RowLengths, stem_of
 class Part(NamedTuple):
     """The tokens of a step whose rows continue from one history, of which they see at most `n_shared` tokens.
 
-    `hidden`, bool [tokens, n_shared], says which of them a token does not see, if no window hides more. Only what
-    follows the stem counts, if there is one.
+    `hidden`, bool [tokens, n_shared], says which of them a token does not see, if no window hides more; None if all
+    tokens see all of them. Only what follows the stem counts, if there is one.
     """
 
     history: DynamicCache
     tokens: slice
     n_shared: int
-    hidden: torch.Tensor
+    hidden: torch.Tensor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +84,21 @@ class _Rows:
                 start = prefixes[row].length
                 n_own = self.lengths.values[row] - start
                 places += [(row, nth, start, n_own + nth) for nth in range(n_new[row])]
-            n_seen = torch.tensor([start - n_stem for _, _, start, _ in places[first:]], device=self._device)
-            n_shared = prefixes[members[0]].length - n_stem  # the longest comes first
-            hidden = torch.arange(n_shared, device=self._device) >= n_seen[:, None]
-            parts.append(Part(prefixes[members[0]].cache, slice(first, len(places)), n_shared, hidden))
+            n_seen = [start - n_stem for _, _, start, _ in places[first:]]
+            part = Part(prefixes[members[0]].cache, slice(first, len(places)), n_seen[0], self._hidden(n_seen))
+            parts.append(part)
         rows, nth, starts, slots = torch.tensor(places, device=self._device).T.contiguous()
         n_slots = 1 + max(slot for _, _, _, slot in places)
         of_rows = [n_new[row] for row in order]
         self.step = Step(order, of_rows, parts, rows, nth, starts, slots, n_slots, stem, n_stem)
         return self.step
+
+    def _hidden(self, n_seen: Sequence[int]) -> torch.Tensor | None:
+        """What tokens that see so many keys do not see of those of the first one, which sees the most."""
+        if n_seen[0] == n_seen[-1]:
+            return None
+        keys = torch.arange(n_seen[0], device=self._device)
+        return keys >= torch.tensor(n_seen, device=self._device)[:, None]
 
 
 class BranchedCache(DynamicCache):

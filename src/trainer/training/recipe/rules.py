@@ -4,12 +4,14 @@ What is set by hand stays. docs/recipes.md has the measurements behind every cho
 """
 
 import logging
+import math
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainer.config import Config
 from trainer.config.schema import LoraConfig
+from trainer.config.training_rules import RECIPE_SCHEDULE
 from trainer.data import DatasetBundle
 from trainer.data.held_out.sessions import with_held_share
 from trainer.kernels.segments import n_shared_by_all
@@ -31,7 +33,8 @@ _RANKS = ((1_000, 32), (0, 16))  # from this many sessions on
 _ROWS_PER_STEP = ((3_200, 16), (1_600, 8), (800, 4), (400, 2), (0, 1))  # from this many sessions in all epochs on
 _MOST_ROWS_ON_A_GPU = 4
 _FEWEST_LAYERS_TO_SKIP = 8
-_SKIPPED_SHARES = ((3_000, 0.5), (0, 0.2))  # of the layers, from this many tokens per session on
+_SKIPPED_SHARE, _SKIPPED_IF_LONG = 0.2, 0.5  # of the layers
+_LONG_SESSION = 3_000  # tokens on average, from which a CPU takes hours for what it does with short sessions
 _USABLE_MEMORY = 0.8
 _PROJECTION = re.compile(r"\w+_proj")
 _WORTH_SHARING = 1 / 3  # of the tokens of a session, from which two at once cost little more than one
@@ -99,19 +102,23 @@ def _is_set(cfg: Config, name: str) -> bool:
 
 def _all_choices(cfg: Config, facts: Facts) -> Iterator[Choice]:
     sessions, parameters = f"{facts.n_sessions:,} training sessions", f"{facts.n_parameters / 1e6:,.0f}M parameters"
-    chosen_epochs = _step(_EPOCHS, facts.n_turns)
-    yield Choice("train.num_train_epochs", chosen_epochs, f"{facts.n_turns:,} turns to learn from")
+    is_long = not facts.on_gpu and facts.n_tokens >= _LONG_SESSION
+    chosen_epochs, reason = _step(_EPOCHS, facts.n_turns), f"{facts.n_turns:,} turns to learn from"
+    if is_long and chosen_epochs > 1:
+        chosen_epochs = math.ceil(chosen_epochs / 2)
+        reason += f", half as often as short sessions: these have {facts.n_tokens:,} tokens, which takes long on a CPU"
+    yield Choice("train.num_train_epochs", chosen_epochs, reason)
     epochs = float(cfg.train.get("num_train_epochs", chosen_epochs))
     if facts.n_parameters:
         yield Choice("train.learning_rate", _step(_LEARNING_RATES, facts.n_parameters), parameters)
-    yield Choice("train.lr_scheduler_type", "cosine", "ends with small steps")
+    yield Choice("train.lr_scheduler_type", RECIPE_SCHEDULE, "ends with small steps")
     if not cfg.train.get("warmup_steps") and cfg.train.get("lr_scheduler_type") != "constant":
         yield Choice("train.warmup_ratio", 0.1, "begins with small steps")
     rank = cfg.lora.r if _is_set(cfg, "lora.r") else _step(_RANKS, facts.n_sessions)
     yield Choice("lora.r", rank, sessions)
     yield Choice("lora.alpha", 2 * rank, "twice the rank")
     if not facts.on_gpu and facts.n_layers >= _FEWEST_LAYERS_TO_SKIP:
-        lowest = int(facts.n_layers * _step(_SKIPPED_SHARES, facts.n_tokens))
+        lowest = int(facts.n_layers * (_SKIPPED_IF_LONG if is_long else _SKIPPED_SHARE))
         numbers = "|".join(map(str, range(lowest, facts.n_layers)))
         upper = f"the upper {facts.n_layers - lowest} of {facts.n_layers} layers"
         reason = f"{upper}, where the backward pass can stop, for sessions of {facts.n_tokens:,} tokens"
@@ -129,6 +136,9 @@ def _all_choices(cfg: Config, facts: Facts) -> Iterator[Choice]:
 def _batch(cfg: Config, facts: Facts, epochs: float) -> Iterator[Choice]:
     if (n_tokens := cfg.train.get("max_tokens_per_batch")) is not None:
         yield from _checkpointing(facts, max(n_tokens, facts.n_longest))
+        n_accumulated = int(cfg.train.get("gradient_accumulation_steps", 1))
+        per_step = n_tokens * n_accumulated * facts.n_processes
+        yield from _logging(cfg, max(1, int(facts.n_sessions * facts.n_tokens * epochs) // per_step))
         return
     n_rows = int(facts.n_sessions * epochs)
     rows = _step(_ROWS_PER_STEP, n_rows)
@@ -143,13 +153,20 @@ def _batch(cfg: Config, facts: Facts, epochs: float) -> Iterator[Choice]:
         at_once, reason = 1, "a CPU gains little by more"
     at_once = int(cfg.train.get("per_device_train_batch_size", at_once))
     n_accumulated = max(1, rows // (at_once * facts.n_processes))
+    n_accumulated = int(cfg.train.get("gradient_accumulation_steps", n_accumulated))
     rows = at_once * n_accumulated * facts.n_processes
     yield Choice("train.per_device_train_batch_size", at_once, reason)
     yield Choice("train.gradient_accumulation_steps", n_accumulated, f"{rows} of {n_rows:,} sessions per step")
-    if "logging_strategy" not in cfg.train:
-        n_steps = max(0, int(cfg.train.get("max_steps", 0))) or n_rows // rows
-        yield Choice("train.logging_steps", max(1, n_steps // _POINTS_OF_A_CURVE), "for a curve of the loss")
     yield from _checkpointing(facts, at_once * facts.n_longest)
+    yield from _logging(cfg, max(1, n_rows // rows))
+
+
+def _logging(cfg: Config, n_steps: int) -> Iterator[Choice]:
+    """Log the loss often enough for a curve, unless evaluations would follow the same number of steps."""
+    follows = cfg.train.get("eval_strategy") == "steps" and not cfg.train.get("eval_steps")
+    if "logging_strategy" not in cfg.train and not follows:
+        n_steps = max(0, int(cfg.train.get("max_steps", 0))) or n_steps
+        yield Choice("train.logging_steps", max(1, n_steps // _POINTS_OF_A_CURVE), "for a curve of the loss")
 
 
 def _checkpointing(facts: Facts, n_tokens: int) -> Iterator[Choice]:
