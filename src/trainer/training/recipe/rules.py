@@ -1,6 +1,6 @@
 """Choose the settings of a training from its data, model and hardware: `train.recipe: auto`. Measures nothing itself.
 
-What is set by hand stays. docs/recipes.md has the measurements behind every choice, and the commands to repeat them.
+What is set by hand stays. docs/recipes.md has the measurements behind the choices, and says which have none yet.
 """
 
 import logging
