@@ -50,7 +50,8 @@ def check(model: PreTrainedModel, cache: BranchedCache, known: list[list[int]], 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # the fused kernel, and plain products
 @pytest.mark.parametrize("make_model", MODELS, ids=NAMES)
 def test_rows_continue_from_their_own_ends_of_shared_histories(make_model: MakeModel, dtype: torch.dtype) -> None:
-    model = make_model().to(dtype)
+    model: Any = make_model()
+    model.to(dtype)
     texts = torch.randint(3, VOCABULARY, (2, N_HISTORY), generator=torch.Generator().manual_seed(2))
     histories = [history_of(model, text) for text in texts]
     cache = BranchedCache(histories[0], n_rows=4, capacity=12)
@@ -99,7 +100,7 @@ def test_rows_may_continue_from_the_end_of_the_stem() -> None:
 
 @torch.inference_mode()
 def test_bfloat16_differs_by_rounding_only() -> None:
-    model = tiny_model(VOCABULARY)
+    model: Any = tiny_model(VOCABULARY)
     tokens = torch.randint(3, VOCABULARY, (N_HISTORY,), generator=torch.Generator().manual_seed(2))
     found = []
     for dtype in (torch.float32, torch.bfloat16):
