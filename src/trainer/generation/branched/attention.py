@@ -149,9 +149,10 @@ def _attend(
     `hidden` is [rows, 1, queries, keys]. A query that sees no key has a sum so low that it counts for nothing.
     """
     lowest = torch.finfo(queries.dtype).min / 2  # not infinite, since all keys may be hidden
+    wide = torch.promote_types(values.dtype, torch.float32)
     if not keys.shape[2]:
-        sums = queries.new_full(queries.shape[:3], lowest)
-        return queries.new_zeros(*queries.shape[:3], values.shape[3]), sums
+        output = queries.new_zeros(*queries.shape[:3], values.shape[3], dtype=wide)
+        return output, queries.new_full(queries.shape[:3], lowest, dtype=wide)
     if _fits_fused_kernel(queries, keys, values):
         mask = None if hidden is None else torch.zeros_like(hidden, dtype=queries.dtype).masked_fill_(hidden, lowest)
         kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # the public one returns no sums
@@ -160,7 +161,6 @@ def _attend(
     scores = torch.matmul(queries, keys.transpose(2, 3))
     if hidden is not None:
         scores.masked_fill_(hidden, lowest)
-    wide = torch.promote_types(values.dtype, torch.float32)
     probabilities = torch.softmax(scores, dim=-1, dtype=wide)
     log_sums = scores.amax(dim=-1).to(wide) - probabilities.amax(dim=-1).log()
     del scores  # as large as all else here
